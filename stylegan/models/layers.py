@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers with equalized learning rate, on which generator and discriminator are built.
+
+Source: Karras et al. 2018 (arXiv:1710.10196), section 4.1: weights are drawn from N(0, 1) and scaled at
+run time by 1/sqrt(fan_in), so that Adam's step is of the same relative size in every layer.
+"""
+
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from stylegan_ops import bias_act, conv2d_resample, setup_filter
+from stylegan_ops.bias_act import ACTIVATIONS
+
+PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class EqualLinear(nn.Module):
+    """y = act(x W^T * lr_mult/sqrt(in) + bias * lr_mult).
+
+    Args:
+        in_features, out_features: widths.
+        act: an activation of `bias_act`.
+        lr_mult: factor on the effective learning rate of the layer.
+        bias_init: initial effective bias.
+    """
+
+    def __init__(self, in_features, out_features, act="linear", lr_mult=1.0, bias_init=0.0):
+        super().__init__()
+        self.act, self.lr_mult = act, lr_mult
+        self.weight_gain = lr_mult / math.sqrt(in_features)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
+        self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult))
+
+    def forward(self, x):
+        """x [N, in] -> [N, out], float32."""
+        weight, bias = self.weight * self.weight_gain, self.bias
+        if self.lr_mult != 1:
+            bias = bias * self.lr_mult
+        if self.act == "linear":
+            return F.linear(x, weight, bias)
+        return bias_act(F.linear(x, weight), bias, act=self.act)
+
+
+class EqualConv2d(nn.Module):
+    """y = act(conv2d_resample(x, W/sqrt(I*k*k)) + bias) * gain, clamped.
+
+    Args:
+        in_channels, out_channels, kernel: sizes; the padding keeps the size of the image.
+        act: an activation of `bias_act`.
+        up, down: resampling factors.
+        resample_filter: taps of the low-pass filter that goes with them.
+        clamp: largest magnitude of the result, or None.
+        bias: whether there is one.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel,
+        act="linear",
+        up=1,
+        down=1,
+        resample_filter=(1, 3, 3, 1),
+        clamp=None,
+        bias=True,
+    ):
+        super().__init__()
+        self.act, self.up, self.down, self.clamp = act, up, down, clamp
+        self.padding = kernel // 2
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        register_filter(self, resample_filter if max(up, down) > 1 else None)
+
+    def forward(self, x, gain=1.0):
+        """x [N, I, H, W] -> [N, O, H*up/down, W*up/down], dtype of x."""
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        x = conv2d_resample(
+            x, weight, self.filter, self.up, self.down, self.padding, flip_weight=self.up == 1
+        )
+        clamp = None if self.clamp is None else self.clamp * gain
+        gain = gain * ACTIVATIONS[self.act].gain
+        return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
+
+
+class MinibatchStd(nn.Module):
+    """Appends the standard deviation over groups of the batch as channels, so that D sees variety.
+
+    Source: Karras et al. 2018 (arXiv:1710.10196), section 3.
+
+    Args:
+        group: samples per group (their largest divisor of the batch up to this); None is the batch.
+        channels: channels appended, each the mean over its share of the features and all pixels.
+    """
+
+    def __init__(self, group, channels=1):
+        super().__init__()
+        self.group, self.channels = group, channels
+
+    def forward(self, x):
+        """x [N, C, H, W] -> [N, C + channels, H, W]."""
+        n, c, h, w = x.shape
+        group = n if self.group is None else min(self.group, n)
+        group = next(g for g in range(group, 0, -1) if n % g == 0)
+        # Sample m * (n / group) + j is the m-th member of group j.
+        y = x.reshape(group, n // group, self.channels, c // self.channels, h, w)
+        y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[2, 3, 4])
+        y = y.repeat(group, 1)[:, :, None, None].expand(n, self.channels, h, w)
+        return torch.cat([x, y], dim=1)
+
+
+def register_filter(module, taps):
+    """`module.filter`: the FIR filter of `taps`, or None. A constant of the config, so not in the state."""
+    module.register_buffer("filter", taps and setup_filter(taps), persistent=False)
+
+
+def normalize_2nd_moment(x):
+    """x / sqrt(mean(x^2) + 1e-8) over dimension 1 (pixel norm of a vector)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def block_dtype(device, low_precision, precision):
+    """The dtype that a block runs in on `device`: float32 unless it is one of the low-precision blocks
+    and the device is made for it."""
+    if not low_precision:
+        return torch.float32
+    if precision == "auto":
+        precision = "float16" if device.type == "cuda" else "float32"
+    return PRECISION[precision]
+
+
+def block_format(device, dtype):
+    """The memory layout that convolutions are fastest in: channels_last on CPUs (up to 2 times at
+    batch 8, 256 px) and for tensor cores in half precision."""
+    half = dtype in (torch.float16, torch.bfloat16)
+    return torch.channels_last if device.type == "cpu" or half else torch.contiguous_format
+
+
+def block_resolutions(resolution):
+    """The sizes of the blocks of a network, from the smallest.
+
+    Each block is twice as large as the one before and the smallest has a shorter side of 3 to 5 px
+    where the factors of two allow it, else a larger one. Blocks are named by a nominal resolution 4, 8,
+    16, ..., which for square powers of two is the real one; channel counts follow it as well.
+
+    Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
+    Returns: {nominal resolution: (height, width)}.
+    Raises: ValueError if a side is odd, or the smallest block would pass 1024 px.
+    """
+    height, width = resolution
+    doublings = 0
+    while not (height >> doublings | width >> doublings) & 1 and min(resolution) >> doublings + 1 >= 3:
+        doublings += 1
+    h, w = height >> doublings, width >> doublings
+    if doublings < 1 or h * w > 1024:
+        good = [max(2, round(s / 32)) * 32 if s >= 64 else max(2, round(s / 4)) * 4 for s in resolution]
+        raise ValueError(
+            f"resolution: {width}x{height} px cannot be halved down to a few pixels; "
+            f"the nearest that can is {good[1]}x{good[0]}"
+        )
+    return {4 << i: (h << i, w << i) for i in range(doublings + 1)}
+
+
+def channels_of(nominal, config):
+    """Feature channels of the block of a nominal resolution."""
+    return max(1, min(config.channel_base // nominal, config.channel_max))

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping network: latent and label to w."""
+
+import torch
+import torch.nn as nn
+
+from stylegan.models.layers import EqualLinear, normalize_2nd_moment
+
+
+class Mapping(nn.Module):
+    """w = fc_n(... fc_0([norm(z), norm(embed(c))])), and its running mean for truncation.
+
+    Source: Karras et al. 2019 (arXiv:1812.04948), sections 2 and B.
+
+    Args:
+        z_dim: width of z; 0 for a mapping of the label alone.
+        c_dim: width of the label; 0 for none.
+        w_dim: width of w and of every layer.
+        num_ws: copies of w in the result; None gives [N, w_dim], without running mean.
+        num_layers: fully connected layers.
+        w_avg_beta: decay of the running mean, per batch.
+        lr_mult: factor on the learning rate.
+    """
+
+    def __init__(
+        self, z_dim, c_dim, w_dim, num_ws, num_layers=8, w_avg_beta=0.995, lr_mult=0.01
+    ):
+        super().__init__()
+        self.z_dim, self.c_dim, self.num_ws = z_dim, c_dim, num_ws
+        self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
+        if c_dim:
+            self.embed = EqualLinear(c_dim, w_dim)
+        width = z_dim + (w_dim if c_dim else 0)
+        for i in range(num_layers):
+            layer = EqualLinear(width if i == 0 else w_dim, w_dim, act="lrelu", lr_mult=lr_mult)
+            setattr(self, f"fc{i}", layer)
+        if num_ws is not None:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z, c=None, truncation_psi=1, truncation_cutoff=None):
+        """z [N, z_dim] or None, c [N, c_dim] or None -> ws [N, num_ws, w_dim], or [N, w_dim].
+
+        truncation_psi 1 leaves w as it is, 0 gives the mean; truncation_cutoff is the number of leading
+        ws that it acts on, None for all. Raises: ValueError if z or c does not fit the network.
+        """
+        inputs = []
+        if self.z_dim:
+            _check("z", z, self.z_dim)
+            inputs.append(normalize_2nd_moment(z.float()))
+        if self.c_dim:
+            _check("c", c, self.c_dim)
+            inputs.append(normalize_2nd_moment(self.embed(c.float())))
+        elif c is not None and c.shape[-1]:
+            raise ValueError(f"c: this network takes no label, got shape {list(c.shape)}")
+        w = torch.cat(inputs, dim=1)
+        for i in range(self.num_layers):
+            w = getattr(self, f"fc{i}")(w)
+        if self.num_ws is None:
+            return w
+        ws = w[:, None].expand(-1, self.num_ws, -1)
+        if truncation_psi != 1:
+            near = self.w_avg.lerp(ws, truncation_psi)
+            cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+            ws = torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
+        return ws
+
+    @torch.no_grad()
+    def update_w_avg(self, ws):
+        """Move the running mean towards the mean of a batch of ws [N, num_ws, w_dim]."""
+        self.w_avg.lerp_(ws[:, 0].mean(dim=0), 1 - self.w_avg_beta)
+
+
+def _check(name, value, width):
+    if value is None or value.ndim != 2 or value.shape[1] != width:
+        came = "None" if value is None else f"shape {list(value.shape)}"
+        raise ValueError(f"{name}: expected [N, {width}], got {came}")

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generator of StyleGAN2.
+
+Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers bear the names of
+the public checkpoints.
+"""
+
+import math
+
+import torch
+import torch.nn as nn
+
+from stylegan.models.layers import (
+    EqualConv2d,
+    EqualLinear,
+    block_dtype,
+    block_format,
+    block_resolutions,
+    channels_of,
+    register_filter,
+)
+from stylegan.models.mapping import Mapping
+from stylegan_ops import modulated_conv2d, upsample2d
+from stylegan_ops.bias_act import ACTIVATIONS
+
+NOISE_MODES = ("const", "random", "none")
+
+
+class Generator(nn.Module):
+    """G(z, c) -> images. Attributes: config, mapping, synthesis, num_ws, z_dim, c_dim, w_dim.
+
+    Args: config: a `GeneratorConfig` with channel_base set.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
+        self.synthesis = Synthesis(config)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = Mapping(
+            config.z_dim,
+            config.c_dim,
+            config.w_dim,
+            self.num_ws,
+            config.mapping_layers,
+            config.w_avg_beta,
+        )
+
+    def forward(
+        self,
+        z,
+        c=None,
+        truncation_psi=1,
+        truncation_cutoff=None,
+        noise_mode="const",
+        generator=None,
+    ):
+        """Images of latents.
+
+        Args:
+            z: [N, z_dim], standard normal.
+            c: [N, c_dim], one-hot; None for an unconditional network.
+            truncation_psi, truncation_cutoff: as `Mapping.forward`.
+            noise_mode: const (the network's own noise images), random (fresh ones) or none.
+            generator: torch.Generator of the random noise.
+        Returns: [N, channels, H, W] float32, in about [-1, 1].
+        Raises: ValueError if z, c or noise_mode does not fit.
+        """
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise_mode, generator)
+
+
+class Synthesis(nn.Module):
+    """ws [N, num_ws, w_dim] -> images [N, channels, H, W]."""
+
+    def __init__(self, config):
+        super().__init__()
+        sizes = block_resolutions(config.resolution)
+        self.w_dim, self.num_ws = config.w_dim, 2 * len(sizes)
+        self.resolutions = list(sizes)
+        for i, (nominal, size) in enumerate(sizes.items()):
+            last = i == len(sizes) - 1
+            low = i >= len(sizes) - config.low_precision_blocks
+            before = channels_of(nominal // 2, config) if i else 0
+            block = SynthesisBlock(before, channels_of(nominal, config), size, config, last, low)
+            setattr(self, f"b{nominal}", block)
+
+    def forward(self, ws, noise_mode="const", generator=None):
+        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as `Generator.forward`."""
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(
+                f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"
+            )
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(
+                f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
+            )
+        x = img = None
+        at = 0
+        for nominal in self.resolutions:
+            block = getattr(self, f"b{nominal}")
+            x, img = block(x, img, ws[:, at:].float().unbind(dim=1), noise_mode, generator)
+            at += block.num_conv  # the w of torgb is shared with the next block's first convolution
+        return img
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: constant or up-sampling convolution, convolution, image."""
+
+    def __init__(self, in_channels, out_channels, size, config, last, low_precision):
+        super().__init__()
+        self.architecture = config.architecture
+        self.low_precision, self.precision = low_precision, config.precision
+        self.num_conv = 2 if in_channels else 1
+        register_filter(self, config.resample_filter)
+        if in_channels:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, size, config, up=2)
+        else:
+            self.const = nn.Parameter(torch.randn(out_channels, *size))
+        self.conv1 = SynthesisLayer(out_channels, out_channels, size, config)
+        if last or config.architecture == "skip":
+            self.torgb = ToRGB(out_channels, config)
+        if in_channels and config.architecture == "resnet":
+            self.skip = EqualConv2d(
+                in_channels,
+                out_channels,
+                1,
+                up=2,
+                resample_filter=config.resample_filter,
+                bias=False,
+            )
+
+    def forward(self, x, img, ws, noise_mode, generator):
+        dtype = block_dtype(ws[0].device, self.low_precision, self.precision)
+        layout = block_format(ws[0].device, dtype)
+        if x is None:
+            x = self.const.expand(ws[0].shape[0], -1, -1, -1)
+        x = x.to(dtype=dtype, memory_format=layout)
+        if self.num_conv == 1:
+            x = self.conv1(x, ws[0], noise_mode, generator)
+        elif self.architecture == "resnet":
+            y = self.skip(x, gain=math.sqrt(0.5))
+            x = self.conv0(x, ws[0], noise_mode, generator)
+            x = y + self.conv1(x, ws[1], noise_mode, generator, gain=math.sqrt(0.5))
+        else:
+            x = self.conv0(x, ws[0], noise_mode, generator)
+            x = self.conv1(x, ws[1], noise_mode, generator)
+        if img is not None:
+            img = upsample2d(img, self.filter)
+        if hasattr(self, "torgb"):
+            y = self.torgb(x, ws[self.num_conv]).float()
+            img = y if img is None else img + y
+        return x, img
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, lrelu."""
+
+    def __init__(self, in_channels, out_channels, size, config, up=1):
+        super().__init__()
+        self.up, self.clamp, self.size = up, config.conv_clamp, size
+        self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros(1))
+        self.register_buffer("noise_const", torch.randn(size))
+        register_filter(self, config.resample_filter if up > 1 else None)
+
+    def forward(self, x, w, noise_mode, generator=None, gain=1.0):
+        noise = None
+        if noise_mode == "const":
+            noise = (self.noise_const * self.noise_strength)[None, None]
+        elif noise_mode == "random":
+            device = x.device if generator is None else generator.device
+            shape = (x.shape[0], 1, *self.size)
+            noise = torch.randn(shape, generator=generator, device=device).to(x.device)
+            noise = noise * self.noise_strength
+        return modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),
+            noise,
+            up=self.up,
+            padding=1,
+            resample_filter=self.filter,
+            flip_weight=self.up == 1,
+            bias=self.bias,
+            act="lrelu",
+            gain=gain * ACTIVATIONS["lrelu"].gain,
+            clamp=None if self.clamp is None else self.clamp * gain,
+        )
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to image channels, without demodulation."""
+
+    def __init__(self, in_channels, config):
+        super().__init__()
+        self.clamp, self.styles_gain = config.conv_clamp, 1 / math.sqrt(in_channels)
+        self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(config.channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(config.channels))
+
+    def forward(self, x, w):
+        styles = self.affine(w) * self.styles_gain
+        return modulated_conv2d(
+            x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
+        )

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operations of the StyleGAN family, each twice differentiable, on any device of PyTorch."""
+
+from stylegan_ops._dispatch import backend, info
+from stylegan_ops.bias_act import bias_act
+from stylegan_ops.conv2d_resample import conv2d_resample
+from stylegan_ops.grid_sample import grid_sample
+from stylegan_ops.modconv import modulated_conv2d
+from stylegan_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+
+__all__ = [
+    "backend",
+    "bias_act",
+    "conv2d_resample",
+    "downsample2d",
+    "filter2d",
+    "grid_sample",
+    "info",
+    "modulated_conv2d",
+    "setup_filter",
+    "upfirdn2d",
+    "upsample2d",
+]

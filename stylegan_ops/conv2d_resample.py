@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution together with up- or down-sampling, in the order that costs least."""
+
+import torch.nn.functional as F
+
+from stylegan_ops import _dispatch
+from stylegan_ops.upfirdn2d import down_padding, filter_size, pad4, up_padding, upfirdn2d
+
+OP = _dispatch.declare("conv2d_resample")
+
+
+def conv2d_resample(
+    x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True, flip_filter=False
+):
+    """y = keep_every(down, f * (weight * (f * pad(zero_insert(x, up)) * up^2))).
+
+    Args:
+        x: [N, C, H, W], any floating dtype; contiguous or channels_last.
+        weight: [O, C // groups, kh, kw], dtype of x.
+        f: resampling filter from `setup_filter`, on the device of x; None is a single tap of 1.
+        up, down: integer factors.
+        padding: relative to the upsampled image, before the filter's own is added; int, [x, y] or
+            [x0, x1, y0, y1].
+        groups: as in F.conv2d.
+        flip_weight: True correlates with weight, as F.conv2d does; False convolves.
+        flip_filter: False convolves with f; True correlates.
+    Returns: [N, O, H', W'], H' = (H*up + y0 + y1 - kh + 1) // down for a filter of even size; dtype
+        and layout of x; twice differentiable in x and weight.
+    Raises: ValueError if the shapes do not fit.
+    Source: Karras et al. 2020 (arXiv:1912.04958), section 4.
+    """
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1] * groups:
+        raise ValueError(
+            f"conv2d_resample: weight must be [O, C / groups, kh, kw] for x [N, C, H, W]; got "
+            f"{list(weight.shape)}, groups {groups} and x {list(x.shape)}"
+        )
+    if weight.dtype != x.dtype:
+        raise ValueError(f"conv2d_resample: x is {x.dtype} but weight is {weight.dtype}")
+    if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
+        raise ValueError(f"conv2d_resample: up and down must be integers >= 1, got {up}, {down}")
+    run = _dispatch.kernel(OP, x) or _cheapest
+    return run(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
+
+
+def conv2d_resample_ref(
+    x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True, flip_filter=False
+):
+    """The definition of `conv2d_resample`: upsample, convolve, downsample."""
+    padding = _total_padding(padding, f, up, down)
+    x = upfirdn2d(x, f if up > 1 else None, up, 1, padding, flip_filter, up**2)
+    x = F.conv2d(x, weight if flip_weight else weight.flip([2, 3]), groups=groups)
+    return upfirdn2d(x, f, 1, down, 0, flip_filter) if down > 1 else x
+
+
+def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter):
+    """The same result; every multiplication by an inserted zero and every sample that would be dropped
+    is left out."""
+    if up > 1 and down > 1:
+        return conv2d_resample_ref(
+            x, weight, f, up, down, padding, groups, flip_weight, flip_filter
+        )
+    padding = _total_padding(padding, f, up, down)
+    kh, kw = weight.shape[2:]
+    pointwise = kh == kw == 1
+    transposed = up > 1 and not pointwise
+    if flip_weight == transposed:  # F.conv2d correlates, F.conv_transpose2d convolves
+        weight = weight.flip([2, 3])
+    if up == 1 and down == 1:
+        return _conv2d(x, weight, padding, groups)
+    if pointwise and up == 1:  # the filter commutes with a 1x1 convolution: filter the fewer samples
+        return F.conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
+    if pointwise:
+        return upfirdn2d(F.conv2d(x, weight, groups=groups), f, up, 1, padding, flip_filter, up**2)
+    if up == 1:
+        x = upfirdn2d(x, f, 1, 1, padding, flip_filter)
+        return F.conv2d(x, weight, stride=down, groups=groups)
+    x = _conv_transpose2d(x, weight, up, groups)
+    # As in upfirdn2d: the full convolution, less the up-1 zeros after the last sample.
+    x0, x1, y0, y1 = padding
+    full = (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
+    return upfirdn2d(x, f, 1, 1, full, flip_filter, up**2)
+
+
+def _total_padding(padding, f, up, down):
+    padding = pad4(padding)
+    if up > 1:
+        padding = up_padding(padding, filter_size(f), (up, up))
+    if down > 1:
+        padding = down_padding(padding, filter_size(f), (down, down))
+    return padding
+
+
+def _conv2d(x, weight, padding, groups):
+    x0, x1, y0, y1 = padding
+    if x0 == x1 >= 0 and y0 == y1 >= 0:
+        return F.conv2d(x, weight, padding=(y0, x0), groups=groups)
+    return F.conv2d(F.pad(x, padding), weight, groups=groups)
+
+
+def _conv_transpose2d(x, weight, stride, groups):
+    """F.conv_transpose2d with the weight laid out as for F.conv2d."""
+    out, per_group, kh, kw = weight.shape
+    weight = weight.reshape(groups, out // groups, per_group, kh, kw).transpose(1, 2)
+    weight = weight.reshape(groups * per_group, out // groups, kh, kw)
+    return F.conv_transpose2d(x, weight, stride=stride, groups=groups)

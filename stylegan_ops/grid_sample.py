@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bilinear sampling that can be differentiated twice with respect to the image."""
+
+import torch
+import torch.nn.functional as F
+
+from stylegan_ops import _dispatch
+
+OP = _dispatch.declare("grid_sample")
+_MODE = dict(mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def grid_sample(x, grid):
+    """y[n,c,i,j] = x[n,c] at grid[n,i,j], bilinear, zero outside the image.
+
+    Args:
+        x: [N, C, H, W], any floating dtype; contiguous or channels_last.
+        grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of the last
+            (align_corners=False). Where it requires a gradient, PyTorch's own op serves, which is
+            differentiable once.
+    Returns: [N, C, H', W']; dtype of x; differentiable in x any number of times.
+    Raises: ValueError if the shapes do not fit.
+    Source: Jaderberg et al. 2015 (arXiv:1506.02025), equation 5. It is linear in x, so the adjoint of
+        its adjoint is the op itself.
+    """
+    if x.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"grid_sample: grid must be [N, H', W', 2] for x [N, C, H, W]; got {list(grid.shape)} "
+            f"and x {list(x.shape)}"
+        )
+    run = _dispatch.kernel(OP, x) or _differentiable
+    return run(x, grid.to(x.dtype))
+
+
+def grid_sample_ref(x, grid):
+    """The definition of `grid_sample`: PyTorch's own, which lacks the second derivative."""
+    return F.grid_sample(x, grid, **_MODE)
+
+
+def _differentiable(x, grid):
+    return grid_sample_ref(x, grid) if grid.requires_grad else _GridSample.apply(x, grid)
+
+
+class _GridSample(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, grid):
+        ctx.save_for_backward(grid)
+        ctx.shape = x.shape
+        return grid_sample_ref(x, grid)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (grid,) = ctx.saved_tensors
+        return _GridSampleAdjoint.apply(dy, grid, ctx.shape), None
+
+
+class _GridSampleAdjoint(torch.autograd.Function):
+    """dx from dy. PyTorch has no public function for it, so autograd makes it: the derivative of a linear
+    map at any point, here at 0."""
+
+    @staticmethod
+    def forward(ctx, dy, grid, shape):
+        ctx.save_for_backward(grid)
+        with torch.enable_grad():
+            x = dy.new_zeros(shape, requires_grad=True)
+            y = grid_sample_ref(x, grid)
+        return torch.autograd.grad(y, x, dy)[0]
+
+    @staticmethod
+    def backward(ctx, ddx):
+        (grid,) = ctx.saved_tensors
+        return _GridSample.apply(ddx, grid), None, None
