@@ -165,7 +165,7 @@ class Config:
         if batch is None:
             batch = max(min(gpus * min(max(4096 // size, 1), 32), 64), gpus)
         lr = 0.002 if size >= 1024 else 0.0025
-        base = 32768 if size >= 512 else 16384
+        base = default_channel_base(self.G.resolution)
         t = self.train
         train = replace(
             t,
@@ -194,6 +194,11 @@ def as_size(resolution):
     if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
         raise UserError(f"resolution: expected an int or (height, width) in px, got {resolution!r}")
     return size
+
+
+def default_channel_base(resolution):
+    """channel_base where none is given: 32768 from 512 px on, else 16384."""
+    return 32768 if (resolution[0] * resolution[1]) ** 0.5 >= 512 else 16384
 
 
 def preset(name, **fields):

@@ -3,7 +3,8 @@
 
 import dataclasses
 
-from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, preset
+from stylegan.config import Config, default_channel_base, preset
+from stylegan.errors import UserError
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.stylegan2 import Generator
 
@@ -17,33 +18,29 @@ def build_generator(config="auto", **fields):
     Returns: `Generator` on the CPU, in training mode.
     Raises: UserError (a ValueError) for a preset or a field that does not exist or does not fit.
     """
-    return Generator(_part("G", GeneratorConfig, config, fields))
+    return Generator(_part("G", config, fields))
 
 
 def build_discriminator(config="auto", **fields):
     """A discriminator with fresh weights; arguments as `build_generator`, fields of
     `DiscriminatorConfig`."""
-    return Discriminator(_part("D", DiscriminatorConfig, config, fields))
+    return Discriminator(_part("D", config, fields))
 
 
-def _part(name, kind, config, fields):
+def _part(name, config, fields):
+    """The config of network `name` ("G" or "D") with `fields` replaced and nothing left open."""
     if isinstance(config, str):
         config = preset(config)
-    whole = config if isinstance(config, Config) else Config(**{name: config})
-    unknown = set(fields) - {f.name for f in dataclasses.fields(kind)}
-    if unknown:
-        raise _unknown(sorted(unknown)[0], kind)
-    whole = dataclasses.replace(
-        whole, **{name: dataclasses.replace(getattr(whole, name), **fields)}
-    )
-    # The generator's size decides what "by resolution" means for either network.
-    size = getattr(whole, name).resolution
-    whole = dataclasses.replace(whole, G=dataclasses.replace(whole.G, resolution=size))
-    return getattr(whole.resolved(), name)
-
-
-def _unknown(field, kind):
-    from stylegan.errors import UserError
-
-    names = ", ".join(f.name for f in dataclasses.fields(kind))
-    return UserError(f"{kind.__name__}: there is no field {field!r}; there are {names}")
+    if isinstance(config, Config):
+        config = getattr(config, name)
+    known = [f.name for f in dataclasses.fields(config)]
+    for field in fields:
+        if field not in known:
+            raise UserError(
+                f"{type(config).__name__}: no field {field!r}; there are {', '.join(known)}"
+            )
+    config = dataclasses.replace(config, **fields)
+    if config.channel_base is None:
+        base = default_channel_base(config.resolution)
+        config = dataclasses.replace(config, channel_base=base)
+    return config

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of a data set: from dataset.json, or a folder per class."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from stylegan.errors import UserError
+
+FILE = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label vectors and what they mean."""
+
+    vectors: np.ndarray  # [images, c_dim] float32; one-hot for classes
+    names: tuple  # of the classes, or empty for labels that are vectors of numbers
+
+    @property
+    def c_dim(self):
+        """Width of a label vector; the number of classes."""
+        return self.vectors.shape[1]
+
+
+def read_labels(source, images):
+    """The labels of `images`, a list of names in `source`.
+
+    dataset.json is `{"labels": [[file name, class number or list of numbers], ...]}` (a dictionary from
+    file name to label serves too), with optional `"label_names": [...]`. Without it, a folder per class.
+
+    Returns: `Labels`, or None where there are none.
+    Raises: UserError for a file that does not parse or does not fit the images.
+    """
+    if FILE in source.names:
+        return _from_json(source, images)
+    return _from_folders(images)
+
+
+def _from_json(source, images):
+    where = f"{source.path}/{FILE}"
+    try:
+        content = json.loads(source.read(FILE).decode("utf-8-sig"))
+    except json.JSONDecodeError as e:
+        raise UserError(f"{where}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{where}: not UTF-8 text ({e.reason} at byte {e.start})") from e
+    given = content.get("labels") if isinstance(content, dict) else None
+    if given is None:
+        return None
+    try:
+        given = {str(k).replace("\\", "/"): v for k, v in dict(given).items()}
+    except (TypeError, ValueError):
+        raise UserError(f'{where}: "labels" must be a list of [file name, label]') from None
+    missing = [name for name in images if name not in given]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{where}: no label for {missing[0]}{more}")
+    values = [given[name] for name in images]
+    names = tuple(str(n) for n in content.get("label_names") or ())
+    if all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
+        return _one_hot(np.array(values), names, where)
+    try:
+        vectors = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        vectors = np.zeros(0)
+    if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
+        raise UserError(
+            f"{where}: labels must all be class numbers from 0, or all lists of numbers of one length"
+        )
+    return Labels(vectors, ())
+
+
+def _one_hot(numbers, names, where):
+    count = max(int(numbers.max()) + 1, len(names))
+    if names and len(names) < count:
+        raise UserError(f"{where}: label {count - 1} has no name, there are {len(names)}")
+    if count > 100_000:
+        raise UserError(f"{where}: class number {count - 1} is too large; number them from 0")
+    names = names or tuple(str(i) for i in range(count))
+    return Labels(np.eye(count, dtype=np.float32)[numbers], names)
+
+
+def _from_folders(images):
+    folders = [name.split("/")[0] if "/" in name else None for name in images]
+    names = sorted({f for f in folders if f is not None})
+    if None in folders or len(names) < 2:
+        return None
+    numbers = {name: i for i, name in enumerate(names)}
+    return _one_hot(np.array([numbers[f] for f in folders]), tuple(names), "folders")

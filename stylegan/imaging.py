@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between network tensors in [-1, 1] and pictures."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import torch
+from PIL import Image, PngImagePlugin
+
+
+def to_tensor(pixels, device):
+    """uint8 [N, C, H, W] in 0..255 -> float32 in [-1, 1] on `device`."""
+    return pixels.to(device, non_blocking=True).float() / 127.5 - 1
+
+
+def to_uint8(images):
+    """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C] on the CPU, rounded and clipped."""
+    pixels = (images.detach().float() * 127.5 + 127.5).round().clamp(0, 255)
+    return pixels.permute(0, 2, 3, 1).to(torch.uint8).cpu()
+
+
+def to_pil(images):
+    """float [N, C, H, W] in [-1, 1] -> list of N PIL images, grey, RGB or RGBA by C."""
+    arrays = to_uint8(images).numpy()
+    return [Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
+
+
+def grid(images, columns):
+    """One PIL image of equally large PIL images in rows of `columns`."""
+    width, height = images[0].size
+    rows = -(-len(images) // columns)
+    sheet = Image.new(images[0].mode, (width * min(columns, len(images)), height * rows))
+    for i, image in enumerate(images):
+        sheet.paste(image, (i % columns * width, i // columns * height))
+    return sheet
+
+
+def save_image(image, path, metadata=None):
+    """Write a PIL image as PNG or WebP (lossless), with `metadata`, a dictionary, inside.
+
+    PNG: one text chunk per key. WebP: JSON in the EXIF field ImageDescription. The file appears whole or
+    not at all.
+    """
+    path, metadata = Path(path), metadata or {}
+    buffer = io.BytesIO()
+    if path.suffix == ".webp":
+        exif = Image.Exif()
+        exif[0x010E] = json.dumps(metadata)
+        image.save(buffer, "WEBP", lossless=True, exif=exif)
+    else:
+        text = PngImagePlugin.PngInfo()
+        for key, value in metadata.items():
+            text.add_itxt(key, str(value))
+        image.save(buffer, "PNG", pnginfo=text)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(buffer.getvalue())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

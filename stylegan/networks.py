@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks and the snapshot folder they live in.
+
+    config.json          format, settings, kimg, data set with class names
+    G_ema.safetensors    what inference needs
+    G.safetensors, D.safetensors, training_state.pt    what training needs as well
+
+Nothing in it can run code when it is loaded.
+"""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from stylegan.config import Config
+from stylegan.device import resolve_device
+from stylegan.errors import UserError
+from stylegan.models.build import build_discriminator, build_generator
+
+FORMAT, VERSION = "stylegan-snapshot", 1
+CONFIG = "config.json"
+
+
+class Networks:
+    """The networks of a snapshot: G_ema, G, D, config, and `meta` (kimg, dataset).
+
+    Each network is read from its file when it is first asked for, and None where there is no file.
+    """
+
+    def __init__(self, config, meta, G_ema=None, G=None, D=None, folder=None, device="cpu"):
+        self.config, self.meta, self.folder, self.device = config, meta, folder, device
+        self._loaded = {k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None}
+
+    @property
+    def G_ema(self):
+        """The averaged generator, for images."""
+        return self._network("G_ema")
+
+    @property
+    def G(self):
+        """The generator in training."""
+        return self._network("G")
+
+    @property
+    def D(self):
+        """The discriminator."""
+        return self._network("D")
+
+    @property
+    def class_names(self):
+        """Names of the classes, in order of their numbers; empty for an unconditional network."""
+        names = self.meta.get("dataset", {}).get("class_names") or []
+        return tuple(names) if self.config.G.c_dim else ()
+
+    def save(self, folder):
+        """Write config.json and a file per network into `folder`, which exists."""
+        folder = Path(folder)
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            **self.meta,
+            "config": self.config.to_dict(),
+        }
+        (folder / CONFIG).write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
+        for name, network in self._loaded.items():
+            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors", metadata={"format": "pt"})
+
+    def _network(self, name):
+        if name not in self._loaded:
+            path = self.folder and self.folder / f"{name}.safetensors"
+            self._loaded[name] = self._read(name, path) if path and path.is_file() else None
+        return self._loaded[name]
+
+    def _read(self, name, path):
+        build = build_discriminator if name == "D" else build_generator
+        network = build(self.config)
+        try:
+            network.load_state_dict(load_file(path))
+        except (SafetensorError, OSError, RuntimeError) as e:
+            reason = " ".join(str(e).split())
+            raise UserError(f"{path}: does not fit its config.json, or is damaged ({reason[:200]})") from e
+        return network.to(self.device).eval().requires_grad_(False)
+
+
+def load_networks(path, device="auto"):
+    """The networks of a snapshot.
+
+    Args:
+        path: a snapshot folder, or a run folder (its newest snapshot).
+        device: "auto", "cpu", "cuda", ... or a torch.device.
+    Returns: `Networks`, in evaluation mode, without gradients.
+    Raises: UserError (a ValueError) if there is none or it cannot be read.
+    """
+    folder = find_snapshot(path)
+    content = read_json(folder / CONFIG)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise UserError(
+            f"{folder / CONFIG}: expected format {FORMAT} version {VERSION}, got "
+            f"{content.get('format')} version {content.get('version')}"
+        )
+    config = Config.from_dict(content["config"])
+    meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
+    return Networks(config, meta, folder=folder, device=resolve_device(device))
+
+
+def find_snapshot(path):
+    """The snapshot folder meant by `path`. Raises: UserError."""
+    path = Path(path)
+    if (path / CONFIG).is_file() and (path / "G_ema.safetensors").is_file():
+        return path
+    snapshots = snapshots_of(path)
+    if snapshots:
+        return snapshots[-1]
+    if path.is_file():
+        raise UserError(f"{path}: expected a snapshot folder or a run folder, got a file")
+    what = "holds no snapshot" if path.is_dir() else "there is no such folder"
+    raise UserError(f"{path}: {what}; expected a snapshot folder or a run folder")
+
+
+def snapshots_of(run_dir):
+    """The snapshot folders of a run, oldest first."""
+    folders = Path(run_dir).glob("snapshots/[0-9]*")
+    return sorted(f for f in folders if (f / CONFIG).is_file())
+
+
+def read_json(path):
+    """A JSON file. Raises: UserError that names the line."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as e:
+        raise UserError(f"{path}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: cannot be read ({e})") from e

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The moving average of the generator's weights, which is what generates images."""
+
+import torch
+
+
+def ema_beta(batch, ema_kimg, images_seen, rampup=None):
+    """Decay per step: 0.5^(batch / half-life), the half-life in images, at most rampup * images_seen.
+
+    Source: Karras et al. 2018 (arXiv:1710.10196), section 4; ramp-up: arXiv:2006.06676, appendix C.
+    """
+    half_life = ema_kimg * 1000
+    if rampup is not None:
+        half_life = min(half_life, images_seen * rampup)
+    return 0.5 ** (batch / max(half_life, 1e-8))
+
+
+@torch.no_grad()
+def update_ema(averaged, model, beta):
+    """averaged = beta * averaged + (1 - beta) * model for parameters; buffers are copied."""
+    for old, new in zip(averaged.parameters(), model.parameters()):
+        old.lerp_(new, 1 - beta)
+    for old, new in zip(averaged.buffers(), model.buffers()):
+        old.copy_(new)

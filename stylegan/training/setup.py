@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings and images to a run: what fits what, and the header that says so."""
+
+import os
+from dataclasses import replace
+
+import stylegan_ops
+from stylegan.data.dataset import ImageDataset
+from stylegan.device import describe
+from stylegan.models.layers import block_resolutions
+from stylegan.training.memory import estimate_memory_gb
+
+
+def fit_to_data(config, gpus=1):
+    """Open the images of config.data and set everything that follows from them.
+
+    Returns: (config, dataset): a resolved `Config` whose networks have the size, channels and labels of
+        the data, and the `ImageDataset`.
+    Raises: UserError if the images cannot be used, ValueError if their size suits no network.
+    """
+    data = config.data
+    dataset = ImageDataset(data.path, data.resolution, data.channels)
+    if data.cond and not dataset.c_dim:
+        dataset.refuse("has no labels to train on (--cond): no dataset.json, no folder per class")
+    try:
+        block_resolutions(dataset.resolution)
+    except ValueError as e:
+        dataset.refuse(f"{e} (--resolution crops and resizes)")
+    workers = data.workers
+    if workers is None:
+        workers = 0 if dataset.fits_in_memory else max(min(len(os.sched_getaffinity(0)), 8), 1)
+    shape = {"resolution": dataset.resolution, "channels": dataset.channels}
+    shape["c_dim"] = dataset.c_dim if data.cond else 0
+    config = replace(
+        config,
+        G=replace(config.G, **shape),
+        D=replace(config.D, **shape),
+        data=replace(data, workers=workers),
+    )
+    return config.resolved(gpus), dataset
+
+
+def header(config, dataset, model, device):
+    """Lines to print before the first step: data, networks, device, ops, memory, length."""
+    height, width = dataset.resolution
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[dataset.channels]
+    t = config.train
+    rows = {
+        "data": f"{dataset.path}",
+        "images": f"{len(dataset)}, {width}x{height} px, {kind}"
+        + (", mirrored half of the time" if config.data.mirror else ""),
+        "labels": _labels(config, dataset),
+        "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters",
+        "device": describe(device),
+        "ops": _backends(device),
+        "memory": f"about {estimate_memory_gb(config, device):.1f} GB",
+        "run": f"{t.kimg:g} kimg in batches of {t.batch}"
+        + (f" ({t.batch_gpu} at a time)" if t.batch_gpu != t.batch else "")
+        + (f", at most {t.minutes:g} minutes" if t.minutes else "")
+        + f"; {t.loss} loss, R1 gamma {t.r1_gamma:.4g}"
+        + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length"),
+    }
+    return [f"{name:8}{text}" for name, text in rows.items()]
+
+
+def _labels(config, dataset):
+    if not dataset.c_dim:
+        return "none"
+    what = f"{dataset.c_dim} classes" if dataset.class_names else f"vectors of {dataset.c_dim}"
+    return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
+
+
+def _backends(device):
+    by_backend = {}
+    for op, devices in stylegan_ops.info().items():
+        status = devices.get(device.type, {"backend": "reference"})
+        by_backend.setdefault(status["backend"], []).append(op)
+    return "; ".join(f"{backend}: {' '.join(ops)}" for backend, ops in by_backend.items())
+
+
+def _millions(network):
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training step, which reads like the algorithm."""
+
+import copy
+
+import torch
+
+from stylegan.models.build import build_discriminator, build_generator
+from stylegan.training import losses
+from stylegan.training.ema import ema_beta, update_ema
+from stylegan.training.log import Stats
+
+
+class TrainingStep:
+    """Networks, optimizers, random numbers, and the step that moves them.
+
+    Args:
+        config: a resolved `Config`.
+        device: torch.device.
+        labels: [images, c_dim] float32 label vectors to draw from for generated images; None where
+            c_dim is 0.
+    """
+
+    def __init__(self, config, device, labels=None):
+        self.config, self.device = config, device
+        t = config.train
+        torch.manual_seed(t.seed)
+        self.G = build_generator(config).to(device).requires_grad_(False)
+        self.D = build_discriminator(config).to(device).requires_grad_(False)
+        self.G_ema = copy.deepcopy(self.G).eval()
+        self.G_opt = _adam(self.G, t.g_lr, t.pl_interval if t.pl_weight else None)
+        self.D_opt = _adam(self.D, t.d_lr, t.r1_interval if t.r1_gamma else None)
+        self.labels = None if labels is None else torch.as_tensor(labels, device=device)
+        self.rng = torch.Generator(device).manual_seed(t.seed + 1)
+        self.pl_mean = torch.zeros([], device=device)
+        self.images_seen, self.steps = 0, 0
+        self.stats = Stats()
+
+    def step(self, reals, c=None):
+        """G main, (G path length), D main, (D R1), average of G.
+
+        Args:
+            reals: [batch, channels, H, W] in [-1, 1], on the device.
+            c: [batch, c_dim] labels of reals, or None.
+        """
+        t = self.config.train
+        self.g_main()
+        if t.pl_weight and self.steps % t.pl_interval == 0:
+            self.g_path_length()
+        self.d_main(reals, c)
+        if t.r1_gamma and self.steps % t.r1_interval == 0:
+            self.d_r1(reals, c)
+        self.steps += 1
+        self.images_seen += t.batch
+        beta = ema_beta(t.batch, t.ema_kimg, self.images_seen, t.ema_rampup)
+        update_ema(self.G_ema, self.G, beta)
+
+    def g_main(self):
+        """Move G so that D takes its images for real."""
+        loss_of = losses.G_LOSSES[self.config.train.loss]
+
+        def partial():
+            for n, share in self._rounds():
+                ws, c = self._latents(n)
+                self.G.mapping.update_w_avg(ws)
+                fake = self.D(self._synthesis(ws), c)
+                loss = loss_of(fake)
+                self.stats.add("loss/G", loss, n)
+                self.stats.add("sign/fake", fake.sign().mean(), n)
+                yield loss * share
+
+        self._update(self.G, self.G_opt, partial())
+
+    def g_path_length(self):
+        """Move G so that a step in w changes the image by the same length everywhere."""
+        t = self.config.train
+
+        def partial():
+            for n, share in self._rounds(t.pl_batch_shrink):
+                ws, _ = self._latents(n)
+                lengths = losses.path_lengths(self._synthesis(ws), ws, self.rng)
+                self.pl_mean.lerp_(lengths.detach().mean(), t.pl_decay)
+                penalty = losses.path_length_penalty(lengths, self.pl_mean.clone())
+                self.stats.add("loss/path_length", penalty, n)
+                yield penalty * (t.pl_weight * t.pl_interval * share)
+
+        self._update(self.G, self.G_opt, partial())
+
+    def d_main(self, reals, c=None):
+        """Move D so that it tells real images from generated ones."""
+
+        def partial():
+            for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
+                with torch.no_grad():
+                    ws, z_c = self._latents(n)
+                    fakes = self._synthesis(ws)
+                fake_loss = losses.d_fake(self.D(fakes, z_c))
+                yield fake_loss * share
+                real = self.D(x, x_c)
+                real_loss = losses.d_real(real)
+                self.stats.add("loss/D", fake_loss.detach() + real_loss.detach(), n)
+                self.stats.add("sign/real", real.sign().mean(), n)
+                yield real_loss * share
+
+        self._update(self.D, self.D_opt, partial())
+
+    def d_r1(self, reals, c=None):
+        """Move D so that it is flat around real images."""
+        t = self.config.train
+
+        def partial():
+            for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
+                x = x.detach().requires_grad_()
+                penalty = losses.r1_penalty(x, self.D(x, x_c))
+                self.stats.add("loss/r1", penalty, n)
+                yield penalty * (t.r1_gamma / 2 * t.r1_interval * share)
+
+        self._update(self.D, self.D_opt, partial())
+
+    def _update(self, network, optimizer, partial_losses):
+        """Accumulate the gradients of the partial losses, one graph at a time, and step."""
+        network.requires_grad_(True)
+        optimizer.zero_grad(set_to_none=True)
+        for loss in partial_losses:
+            loss.backward()
+        network.requires_grad_(False)
+        self.stats.add("nonfinite_gradients", _clean_gradients(network))
+        optimizer.step()
+
+    def _rounds(self, shrink=1):
+        """(samples, share of the batch) for every round of gradient accumulation."""
+        t = self.config.train
+        rounds = t.batch // t.batch_gpu
+        for _ in range(rounds):
+            yield max(t.batch_gpu // shrink, 1), 1 / rounds
+
+    def _split(self, reals, c):
+        n = self.config.train.batch_gpu
+        return zip(reals.split(n), [None] * len(reals) if c is None else c.split(n))
+
+    def _latents(self, n):
+        """ws [n, num_ws, w_dim] with style mixing, and the labels they are of."""
+        c = self._random_labels(n)
+        z = torch.randn(2, n, self.G.z_dim, device=self.device, generator=self.rng)
+        ws = self.G.mapping(z[0], c)
+        probability = self.config.train.style_mixing
+        if probability:
+            draw = torch.rand(2, n, 1, 1, device=self.device, generator=self.rng)
+            crossover = 1 + (draw[0] * (self.G.num_ws - 1)).long()
+            layer = torch.arange(self.G.num_ws, device=self.device)[None, :, None]
+            mixed = (draw[1] < probability) & (layer >= crossover)
+            ws = torch.where(mixed, self.G.mapping(z[1], c), ws)
+        return ws, c
+
+    def _random_labels(self, n):
+        if not self.config.G.c_dim:
+            return None
+        draw = torch.randint(len(self.labels), [n], device=self.device, generator=self.rng)
+        return self.labels[draw]
+
+    def _synthesis(self, ws):
+        return self.G.synthesis(ws, noise_mode="random", generator=self.rng)
+
+    def state_dict(self):
+        """What the next step depends on besides the networks; for `torch.load(weights_only=True)`."""
+        return {
+            "images_seen": self.images_seen,
+            "steps": self.steps,
+            "pl_mean": self.pl_mean,
+            "G_opt": self.G_opt.state_dict(),
+            "D_opt": self.D_opt.state_dict(),
+            "rng": self.rng.get_state(),
+        }
+
+    def load_state_dict(self, state):
+        """The inverse of `state_dict`."""
+        self.images_seen, self.steps = state["images_seen"], state["steps"]
+        self.pl_mean.copy_(state["pl_mean"])
+        self.G_opt.load_state_dict(state["G_opt"])
+        self.D_opt.load_state_dict(state["D_opt"])
+        self.rng.set_state(state["rng"])
+
+
+def _adam(network, lr, interval):
+    """Adam(0, 0.99), corrected for a regulariser that takes a step of its own every `interval` steps.
+
+    Source: Karras et al. 2020 (arXiv:1912.04958), appendix B, "lazy regularization".
+    """
+    c = interval / (interval + 1) if interval else 1
+    return torch.optim.Adam(network.parameters(), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8)
+
+
+@torch.no_grad()
+def _clean_gradients(network):
+    """Replace NaN by 0 and infinities by +-1e5 in the gradients; returns how many there were."""
+    bad = 0
+    for p in network.parameters():
+        if p.grad is not None:
+            bad = bad + (~p.grad.isfinite()).sum()
+            torch.nan_to_num(p.grad, nan=0, posinf=1e5, neginf=-1e5, out=p.grad)
+    return bad

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run: steps, the log, sample grids and snapshots."""
+
+import time
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from stylegan.data.dataset import ImageStream
+from stylegan.imaging import grid, save_image, to_pil, to_tensor
+from stylegan.networks import Networks, load_networks
+from stylegan.training.checkpoint import read_state, write_snapshot
+from stylegan.training.log import RunLog
+from stylegan.training.memory import peak_memory_gb
+from stylegan.training.step import TrainingStep
+
+TICK_SECONDS = 60  # a line in the log at least this often, however slow the machine
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args:
+        config: a resolved `Config` that fits the data set (`stylegan.training.setup.fit_to_data`).
+        dataset: an `ImageDataset`.
+        device: torch.device.
+        run_dir: an existing folder for log.jsonl, samples/ and snapshots/.
+    """
+
+    def __init__(self, config, dataset, device, run_dir):
+        self.config, self.dataset, self.device, self.run_dir = config, dataset, device, run_dir
+        labels = dataset.labels.vectors if config.G.c_dim else None
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.allow_tf32 = config.train.tf32
+            torch.backends.cuda.matmul.allow_tf32 = config.train.tf32
+        self.model = TrainingStep(config, device, labels)
+        self.seconds = 0.0
+        self._grid_z, self._grid_c, self._columns = self._grid_latents()
+
+    def resume(self, snapshot):
+        """Go on from a snapshot folder. Raises: UserError if it lacks what training needs."""
+        state = read_state(snapshot)
+        saved = load_networks(snapshot, self.device)
+        for name in ("G", "D", "G_ema"):
+            getattr(self.model, name).load_state_dict(getattr(saved, name).state_dict())
+        self.model.load_state_dict(state["step"])
+        self.seconds = state["seconds"]
+
+    @property
+    def kimg(self):
+        """Thousands of real images shown so far."""
+        return self.model.images_seen / 1000
+
+    def run(self):
+        """Train until config.train.kimg or config.train.minutes; returns the last snapshot's folder."""
+        t, batches, log = self.config.train, iter(self._loader()), RunLog(self.run_dir)
+        due = {"tick": self.kimg, "grid": self._next(t.grid_kimg)}
+        due["snapshot"] = self._next(t.snapshot_kimg)
+        if not self.model.images_seen:
+            self.save_real_grid()
+            self.save_grid()
+        begun, earlier = time.time(), self.seconds
+        tick_time, tick_images = begun, self.model.images_seen
+        done, snapshot = self.kimg >= t.kimg, None
+        with self._bar() as bar:
+            while not done:
+                pixels, c = next(batches)
+                self.model.step(to_tensor(pixels, self.device), self._labels(c))
+                bar.update(t.batch)
+                now = time.time()
+                self.seconds = earlier + now - begun
+                late = t.minutes is not None and now - begun >= t.minutes * 60
+                done = self.kimg >= t.kimg or late
+                if done or self.kimg >= due["tick"] or now - tick_time >= TICK_SECONDS:
+                    rate = (self.model.images_seen - tick_images) / (now - tick_time)
+                    means = self._tick(log, rate)
+                    bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
+                    due["tick"] = self.kimg + t.tick_kimg
+                    tick_time, tick_images = now, self.model.images_seen
+                if done or self.kimg >= due["grid"]:
+                    self.save_grid()
+                    due["grid"] = self._next(t.grid_kimg)
+                if done or self.kimg >= due["snapshot"]:
+                    snapshot = self.save_snapshot()
+                    due["snapshot"] = self._next(t.snapshot_kimg)
+        log.close()
+        return snapshot
+
+    def save_snapshot(self):
+        """Write the networks and the state of training; returns the folder."""
+        m, data = self.model, self.dataset
+        meta = {
+            "kimg": self.kimg,
+            "dataset": {
+                "name": data.name,
+                "images": len(data),
+                "class_names": list(data.class_names),
+            },
+        }
+        networks = Networks(self.config, meta, G_ema=m.G_ema, G=m.G, D=m.D)
+        state = {"step": m.state_dict(), "seconds": self.seconds}
+        return write_snapshot(self.run_dir, networks, state)
+
+    @torch.no_grad()
+    def save_grid(self):
+        """Images of the averaged generator at fixed latents, as samples/<kimg>.png."""
+        images, n = [], self.config.train.batch_gpu
+        for start in range(0, len(self._grid_z), n):
+            part = slice(start, start + n)
+            c = None if self._grid_c is None else self._grid_c[part]
+            images += to_pil(self.model.G_ema(self._grid_z[part], c))
+        self._save_sheet(images, f"{self.kimg:010.3f}.png")
+
+    def save_real_grid(self):
+        """Real images in the layout of the sample grids, as samples/reals.png."""
+        count = min(len(self._grid_z), len(self.dataset))
+        picks = ImageStream(len(self.dataset), self.config.train.seed).epoch(0)[0][:count]
+        pixels = torch.stack([self.dataset[i][0] for i in picks])
+        self._save_sheet(to_pil(to_tensor(pixels, "cpu")), "reals.png")
+
+    def _save_sheet(self, images, name):
+        folder = self.run_dir / "samples"
+        folder.mkdir(exist_ok=True)
+        save_image(grid(images, self._columns), folder / name)
+
+    def _grid_latents(self):
+        """z and c of the sample grid, one class per row where there are classes, and its columns."""
+        height, width = self.config.G.resolution
+        columns, rows = min(max(1280 // width, 4), 12), min(max(960 // height, 3), 8)
+        rng = torch.Generator().manual_seed(self.config.train.seed)
+        z = torch.randn(rows * columns, self.config.G.z_dim, generator=rng).to(self.device)
+        if not self.config.G.c_dim:
+            return z, None, columns
+        if self.dataset.class_names:
+            number = torch.arange(len(z)) // columns % self.config.G.c_dim
+            c = torch.eye(self.config.G.c_dim)[number]
+        else:
+            pick = torch.randint(len(self.dataset), [len(z)], generator=rng)
+            c = torch.from_numpy(self.dataset.labels.vectors)[pick]
+        return z, c.to(self.device), columns
+
+    def _loader(self):
+        data, t = self.config.data, self.config.train
+        start = self.model.images_seen
+        return DataLoader(
+            self.dataset,
+            batch_size=t.batch,
+            sampler=ImageStream(len(self.dataset), t.seed, data.mirror, start),
+            num_workers=data.workers,
+            persistent_workers=data.workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _labels(self, c):
+        return c.to(self.device, non_blocking=True) if self.config.D.c_dim else None
+
+    def _bar(self):
+        return tqdm(
+            total=round(self.config.train.kimg * 1000),
+            initial=self.model.images_seen,
+            unit="img",
+            unit_scale=True,
+            desc="train",
+            mininterval=1,
+        )
+
+    def _next(self, interval):
+        """The kimg at which something that happens every `interval` kimg is due next."""
+        return (self.kimg // interval + 1) * interval
+
+    def _tick(self, log, rate):
+        means = self.model.stats.take()
+        line = {"kimg": self.kimg, "seconds": self.seconds, "images_per_s": rate}
+        line["memory_gb"] = peak_memory_gb(self.device)
+        log.write({**line, **means, "pl_mean": float(self.model.pl_mean)})
+        return means
