@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StyleGAN and its variants on today's PyTorch: train, generate, edit.
+
+    pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64")
+    pipe(seeds=[1, 2], truncation_psi=0.7).images
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# Imported at first use, so that `stylegan --help` does not wait for torch.
+_HOMES = {
+    "Networks": "stylegan.networks",
+    "Pipeline": "stylegan.pipeline",
+    "UserError": "stylegan.errors",
+    "build_discriminator": "stylegan.models.build",
+    "build_generator": "stylegan.models.build",
+    "load_networks": "stylegan.networks",
+    "preset": "stylegan.config",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stylegan' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return __all__

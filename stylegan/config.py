@@ -262,10 +262,46 @@ _AUTO = Config(
     ),
 )
 
+_DEMO = Config(
+    G=GeneratorConfig(channel_base=1024, channel_max=64, mapping_layers=2, conv_clamp=None),
+    D=DiscriminatorConfig(channel_base=1024, channel_max=64, conv_clamp=None),
+    data=DataConfig(resolution=(32, 32), mirror=True),
+    train=TrainConfig(
+        kimg=100,
+        minutes=12.5,
+        batch=32,
+        g_lr=0.0025,
+        d_lr=0.0025,
+        r1_gamma=0.05,
+        pl_weight=0,
+        ema_rampup=0.05,
+        grid_kimg=20,
+        tick_kimg=2,
+    ),
+)
+
+_DEMO64 = Config(
+    G=GeneratorConfig(channel_base=8192, channel_max=256, mapping_layers=2),
+    D=DiscriminatorConfig(channel_base=8192, channel_max=256),
+    data=DataConfig(resolution=(64, 64), mirror=True),
+    train=TrainConfig(
+        kimg=1000,
+        minutes=12.5,
+        batch=32,
+        g_lr=0.0025,
+        d_lr=0.0025,
+        r1_gamma=0.1,
+        ema_rampup=0.05,
+        grid_kimg=100,
+    ),
+)
+
 PRESETS = {
     "auto": _AUTO,
     "stylegan2": _paper(1024, 32768, 32, 4, 0.002, 10, 10),
     "paper256": _paper(256, 16384, 64, 8, 0.0025, 1, 20),
     "paper512": _paper(512, 32768, 64, 8, 0.0025, 0.5, 20),
     "paper1024": _paper(1024, 32768, 32, 4, 0.002, 2, 10),
+    "demo": _DEMO,  # 32 px, a quarter of an hour on two CPU cores
+    "demo64": _DEMO64,  # 64 px, the same on a GPU
 }

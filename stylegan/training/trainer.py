@@ -25,10 +25,10 @@ class Trainer:
         config: a resolved `Config` that fits the data set (`stylegan.training.setup.fit_to_data`).
         dataset: an `ImageDataset`.
         device: torch.device.
-        run_dir: an existing folder for log.jsonl, samples/ and snapshots/.
+        run_dir: an existing folder for log.jsonl, samples/ and snapshots/; may be set later, before `run`.
     """
 
-    def __init__(self, config, dataset, device, run_dir):
+    def __init__(self, config, dataset, device, run_dir=None):
         self.config, self.dataset, self.device, self.run_dir = config, dataset, device, run_dir
         labels = dataset.labels.vectors if config.G.c_dim else None
         if device.type == "cuda":

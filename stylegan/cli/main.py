@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `stylegan` command: finds the subcommand, and turns every error into one line and an exit code."""
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = ("train", "generate", "mix", "info")  # each is `command` in stylegan.cli.<name>
+
+
+class Program(click.Group):
+    """Commands are imported when they are asked for; none imports torch before it runs."""
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"stylegan.cli.{name}").command
+
+    def main(self, args=None, prog_name="stylegan", **extra):
+        """Run; exits with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
+        args = list(sys.argv[1:] if args is None else args)
+        try:
+            super().main(args, prog_name, **{**extra, "standalone_mode": False})
+            code = 0
+        except BaseException as e:
+            if "--debug" in args and not isinstance(e, (click.exceptions.Exit, SystemExit)):
+                raise
+            code, message = _explain(e)
+            if message:
+                where = getattr(getattr(e, "ctx", None), "command_path", prog_name)
+                click.echo(f"{where}: {message}", err=True)
+        sys.exit(code)
+
+
+def _explain(e):
+    """(exit code, one line) for an exception."""
+    from stylegan.errors import UserError
+
+    if isinstance(e, SystemExit):
+        return e.code, None
+    if isinstance(e, click.exceptions.Exit):
+        return e.exit_code, None
+    if isinstance(e, (click.Abort, KeyboardInterrupt)):
+        return 130, "interrupted"
+    if isinstance(e, click.ClickException):
+        return 2, _one_line(e.format_message())
+    if isinstance(e, UserError):
+        return 2, _one_line(e)
+    if isinstance(e, BrokenPipeError):
+        return 1, None
+    text = _one_line(e)
+    if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
+        return 1, f"out of memory; --batch-gpu with a smaller number needs less ({text[:120]})"
+    if isinstance(e, OSError):
+        return 1, text
+    return 1, f"{type(e).__name__}: {text} (--debug shows where)"
+
+
+def _one_line(e):
+    return " ".join(str(e).split())
+
+
+@click.group(cls=Program, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.version_option(package_name="stylegan")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def program(ctx, debug):
+    """StyleGAN: train on your images, generate, mix styles.
+
+    \b
+    stylegan train                        the demo, no data needed
+    stylegan train --data photos.zip      your images
+    stylegan generate runs/00000-photos   pictures from what was trained
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds or latents in, images out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stylegan.errors import UserError
+from stylegan.imaging import to_pil
+from stylegan.networks import load_networks
+
+BATCH_PIXELS = 1 << 20  # pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px
+
+
+@dataclass(frozen=True)
+class PipelineOutput:
+    """What a call to a `Pipeline` gives."""
+
+    images: list  # PIL images: grey, RGB or RGBA
+    ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, what they were made from
+    labels: list  # class number per image; None where the network is unconditional or the label a vector
+
+
+class Pipeline:
+    """Generates images with the averaged generator of a snapshot.
+
+    Args:
+        networks: `Networks` with G_ema.
+    """
+
+    def __init__(self, networks):
+        if networks.G_ema is None:
+            raise UserError("Pipeline: the snapshot has no G_ema.safetensors")
+        self.networks, self.G = networks, networks.G_ema.eval()
+        self.device = next(self.G.parameters()).device
+
+    @classmethod
+    def from_pretrained(cls, path, device="auto"):
+        """The pipeline of a snapshot folder or a run folder. Raises: UserError if it cannot be read."""
+        return cls(load_networks(path, device))
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        seeds=None,
+        latents=None,
+        ws=None,
+        label=None,
+        truncation_psi=1.0,
+        truncation_cutoff=None,
+        noise_mode="const",
+        batch=None,
+    ):
+        """Images of seeds, or of latents, or of ws.
+
+        Args:
+            seeds: integers in [0, 2^32); the same seed gives the same z on every device.
+            latents: [N, z_dim] in place of seeds.
+            ws: [N, num_ws, w_dim] in place of either; label and truncation do not apply.
+            label: class number or name, or a vector [c_dim], for all images. None: seed modulo the
+                number of classes, so that a row of seeds shows every class.
+            truncation_psi, truncation_cutoff: as `Mapping.forward`.
+            noise_mode: const, random (from the seed) or none.
+            batch: images at once; None: by resolution.
+        Returns: `PipelineOutput`.
+        Raises: UserError for a seed, label or shape that does not fit.
+        """
+        if sum(v is not None for v in (seeds, latents, ws)) != 1:
+            raise UserError("Pipeline: give exactly one of seeds, latents and ws")
+        labels = None
+        if ws is None:
+            z = self.latents(seeds) if latents is None else torch.as_tensor(latents).float()
+            c, labels = self.labels(label, range(len(z)) if seeds is None else seeds)
+            c = None if c is None else c.to(self.device)
+            ws = self.G.mapping(z.to(self.device), c, truncation_psi, truncation_cutoff)
+        ws = torch.as_tensor(ws).to(self.device)
+        if noise_mode == "random":
+            batch = 1  # so that the noise of an image does not depend on its neighbours
+        height, width = self.G.config.resolution
+        batch = batch or max(BATCH_PIXELS // (height * width), 1)
+        noise_seeds = range(len(ws)) if seeds is None else seeds
+        images = []
+        for start in range(0, len(ws), batch):
+            rng = torch.Generator().manual_seed(int(noise_seeds[start]))
+            images += to_pil(self.G.synthesis(ws[start : start + batch], noise_mode, rng))
+        return PipelineOutput(images, ws.cpu(), labels or [None] * len(images))
+
+    def latents(self, seeds):
+        """z [N, z_dim] of seeds, float32 on the CPU.
+
+        Drawn by NumPy's `RandomState`, whose stream is frozen for good (NEP 19) and which published
+        StyleGAN images were drawn with: known seeds show known images.
+        """
+        for seed in seeds:
+            if not 0 <= int(seed) < 2**32:
+                raise UserError(f"seed: expected an integer from 0 to 2^32 - 1, got {seed}")
+        draws = [np.random.RandomState(int(s)).randn(self.G.z_dim) for s in seeds]
+        return torch.from_numpy(np.stack(draws).astype(np.float32))
+
+    def labels(self, label, seeds):
+        """(c [N, c_dim] or None, class numbers or None) for images of `seeds`."""
+        c_dim, names = self.G.c_dim, self.networks.class_names
+        if not c_dim:
+            if label is not None:
+                raise UserError(f"class {label!r}: this network has no classes")
+            return None, None
+        if label is not None and not isinstance(label, (str, int)):
+            c = torch.as_tensor(label, dtype=torch.float32)
+            if c.shape != (c_dim,):
+                raise UserError(f"label: expected [{c_dim}], got {list(c.shape)}")
+            return c.expand(len(seeds), -1), None
+        if label is None and not names:
+            raise UserError(f"label: this network takes a vector of {c_dim} numbers; give one")
+        numbers = [int(s) % c_dim for s in seeds]
+        if label is not None:
+            numbers = [class_number(label, names, c_dim)] * len(seeds)
+        return torch.eye(c_dim)[numbers], numbers
+
+    def mix(self, row_seeds, column_seeds, layers, label=None, truncation_psi=1.0, noise_mode="const"):
+        """Style mixing: every row's image with the styles of `layers` taken from every column's.
+
+        Args:
+            row_seeds, column_seeds: integers.
+            layers: indices into ws, from 0 (coarse) to num_ws - 1 (fine).
+            label, truncation_psi, noise_mode: as for a call.
+        Returns: list of rows of PIL images, (1 + rows) x (1 + columns): the first row shows the columns'
+            own images, the first column the rows' own, and the corner is None.
+        Raises: UserError for a layer that does not exist.
+        """
+        layers = sorted(set(layers))
+        if not layers or layers[0] < 0 or layers[-1] >= self.G.num_ws:
+            raise UserError(f"layers: expected numbers from 0 to {self.G.num_ws - 1}, got {layers}")
+        rows = self(row_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
+        columns = self(column_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
+        mixed = rows.ws[:, None].repeat(1, len(column_seeds), 1, 1)
+        mixed[:, :, layers] = columns.ws[None, :, layers]
+        images = self(ws=mixed.flatten(0, 1), noise_mode=noise_mode).images
+        n = len(column_seeds)
+        body = [[own, *images[i * n : (i + 1) * n]] for i, own in enumerate(rows.images)]
+        return [[None, *columns.images], *body]
+
+
+def class_number(label, names, c_dim):
+    """The number of a class given by number or name (case does not matter). Raises: UserError."""
+    text = str(label)
+    matches = [i for i, name in enumerate(names) if name.casefold() == text.casefold()]
+    if matches:
+        return matches[0]
+    if text.isdecimal() and int(text) < c_dim:
+        return int(text)
+    choices = ", ".join(names[:20]) if names else f"0 to {c_dim - 1}"
+    raise UserError(f"class {text!r}: expected a number from 0 to {c_dim - 1} or one of {choices}")
