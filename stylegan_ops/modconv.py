@@ -86,9 +86,12 @@ def modulated_conv2d_ref(
     if demodulate:
         w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + EPS).rsqrt()
     w = w.to(x.dtype).reshape(n * out, *weight.shape[1:])
-    x = x.reshape(1, -1, *x.shape[2:])
+    if n > 1:
+        x = x.reshape(1, -1, *x.shape[2:])
     y = conv2d_resample(x, w, resample_filter, up, down, padding, n, flip_weight)
-    return _epilogue(y.reshape(n, out, *y.shape[2:]), noise, bias, act, alpha, gain, clamp)
+    if n > 1:
+        y = y.reshape(n, out, *y.shape[2:])
+    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
 
 
 def _sandwich(

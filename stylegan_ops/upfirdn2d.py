@@ -100,7 +100,8 @@ def _fir(x, f, up, down, padding, flip_filter):
     # That is the full convolution, k-1 samples wider on each side than the valid one, less the up-1
     # zeros after the last sample.
     full = (x0 - (kw - 1), x1 - (kw - 1) + (ux - 1), y0 - (kh - 1), y1 - (kh - 1) + (uy - 1))
-    return _pad(x, full)[:, :, ::dy, ::dx]
+    y = _pad(x, full)
+    return y if dx == dy == 1 else y[:, :, ::dy, ::dx].clone(memory_format=memory_format(x))
 
 
 def _depthwise(f, channels):
@@ -160,6 +161,12 @@ def down_padding(padding, size, down):
     (kw, kh), (dx, dy), (x0, x1, y0, y1) = size, down, pad4(padding)
     x0, x1 = x0 + (kw - dx + 1) // 2, x1 + (kw - dx) // 2
     return x0, x1, y0 + (kh - dy + 1) // 2, y1 + (kh - dy) // 2
+
+
+def memory_format(x):
+    """channels_last if x [N, C, H, W] is that and not contiguous, else contiguous."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def filter_size(f):

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import stylegan_ops
+from stylegan_ops import _dispatch, backend, bias_act
+
+X = torch.ones(1, 2)
+
+
+def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
+    monkeypatch.setattr(_dispatch, "_kernels", {})
+    with backend("native"), pytest.raises(RuntimeError, match="bias_act: .*no kernel is loaded for cpu"):
+        bias_act(X)
+    assert torch.equal(bias_act(X), X)  # and the setting ends with the block
+
+
+def test_a_registered_kernel_is_taken(monkeypatch):
+    monkeypatch.setattr(_dispatch, "_kernels", {})
+    _dispatch.register("bias_act", "cpu", lambda x, *rest: x + 41)
+    assert torch.equal(bias_act(X), X + 41)
+    assert stylegan_ops.info()["bias_act"]["cpu"]["backend"] == "native"
+    with backend("reference"):
+        assert torch.equal(bias_act(X), X)
+        assert stylegan_ops.info()["bias_act"]["cpu"]["backend"] == "reference"
+    with backend("native"):
+        assert torch.equal(bias_act(X), X + 41)
+
+
+def test_info_names_every_op_and_why():
+    info = stylegan_ops.info()
+    assert set(info) == {"bias_act", "upfirdn2d", "conv2d_resample", "modulated_conv2d", "grid_sample"}
+    assert all(status["reason"] for devices in info.values() for status in devices.values())
+
+
+def test_rejects():
+    with pytest.raises(ValueError, match="backend: expected one of auto, native, reference, got 'fast'"):
+        with backend("fast"):
+            pass
+    with pytest.raises(ValueError, match="no op is called 'conv3d'"):
+        _dispatch.register("conv3d", "cpu", None)
+
+
+@pytest.mark.parametrize("value, expected", [("reference", "reference"), ("fast", "STYLEGAN_OPS")])
+def test_environment_variable(value, expected):
+    code = "import stylegan_ops._dispatch as d; print(d.mode())"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"STYLEGAN_OPS": value, "PATH": ""}, capture_output=True, text=True
+    )
+    assert expected in run.stdout + run.stderr

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+import torch.nn.functional as F
+from checks import DTYPES, LAYOUTS, check_dtype, rand
+
+from stylegan_ops import grid_sample
+
+
+def plain(x, grid):
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def a_grid(n=2, h=6, w=5):
+    """Points inside, on the border and outside."""
+    return rand(n, h, w, 2).mul(0.8)
+
+
+def test_values_by_hand():
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    grid = torch.tensor([[[[0.0, 0.0], [-0.5, -0.5], [0.5, -0.5], [-1.0, -0.5], [3.0, 0.0]]]])
+    assert torch.equal(grid_sample(x, grid), torch.tensor([[[[2.5, 1.0, 2.0, 0.5, 0.0]]]]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_and_layouts(dtype, layout):
+    grid = a_grid()
+
+    def ours(x):
+        return grid_sample(x, grid).contiguous(memory_format=layout)
+
+    def own(x):
+        return plain(x, grid.to(x.dtype))
+
+    check_dtype(ours, own, {"x": rand(2, 3, 7, 8)}, ["x"], dtype, layout)
+
+
+def test_gradgradcheck():
+    grid = a_grid()
+    x = rand(2, 2, 4, 4, grad=True)
+    assert torch.autograd.gradcheck(lambda x: grid_sample(x, grid), x)
+    assert torch.autograd.gradgradcheck(lambda x: grid_sample(x, grid), x)
+
+
+def test_r1_through_it():
+    """What PyTorch's own cannot do: a gradient of a gradient."""
+    grid, x = a_grid(), rand(2, 1, 6, 6, grad=True)
+    (dx,) = torch.autograd.grad(grid_sample(x, grid).square().sum(), x, create_graph=True)
+    (ddx,) = torch.autograd.grad(dx.square().sum(), x)
+    assert ddx.abs().max() > 0
+
+
+def test_gradient_of_the_grid():
+    x, grid = rand(2, 1, 6, 6), a_grid().requires_grad_()
+    (ours,) = torch.autograd.grad(grid_sample(x, grid).square().sum(), grid)
+    (theirs,) = torch.autograd.grad(plain(x, grid).square().sum(), grid)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 4, 4, 2), (2, 4, 2)])
+def test_rejects(shape):
+    with pytest.raises(ValueError, match="grid must be"):
+        grid_sample(torch.zeros(2, 1, 4, 4), torch.zeros(shape))

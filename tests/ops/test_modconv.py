@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+import naive
+import pytest
+import torch
+from checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
+
+from stylegan_ops import _plan, modconv, modulated_conv2d, setup_filter
+
+F = setup_filter([1, 3, 3, 1])
+CASES = {
+    "3x3": dict(k=3, padding=1),
+    "up": dict(k=3, up=2, padding=1, resample_filter=F, flip_weight=False),
+    "down": dict(k=3, down=2, padding=1, resample_filter=F),
+    "torgb": dict(k=1, demodulate=False, clamp=1.5),
+}
+LAYER = dict(act="lrelu", gain=1.1, clamp=1.2)
+# Without kinks: beside one, a rounding error in y decides whether dx is there at all.
+SMOOTH = dict(act="swish", gain=1.1, clamp=None)
+
+
+@pytest.fixture(params=["weights", "sandwich"])
+def strategy(request, monkeypatch):
+    """Both ways to compute it, whatever the plan says."""
+    monkeypatch.setattr(modconv, "modconv_strategy", lambda x, weight: request.param)
+
+
+def layer_inputs(case, n=3):
+    case = dict(CASES[case])
+    k, up, down = case.pop("k"), case.get("up", 1), case.get("down", 1)
+    size = (8 * up // down, 6 * up // down)
+    inputs = {
+        "x": rand(n, 4, 8, 6),
+        "weight": rand(5, 4, k, k),
+        "styles": rand(n, 4, seed=1),
+        "noise": rand(n, 1, *size) * 0.3,
+        "bias": rand(5),
+    }
+    return inputs, {**LAYER, **case}
+
+
+@pytest.mark.parametrize("number", fixture_cases("modulated_conv2d"))
+def test_known_good(number, strategy):
+    check_fixture(modulated_conv2d, number)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n", [1, 3])
+def test_dtypes_and_layouts(n, case, dtype, layout):
+    """As the plan chooses: batch 1 and more."""
+    inputs, kwargs = layer_inputs(case, n)
+    kwargs |= SMOOTH
+    names = list(inputs)
+
+    def ours(**tensors):
+        return modulated_conv2d(**tensors, **kwargs)
+
+    def plain(**tensors):
+        return naive.modulated_conv2d(**tensors, **kwargs)
+
+    check_dtype(ours, plain, inputs, names, dtype, layout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradgradcheck(case, strategy):
+    inputs, kwargs = layer_inputs(case, n=2)
+    inputs["x"] = inputs["x"][:, :, :4, :4]
+    inputs["noise"] = inputs["noise"][:1, :, : 4 * kwargs.get("up", 1) // kwargs.get("down", 1)]
+    inputs["noise"] = inputs["noise"][..., : inputs["noise"].shape[2]]
+    inputs["weight"] = inputs["weight"][:2]
+    inputs["bias"] = inputs["bias"][:2]
+    names = list(inputs)
+
+    def op(*tensors):
+        return modulated_conv2d(**dict(zip(names, tensors)), **kwargs)
+
+    leaves = tuple(v.detach().clone().requires_grad_() for v in inputs.values())
+    assert torch.autograd.gradcheck(op, leaves)
+    assert torch.autograd.gradgradcheck(op, leaves)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e-3])
+@pytest.mark.parametrize("case", ["3x3", "up"])
+def test_float16_does_not_overflow(case, scale, strategy):
+    """Styles and weights far from 1: demodulation takes their size out of the result again."""
+    inputs, kwargs = layer_inputs(case)
+    kwargs["clamp"] = None
+    exact = modulated_conv2d(**inputs, **kwargs)
+    inputs["styles"] = inputs["styles"] * scale
+    inputs["x"] = inputs["x"].half()
+    inputs["noise"] = inputs["noise"].half()
+    y = modulated_conv2d(**inputs, **kwargs)
+    assert y.dtype == torch.float16
+    torch.testing.assert_close(y.double(), exact, atol=2e-2, rtol=1e-2)
+
+
+def test_samples_of_very_different_styles(strategy):
+    inputs, kwargs = layer_inputs("3x3")
+    inputs["styles"] = inputs["styles"] * torch.tensor([[1e-2], [1.0], [1e2]], dtype=torch.float64)
+    torch.testing.assert_close(
+        modulated_conv2d(**inputs, **kwargs), naive.modulated_conv2d(**inputs, **kwargs)
+    )
+
+
+def test_plan_never_groups_a_batch():
+    weight = torch.zeros(8, 8, 3, 3)
+    for size in (4, 32, 256):
+        assert _plan.modconv_strategy(torch.empty(8, 8, size, size), weight) == "sandwich"
+    assert _plan.modconv_strategy(torch.empty(1, 8, 256, 256), weight) == "weights"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"weight": torch.zeros(5, 3, 3, 3)}, r"weight must be \[O, I, kh, kw\]"),
+        ({"styles": torch.zeros(1, 4)}, r"styles must be \[3, 4\], got \[1, 4\]"),
+        ({"act": "gelu"}, "act must be one of"),
+        ({"bias": torch.zeros(4)}, "b must have shape"),
+    ],
+)
+def test_rejects(change, message):
+    inputs, kwargs = layer_inputs("3x3")
+    with pytest.raises(ValueError, match=message):
+        modulated_conv2d(**{**inputs, **kwargs, **change})
