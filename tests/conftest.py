@@ -2,4 +2,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "ops"))  # checks.py and naive.py
+here = Path(__file__).parent
+sys.path[:0] = [str(here), str(here / "ops")]  # pictures.py; checks.py and naive.py

@@ -111,7 +111,9 @@ class ImageStream(Sampler):
 
     def epoch(self, number):
         """(order, flips) of an epoch: a permutation of the indices, and a bool for each."""
-        draw = torch.Generator().manual_seed((self.seed << 32) + number)
+        # manual_seed takes 32 bits, so seed and epoch are hashed into as many.
+        mixed = np.random.SeedSequence([self.seed, number]).generate_state(1)
+        draw = torch.Generator().manual_seed(int(mixed[0]))
         order = torch.randperm(self.count, generator=draw).tolist()
         flips = torch.rand(self.count, generator=draw).lt(0.5) & self.mirror
         return order, flips.tolist()

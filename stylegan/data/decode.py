@@ -51,8 +51,8 @@ def to_pixels(image, channels, size=None):
     image = _to_mode(image, MODES[channels])
     if size is not None and image.size != (size[1], size[0]):
         image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image)
-    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1))
+    pixels = np.array(image).reshape(image.height, image.width, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _to_mode(image, mode):

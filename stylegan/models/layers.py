@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from stylegan.errors import UserError
 from stylegan_ops import bias_act, conv2d_resample, setup_filter
 from stylegan_ops.bias_act import ACTIVATIONS
 
@@ -149,7 +150,7 @@ def block_resolutions(resolution):
 
     Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
     Returns: {nominal resolution: (height, width)}.
-    Raises: ValueError if a side is odd, or the smallest block would pass 1024 px.
+    Raises: UserError if a side is odd, or the smallest block would pass 1024 px.
     """
     height, width = resolution
     doublings = 0
@@ -157,10 +158,11 @@ def block_resolutions(resolution):
         doublings += 1
     h, w = height >> doublings, width >> doublings
     if doublings < 1 or h * w > 1024:
-        good = [max(2, round(s / 32)) * 32 if s >= 64 else max(2, round(s / 4)) * 4 for s in resolution]
-        raise ValueError(
+        units = [1 << max(s.bit_length() - 3, 1) for s in (width, height)]
+        w, h = (max(round(s / u), 3) * u for s, u in zip((width, height), units))
+        raise UserError(
             f"resolution: {width}x{height} px cannot be halved down to a few pixels; "
-            f"the nearest that can is {good[1]}x{good[0]}"
+            f"the nearest that can is {w}x{h}"
         )
     return {4 << i: (h << i, w << i) for i in range(doublings + 1)}
 

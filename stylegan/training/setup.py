@@ -7,6 +7,7 @@ from dataclasses import replace
 import stylegan_ops
 from stylegan.data.dataset import ImageDataset
 from stylegan.device import describe
+from stylegan.errors import UserError
 from stylegan.models.layers import block_resolutions
 from stylegan.training.memory import estimate_memory_gb
 
@@ -16,7 +17,7 @@ def fit_to_data(config, gpus=1):
 
     Returns: (config, dataset): a resolved `Config` whose networks have the size, channels and labels of
         the data, and the `ImageDataset`.
-    Raises: UserError if the images cannot be used, ValueError if their size suits no network.
+    Raises: UserError if the images cannot be used or their size suits no network.
     """
     data = config.data
     dataset = ImageDataset(data.path, data.resolution, data.channels)
@@ -24,11 +25,11 @@ def fit_to_data(config, gpus=1):
         dataset.refuse("has no labels to train on (--cond): no dataset.json, no folder per class")
     try:
         block_resolutions(dataset.resolution)
-    except ValueError as e:
+    except UserError as e:
         dataset.refuse(f"{e} (--resolution crops and resizes)")
     workers = data.workers
     if workers is None:
-        workers = 0 if dataset.fits_in_memory else max(min(len(os.sched_getaffinity(0)), 8), 1)
+        workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
     shape = {"resolution": dataset.resolution, "channels": dataset.channels}
     shape["c_dim"] = dataset.c_dim if data.cond else 0
     config = replace(
@@ -38,6 +39,13 @@ def fit_to_data(config, gpus=1):
         data=replace(data, workers=workers),
     )
     return config.resolved(gpus), dataset
+
+
+def cpu_count():
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def header(config, dataset, model, device):
