@@ -64,7 +64,7 @@ def _one_line(e):
     return " ".join(str(e).split())
 
 
-@click.group(cls=Program, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group("stylegan", cls=Program, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.version_option(package_name="stylegan")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

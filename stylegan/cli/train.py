@@ -73,7 +73,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
     import stylegan_ops
     from stylegan.device import resolve_device
     from stylegan.training.checkpoint import new_run_dir
-    from stylegan.training.setup import fit_to_data, header
+    from stylegan.training.setup import check_ops, fit_to_data, header
     from stylegan.training.trainer import Trainer
 
     device = resolve_device(device)
@@ -81,6 +81,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
         config, run_dir, snapshot = _resumed(resume, preset, options)
     else:
         config, run_dir, snapshot = _fresh(preset, device, options), None, None
+    check_ops(config.train.ops, device)
     config, dataset = fit_to_data(config)
     with stylegan_ops.backend(config.train.ops):
         trainer = Trainer(config, dataset, device)

@@ -41,6 +41,15 @@ def fit_to_data(config, gpus=1):
     return config.resolved(gpus), dataset
 
 
+def check_ops(backend, device):
+    """Raises: UserError if `backend` is "native" and an op has no kernel for `device`."""
+    if backend == "native":
+        for op, devices in stylegan_ops.info().items():
+            status = devices.get(device.type, {})
+            if status.get("backend") != "native":
+                raise UserError(f"--ops native: no {op} kernel is loaded for {device.type}")
+
+
 def cpu_count():
     """CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -56,14 +56,14 @@ class Trainer:
     def run(self):
         """Train until config.train.kimg or config.train.minutes; returns the last snapshot's folder."""
         t, batches, log = self.config.train, iter(self._loader()), RunLog(self.run_dir)
-        due = {"tick": self.kimg, "grid": self._next(t.grid_kimg)}
-        due["snapshot"] = self._next(t.snapshot_kimg)
+        end = _images(t.kimg)
+        due = {"tick": 0, "grid": self._next(t.grid_kimg), "snapshot": self._next(t.snapshot_kimg)}
         if not self.model.images_seen:
             self.save_real_grid()
             self.save_grid()
         begun, earlier = time.time(), self.seconds
         tick_time, tick_images = begun, self.model.images_seen
-        done, snapshot = self.kimg >= t.kimg, None
+        done, snapshot = self.model.images_seen >= end, None
         with self._bar() as bar:
             while not done:
                 pixels, c = next(batches)
@@ -72,17 +72,18 @@ class Trainer:
                 now = time.time()
                 self.seconds = earlier + now - begun
                 late = t.minutes is not None and now - begun >= t.minutes * 60
-                done = self.kimg >= t.kimg or late
-                if done or self.kimg >= due["tick"] or now - tick_time >= TICK_SECONDS:
-                    rate = (self.model.images_seen - tick_images) / (now - tick_time)
+                seen = self.model.images_seen
+                done = seen >= end or late
+                if done or seen >= due["tick"] or now - tick_time >= TICK_SECONDS:
+                    rate = (seen - tick_images) / (now - tick_time)
                     means = self._tick(log, rate)
                     bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
-                    due["tick"] = self.kimg + t.tick_kimg
-                    tick_time, tick_images = now, self.model.images_seen
-                if done or self.kimg >= due["grid"]:
+                    due["tick"] = self._next(t.tick_kimg)
+                    tick_time, tick_images = now, seen
+                if done or seen >= due["grid"]:
                     self.save_grid()
                     due["grid"] = self._next(t.grid_kimg)
-                if done or self.kimg >= due["snapshot"]:
+                if done or seen >= due["snapshot"]:
                     snapshot = self.save_snapshot()
                     due["snapshot"] = self._next(t.snapshot_kimg)
         log.close()
@@ -158,7 +159,7 @@ class Trainer:
 
     def _bar(self):
         return tqdm(
-            total=round(self.config.train.kimg * 1000),
+            total=_images(self.config.train.kimg),
             initial=self.model.images_seen,
             unit="img",
             unit_scale=True,
@@ -167,8 +168,9 @@ class Trainer:
         )
 
     def _next(self, interval):
-        """The kimg at which something that happens every `interval` kimg is due next."""
-        return (self.kimg // interval + 1) * interval
+        """Images seen when something that happens every `interval` kimg is due next."""
+        every = _images(interval)
+        return (self.model.images_seen // every + 1) * every
 
     def _tick(self, log, rate):
         means = self.model.stats.take()
@@ -176,3 +178,7 @@ class Trainer:
         line["memory_gb"] = peak_memory_gb(self.device)
         log.write({**line, **means, "pl_mean": float(self.model.pl_mean)})
         return means
+
+
+def _images(kimg):
+    return max(round(kimg * 1000), 1)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from pictures import encoded, picture
+
+from stylegan import Pipeline
+from stylegan.cli.main import COMMANDS
+
+from stylegan.cli.train import PRESET_NAMES
+from stylegan.cli import train as train_command
+from stylegan.config import PRESETS, _owners
+
+TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
+
+
+def test_train_prints_the_header_and_leaves_a_run(run, tmp_path):
+    code, out, err = run("train", *TINY, "--resolution", "16", "--kimg", "0.004")
+    assert code == 0, err
+    for part in ("3080, 16x16 px, RGB", "8 classes, not used", "parameters", "memory  about", "snapshot: "):
+        assert part in out
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-fluent-emoji-64-16x16"]
+
+
+def test_train_on_a_folder_of_odd_pictures(run, tmp_path):
+    (tmp_path / "pics").mkdir()
+    for i, mode in enumerate(["RGB", "L", "RGBA", "RGB", "1"]):
+        image = picture((30 + i, 20), "RGBA", seed=i).convert(mode)
+        (tmp_path / "pics" / f"{i} é.png").write_bytes(encoded(image))
+    code, out, err = run("train", "--data", "pics", "--resolution", "24x16", "--mirror", *TINY, "--kimg", "0.004")
+    assert code == 0, err
+    assert "5, 24x16 px, RGB, mirrored" in out
+    snapshot = next((tmp_path / "runs").glob("*/snapshots/*"))
+    assert Pipeline.from_pretrained(snapshot, "cpu")(seeds=[0]).images[0].size == (24, 16)
+
+
+def test_dry_run_writes_nothing(run, tmp_path):
+    code, out, _ = run("train", "--dry-run", "--device", "cpu")
+    assert code == 0 and "32x32 px" in out and list(tmp_path.iterdir()) == []
+
+
+def test_resume_goes_on_in_the_same_folder(run, tmp_path):
+    assert run("train", *TINY, "--resolution", "16", "--kimg", "0.004")[0] == 0
+    run_dir = next((tmp_path / "runs").iterdir())
+    code, _, err = run("train", "--resume", run_dir, "--kimg", "0.012", "--device", "cpu")
+    assert code == 0, err
+    assert [p.name for p in sorted(run_dir.glob("snapshots/*"))] == ["000000.004", "000000.012"]
+    lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["kimg"] == 0.012
+    code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
+    assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err
+    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--batch", "8", "--device", "cpu")
+    assert code == 2 and "--batch 8: the run to resume has 4" in err
+
+
+def test_generate_files(run, trained, tmp_path):
+    code, _, err = run("generate", trained, "--seeds", "3,5-6", "--trunc", "0.7", "--class", "food & drink")
+    assert code == 0, err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"seed000{i}.png" for i in (3, 5, 6)]
+    with Image.open(tmp_path / "out" / "seed0005.png") as image:
+        assert image.size == (16, 16) and image.mode == "RGB"
+        assert image.text["seed"] == "5" and image.text["trunc"] == "0.7"
+        assert image.text["network"] == str(trained) and image.text["class"] == "Food & Drink"
+        pixels = np.asarray(image)
+    pipe = Pipeline.from_pretrained(trained, "cpu")
+    same = pipe(seeds=[5], truncation_psi=0.7, label=2).images[0]
+    assert np.abs(np.asarray(same).astype(int) - pixels).max() <= 1
+
+
+def test_generate_a_sheet_as_webp(run, trained, tmp_path):
+    code, _, err = run("generate", trained, "--seeds", "0-6", "--grid", "--columns", "3", "--format", "webp")
+    assert code == 0, err
+    with Image.open(tmp_path / "out" / "grid.webp") as image:
+        assert image.size == (48, 48)
+        assert json.loads(image.getexif()[0x010E])["seeds"] == "0,1,2,3,4,5,6"
+
+
+def test_mix(run, trained, tmp_path):
+    code, _, err = run("mix", trained, "--rows", "1,2", "--columns", "3-5", "--layers", "0-1", "--class", "1")
+    assert code == 0, err
+    with Image.open(tmp_path / "mix.png") as image:
+        assert image.size == (4 * 16, 3 * 16) and image.text["layers"] == "0,1"
+
+
+def test_info(run, trained):
+    code, out, err = run("info", trained)
+    assert code == 0, err
+    assert "0.008 kimg" in out and "Food & Drink" in out and "16x16 px, 3 channels" in out
+    code, out, _ = run("info", trained, "--json")
+    assert re.fullmatch(r"[\d,]+ parameters", json.loads(out)["G_ema"])
+    code, out, _ = run("info")
+    assert code == 0 and "3,080" in out and "Smileys & Emotion (166)" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(run, name):
+    code, out, _ = run(name, "--help")
+    assert code == 0 and f"  stylegan {name} " in out
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ("train --batch many", "Invalid value for '--batch'"),
+        ("train --colour", "No such option"),
+        ("train --data nothing", "nothing: there is no such folder or zip"),
+        ("train --data {empty}", "no images that Pillow can open"),
+        ("train --data {text}", "expected a folder or a zip"),
+        ("train --resolution 99", "99x99 px cannot be halved"),
+        ("train --resolution 64x", "expected a size like 256"),
+        ("train --batch 6 --batch-gpu 4", "4 does not divide batch 6"),
+        ("train --device gpu9", "device 'gpu9': not available here"),
+        ("train --resume nothing", "nothing: there is no such folder"),
+        ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
+        ("train --ops native --dry-run", "--ops native: no bias_act kernel is loaded for cpu"),
+        ("generate", "Missing argument 'NETWORK'"),
+        ("generate nothing", "nothing: there is no such folder"),
+        ("generate {text}", "expected a snapshot folder or a run folder, got a file"),
+        ("generate {trained} --seeds 1,x", "expected numbers like 0,3,5-9"),
+        ("generate {trained} --seeds 5-1", "is not a range"),
+        ("generate {trained} --seeds 9999999999", "seed: expected an integer"),
+        ("generate {trained} --class Cars", "class 'Cars': expected a number from 0 to 7 or one of Activities"),
+        ("generate {trained} --class 8", "class '8': expected a number from 0 to 7"),
+        ("mix {trained} --layers 5-9", "layers: expected numbers from 0 to 5"),
+        ("mix {trained} --out mix.bmp", "ends in .png or .webp"),
+        ("info nothing", "nothing: there is no such folder"),
+        ("paint", "No such command 'paint'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(run, trained, tmp_path, args, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("hello")
+    places = {"trained": trained, "empty": tmp_path / "empty", "text": tmp_path / "text"}
+    code, out, err = run(*(part.format(**places) for part in args.split()))
+    assert code == 2
+    assert message in err and err.startswith("stylegan") and err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_debug_shows_the_traceback(run):
+    code, _, _ = run("--debug", "info", "nothing")
+    assert code == 1  # the exception itself came out
+
+
+def test_every_option_of_train_is_a_setting():
+    own = {"preset", "outdir", "resume", "device", "dry_run", "help"}
+    for parameter in train_command.command.params:
+        assert parameter.name in own or _owners(parameter.name) or parameter.name == "path"
+    assert set(PRESET_NAMES) == set(PRESETS)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README tells a reader to type exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from stylegan.cli.main import program
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+SHELL = [line.split("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+COMMANDS = [part.strip() for line in SHELL if line for part in line.split("&&")]
+
+
+def test_there_is_something_to_check():
+    assert sum(c.startswith("stylegan ") for c in COMMANDS) >= 4
+    assert sum(kind == "python" for kind, _ in BLOCKS) >= 1
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_commands_parse(text):
+    word, *args = shlex.split(text)
+    if word == "stylegan":
+        with program.make_context("stylegan", list(args)) as ctx:
+            name, command, rest = program.resolve_command(ctx, ctx._protected_args + ctx.args)
+            command.make_context(name, rest, parent=ctx).close()
+    elif word == "python":
+        assert args[0] == "-m" or (ROOT / args[0]).is_file(), f"{args[0]} does not exist"
+    else:
+        assert word in ("pip", "pytest", "git", "cd", "source"), f"unknown command {word}"
+
+
+def test_a_wrong_command_would_be_found():
+    with pytest.raises(click.UsageError):
+        test_commands_parse("stylegan train --colour red")
+    with pytest.raises(AssertionError):
+        test_commands_parse("python benchmarks/nothing.py")
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
+def test_python_compiles(text):
+    compile(text, "README.md", "exec")
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_and_pictures_exist(target):
+    assert target.startswith("https://") or (ROOT / target).exists(), target

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny
+
+from stylegan import UserError, load_networks
+from stylegan.networks import snapshots_of
+from stylegan.training import checkpoint
+from stylegan.training.setup import fit_to_data, header
+from stylegan.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+def trainer(images, run_dir, cond=False, **fields):
+    config = tiny(**{"kimg": 0.048, "tick_kimg": 0.004, "grid_kimg": 0.02, "snapshot_kimg": 0.02, **fields})
+    data = dataclasses.replace(config.data, path=str(images), cond=cond, mirror=True)
+    config, dataset = fit_to_data(dataclasses.replace(config, data=data))
+    run_dir.mkdir(exist_ok=True)
+    return Trainer(config, dataset, CPU, run_dir)
+
+
+def lines(run_dir):
+    return [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    last = t.run()
+    log = lines(t.run_dir)
+    assert [round(line["kimg"] * 1000) for line in log] == list(range(4, 49, 4))
+    assert {"loss/G", "loss/D", "images_per_s", "memory_gb", "seconds", "pl_mean"} <= set(log[-1])
+    assert all("loss/r1" in line for line in log[:1]) and "loss/r1" not in log[1]
+    names = sorted(p.name for p in (t.run_dir / "samples").iterdir())
+    assert names == ["000000.000.png", "000000.020.png", "000000.040.png", "000000.048.png", "reals.png"]
+    sheet = Image.open(t.run_dir / "samples" / names[-2])
+    assert sheet.size == (12 * 16, 8 * 16)
+    assert [p.name for p in snapshots_of(t.run_dir)] == ["000000.020", "000000.040", "000000.048"]
+    assert last.name == "000000.048"
+    assert {p.name for p in last.iterdir()} == {
+        "config.json", "G_ema.safetensors", "G.safetensors", "D.safetensors", "training_state.pt"
+    }
+
+
+def test_a_snapshot_gives_back_the_networks(images, tmp_path):
+    t = trainer(images, tmp_path / "run", cond=True)
+    nets = load_networks(t.run(), "cpu")
+    assert nets.config == t.config and nets.class_names == ("even", "odd")
+    for name in ("G", "D", "G_ema"):
+        for key, value in getattr(t.model, name).state_dict().items():
+            assert torch.equal(value, getattr(nets, name).state_dict()[key]), key
+    assert load_networks(t.run_dir).folder == nets.folder
+
+
+@pytest.mark.parametrize("cond, batch_gpu", [(False, 4), (True, 2)])
+def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, cond, batch_gpu):
+    settings = dict(cond=cond, batch_gpu=batch_gpu)
+    whole = trainer(images, tmp_path / "whole", **settings)
+    whole.run()
+    first = trainer(images, tmp_path / "parts", kimg=0.02, **settings)
+    snapshot = first.run()
+    second = trainer(images, tmp_path / "parts", **settings)
+    second.resume(snapshot)
+    second.run()
+    timing = ("seconds", "images_per_s", "memory_gb")
+    for a, b in zip(lines(whole.run_dir), lines(second.run_dir), strict=True):
+        assert {k: v for k, v in a.items() if k not in timing} == {
+            k: v for k, v in b.items() if k not in timing
+        }
+    for key, value in whole.model.G_ema.state_dict().items():
+        assert torch.equal(value, second.model.G_ema.state_dict()[key])
+
+
+def test_the_run_ends_by_time(images, tmp_path):
+    t = trainer(images, tmp_path / "run", kimg=1000, minutes=0.02)
+    t.run()
+    assert 0 < t.kimg < 100 and snapshots_of(t.run_dir)
+
+
+def test_a_snapshot_that_fails_leaves_nothing(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(OSError):
+        t.save_snapshot()
+    assert list((t.run_dir / "snapshots").iterdir()) == []
+
+
+def test_snapshots_without_their_state_or_damaged(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    snapshot = t.save_snapshot()
+    state = snapshot / checkpoint.STATE
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match="training_state.pt: cannot be read"):
+        t.resume(snapshot)
+    state.unlink()
+    with pytest.raises(UserError, match="so training cannot go on from it"):
+        t.resume(snapshot)
+    weights = snapshot / "G_ema.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="G_ema.safetensors: does not fit its config.json, or is damaged"):
+        load_networks(snapshot).G_ema
+    (snapshot / "config.json").write_text('{"format": 1,\n}')
+    with pytest.raises(UserError, match="config.json: line 2"):
+        load_networks(snapshot)
+    with pytest.raises(UserError, match="holds no snapshot"):
+        load_networks(tmp_path)
+
+
+def test_header(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    text = "\n".join(header(t.config, t.dataset, t.model, CPU))
+    for part in ("10, 16x16 px, RGB, mirrored", "2 classes, not used (--cond uses them)", "parameters",
+                 "cpu (", "reference: bias_act", "memory  about", "R1 gamma 1", "batches of 4"):
+        assert part in text, part
+
+
+def test_data_that_cannot_be_used(images, tmp_path):
+    with pytest.raises(UserError, match="no labels to train on"):
+        flat = tmp_path / "flat"
+        flat.mkdir()
+        (images / "even" / "0.png").rename(flat / "0.png")
+        trainer(flat, tmp_path / "run", cond=True)
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    Image.new("RGB", (15, 15)).save(odd / "a.png")
+    with pytest.raises(UserError, match="15x15 px cannot be halved.*16x16.*--resolution"):
+        trainer(odd, tmp_path / "run")
