@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """StyleGAN and its variants on today's PyTorch: train, generate, edit.
 
-    pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64")
-    pipe(seeds=[1, 2], truncation_psi=0.7).images
+pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64")
+pipe(seeds=[1, 2], truncation_psi=0.7).images
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ _HOMES = {
     "build_discriminator": "stylegan.models.build",
     "build_generator": "stylegan.models.build",
     "load_networks": "stylegan.networks",
-    "preset": "stylegan.config",
+    "preset": "stylegan.presets",
 }
 __all__ = ["__version__", *_HOMES]
 

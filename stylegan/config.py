@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting, with its meaning, and the presets. A command-line flag is a field here."""
+"""Every setting, with its meaning. A command-line flag is a field here."""
 
 import dataclasses
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,9 @@ class GeneratorConfig:
     w_dim: int = 512  # width of the intermediate latent w
     mapping_layers: int = 8  # fully connected layers from z to w
     architecture: str = "skip"  # skip, resnet or orig (arXiv:1912.04958, figure 7)
-    channel_base: int | None = 32768  # a block at nominal resolution r has channel_base // r channels ...
+    channel_base: int | None = (
+        32768  # a block at nominal resolution r has channel_base // r channels ...
+    )
     channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
     resample_filter: tuple = (1, 3, 3, 1)  # taps of the low-pass filter of every resampling
     conv_clamp: float | None = 256  # largest magnitude of an activation; None does not clamp
@@ -49,7 +51,9 @@ class DiscriminatorConfig:
     low_precision_blocks: int = 4
     precision: str = "auto"
     mapping_layers: int = 8  # of the label's mapping; unused where c_dim is 0
-    mbstd_group: int | None = 4  # samples per group of the minibatch standard deviation; None is the batch
+    mbstd_group: int | None = (
+        4  # samples per group of the minibatch standard deviation; None is the batch
+    )
     mbstd_channels: int = 1  # channels that it appends; 0 leaves it out
 
     def __post_init__(self):
@@ -61,7 +65,9 @@ class DataConfig:
     """Which images, and how they are read."""
 
     path: str | None = None  # folder or zip; None is the embedded demo
-    resolution: tuple | None = None  # height, width in px to crop and resize to; None takes images as they are
+    resolution: tuple | None = (
+        None  # height, width in px to crop and resize to; None takes images as they are
+    )
     channels: int | None = None  # 1, 3 or 4; None takes what the first image has
     cond: bool = False  # train on the labels
     mirror: bool = False  # show every image flipped half of the time
@@ -93,7 +99,9 @@ class TrainConfig:
     pl_batch_shrink: int = 2  # path length sees the batch divided by this
     style_mixing: float = 0.9  # probability of two latents per image
     ema_kimg: float | None = 10  # half-life of the average of G's weights; None: batch * 10 / 32
-    ema_rampup: float | None = None  # half-life at most this fraction of the images seen so far; None: off
+    ema_rampup: float | None = (
+        None  # half-life at most this fraction of the images seen so far; None: off
+    )
     seed: int = 0  # of the weights, latents and the order of the images
     snapshot_kimg: float = 200  # between snapshots; the last one is always written
     grid_kimg: float = 50  # between sample grids
@@ -104,8 +112,18 @@ class TrainConfig:
     def __post_init__(self):
         if self.loss not in LOSSES:
             raise UserError(f"loss: expected one of {', '.join(LOSSES)}, got {self.loss!r}")
-        for name in ("kimg", "r1_interval", "pl_interval", "pl_batch_shrink", "tick_kimg",
-                     "grid_kimg", "snapshot_kimg", "minutes", "batch", "batch_gpu"):
+        for name in (
+            "kimg",
+            "r1_interval",
+            "pl_interval",
+            "pl_batch_shrink",
+            "tick_kimg",
+            "grid_kimg",
+            "snapshot_kimg",
+            "minutes",
+            "batch",
+            "batch_gpu",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{name}: expected a number above 0, got {value}")
@@ -128,7 +146,8 @@ class Config:
 
     @classmethod
     def from_dict(cls, values):
-        """The inverse of `to_dict`. Raises: UserError for a field that this version does not know."""
+        """The inverse of `to_dict`. Raises: UserError for a field that this version does not
+        know."""
         parts = {}
         for part in dataclasses.fields(cls):
             kind = part.default_factory
@@ -142,8 +161,8 @@ class Config:
     def with_fields(self, **fields):
         """A copy with `fields` set in every part that has them (resolution in G and in D).
 
-        `g_architecture` and `d_architecture` mean the one network alone; `resolution` and `channels`
-        set the networks, while the data keeps its own.
+        `g_architecture` and `d_architecture` mean the one network alone; `resolution` and
+        `channels` set the networks, while the data keeps its own.
         """
         parts = {"G": {}, "D": {}, "train": {}, "data": {}}
         for name, value in fields.items():
@@ -201,21 +220,16 @@ def default_channel_base(resolution):
     return 32768 if (resolution[0] * resolution[1]) ** 0.5 >= 512 else 16384
 
 
-def preset(name, **fields):
-    """The preset `name` with `fields` replaced: `preset("paper256", resolution=128, batch=16)`.
-
-    Raises: UserError for a preset or a field that does not exist.
-    """
-    if name not in PRESETS:
-        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name].with_fields(**fields)
-
-
 def _owners(name):
     """(part, attribute) of every place where the setting `name` lives."""
     if name in ("g_architecture", "d_architecture"):
         return [(name[0].upper(), "architecture")]
-    kinds = {"G": GeneratorConfig, "D": DiscriminatorConfig, "train": TrainConfig, "data": DataConfig}
+    kinds = {
+        "G": GeneratorConfig,
+        "D": DiscriminatorConfig,
+        "train": TrainConfig,
+        "data": DataConfig,
+    }
     hits = [(p, name) for p, k in kinds.items() if name in {f.name for f in dataclasses.fields(k)}]
     if name == "mapping_layers":  # the flag means the generator's; D's label mapping keeps its own
         return [("G", name)]
@@ -233,7 +247,9 @@ def _check_network(c):
         ("channels", c.channels, (1, 3, 4)),
     ):
         if value not in allowed:
-            raise UserError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
+            raise UserError(
+                f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}"
+            )
 
 
 def _or(value, otherwise):
@@ -242,66 +258,3 @@ def _or(value, otherwise):
 
 def _untuple(value):
     return tuple(value) if isinstance(value, list) else value
-
-
-def _paper(resolution, channel_base, batch, mbstd, lr, gamma, ema_kimg):
-    """A preset of the papers: 25000 kimg, 8 mapping layers."""
-    size = (resolution, resolution)
-    return Config(
-        G=GeneratorConfig(resolution=size, channel_base=channel_base),
-        D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd),
-        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=gamma, ema_kimg=ema_kimg),
-    )
-
-
-_AUTO = Config(
-    G=GeneratorConfig(channel_base=None, mapping_layers=2),
-    D=DiscriminatorConfig(channel_base=None),
-    train=TrainConfig(
-        batch=None, g_lr=None, d_lr=None, r1_gamma=None, ema_kimg=None, ema_rampup=0.05
-    ),
-)
-
-_DEMO = Config(
-    G=GeneratorConfig(channel_base=1024, channel_max=64, mapping_layers=2, conv_clamp=None),
-    D=DiscriminatorConfig(channel_base=1024, channel_max=64, conv_clamp=None),
-    data=DataConfig(resolution=(32, 32), mirror=True),
-    train=TrainConfig(
-        kimg=100,
-        minutes=12.5,
-        batch=32,
-        g_lr=0.0025,
-        d_lr=0.0025,
-        r1_gamma=0.05,
-        pl_weight=0,
-        ema_rampup=0.05,
-        grid_kimg=20,
-        tick_kimg=2,
-    ),
-)
-
-_DEMO64 = Config(
-    G=GeneratorConfig(channel_base=8192, channel_max=256, mapping_layers=2),
-    D=DiscriminatorConfig(channel_base=8192, channel_max=256),
-    data=DataConfig(resolution=(64, 64), mirror=True),
-    train=TrainConfig(
-        kimg=1000,
-        minutes=12.5,
-        batch=32,
-        g_lr=0.0025,
-        d_lr=0.0025,
-        r1_gamma=0.1,
-        ema_rampup=0.05,
-        grid_kimg=100,
-    ),
-)
-
-PRESETS = {
-    "auto": _AUTO,
-    "stylegan2": _paper(1024, 32768, 32, 4, 0.002, 10, 10),
-    "paper256": _paper(256, 16384, 64, 8, 0.0025, 1, 20),
-    "paper512": _paper(512, 32768, 64, 8, 0.0025, 0.5, 20),
-    "paper1024": _paper(1024, 32768, 32, 4, 0.002, 2, 10),
-    "demo": _DEMO,  # 32 px, a quarter of an hour on two CPU cores
-    "demo64": _DEMO64,  # 64 px, the same on a GPU
-}

@@ -40,8 +40,8 @@ def grid(images, columns):
 def save_image(image, path, metadata=None):
     """Write a PIL image as PNG or WebP (lossless), with `metadata`, a dictionary, inside.
 
-    PNG: one text chunk per key. WebP: JSON in the EXIF field ImageDescription. The file appears whole or
-    not at all.
+    PNG: one text chunk per key. WebP: JSON in the EXIF field ImageDescription. The file appears
+    whole or not at all.
     """
     path, metadata = Path(path), metadata or {}
     buffer = io.BytesIO()

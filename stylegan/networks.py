@@ -81,7 +81,9 @@ class Networks:
             network.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as e:
             reason = " ".join(str(e).split())
-            raise UserError(f"{path}: does not fit its config.json, or is damaged ({reason[:200]})") from e
+            raise UserError(
+                f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
+            ) from e
         return network.to(self.device).eval().requires_grad_(False)
 
 

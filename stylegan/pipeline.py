@@ -10,7 +10,9 @@ from stylegan.errors import UserError
 from stylegan.imaging import to_pil
 from stylegan.networks import load_networks
 
-BATCH_PIXELS = 1 << 20  # pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px
+BATCH_PIXELS = (
+    1 << 20
+)  # pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class PipelineOutput:
 
     images: list  # PIL images: grey, RGB or RGBA
     ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, what they were made from
-    labels: list  # class number per image; None where the network is unconditional or the label a vector
+    labels: list  # class number per image; None without classes or where the label is a vector
 
 
 class Pipeline:
@@ -37,7 +39,8 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path, device="auto"):
-        """The pipeline of a snapshot folder or a run folder. Raises: UserError if it cannot be read."""
+        """The pipeline of a snapshot folder or a run folder. Raises: UserError if it cannot be
+        read."""
         return cls(load_networks(path, device))
 
     @torch.inference_mode()
@@ -117,22 +120,26 @@ class Pipeline:
             numbers = [class_number(label, names, c_dim)] * len(seeds)
         return torch.eye(c_dim)[numbers], numbers
 
-    def mix(self, row_seeds, column_seeds, layers, label=None, truncation_psi=1.0, noise_mode="const"):
+    def mix(
+        self, row_seeds, column_seeds, layers, label=None, truncation_psi=1.0, noise_mode="const"
+    ):
         """Style mixing: every row's image with the styles of `layers` taken from every column's.
 
         Args:
             row_seeds, column_seeds: integers.
             layers: indices into ws, from 0 (coarse) to num_ws - 1 (fine).
             label, truncation_psi, noise_mode: as for a call.
-        Returns: list of rows of PIL images, (1 + rows) x (1 + columns): the first row shows the columns'
-            own images, the first column the rows' own, and the corner is None.
+        Returns: list of rows of PIL images, (1 + rows) x (1 + columns): the first row shows the
+            columns' own images, the first column the rows' own, and the corner is None.
         Raises: UserError for a layer that does not exist.
         """
         layers = sorted(set(layers))
         if not layers or layers[0] < 0 or layers[-1] >= self.G.num_ws:
             raise UserError(f"layers: expected numbers from 0 to {self.G.num_ws - 1}, got {layers}")
         rows = self(row_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
-        columns = self(column_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
+        columns = self(
+            column_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode
+        )
         mixed = rows.ws[:, None].repeat(1, len(column_seeds), 1, 1)
         mixed[:, :, layers] = columns.ws[None, :, layers]
         images = self(ws=mixed.flatten(0, 1), noise_mode=noise_mode).images

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Native kernel or reference: the one place where that is decided.
 
-A kernel library announces itself with `register(op, device, kernel)`. Every public op asks `kernel(op, x)`
-and runs its PyTorch reference where the answer is None.
+A kernel library announces itself with `register(op, device, kernel)`. Every public op asks
+`kernel(op, x)` and runs its PyTorch reference where the answer is None.
 """
 
 import os
@@ -32,7 +32,9 @@ def mode():
     """The backend in force: "auto", "native" or "reference"."""
     global _mode
     if _mode is None:
-        _mode = _checked(os.environ.get("STYLEGAN_OPS", "auto"), "environment variable STYLEGAN_OPS")
+        _mode = _checked(
+            os.environ.get("STYLEGAN_OPS", "auto"), "environment variable STYLEGAN_OPS"
+        )
     return _mode
 
 

@@ -6,10 +6,10 @@ Every rule states the measurement it rests on; `benchmarks/bench_modconv.py` rep
 
 
 def modconv_strategy(x, weight):
-    """"weights" (scale the weights, one grouped convolution) or "sandwich" (scale x, plain convolution
-    with shared weights, scale y) for `modulated_conv2d`.
+    """ "weights" (scale the weights, one grouped convolution) or "sandwich" (scale x, plain
+    convolution with shared weights, scale y) for `modulated_conv2d`.
 
-    At batch 1 the grouped convolution is a plain one and scaling the weights spares two passes over the
-    image. From batch 2 on, N separate sets of weights cost more than those passes.
+    At batch 1 the grouped convolution is a plain one and scaling the weights spares two passes over
+    the image. From batch 2 on, N separate sets of weights cost more than those passes.
     """
     return "weights" if x.shape[0] == 1 else "sandwich"

@@ -2,7 +2,8 @@
 """Bias, activation, gain and clamp in one op."""
 
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -42,14 +43,16 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
         b: [x.shape[dim]] or None; converted to the dtype of x.
         dim: the dimension of x that b runs along; negative counts from the end.
         act: linear, relu, lrelu, tanh, sigmoid, elu, selu, softplus or swish.
-        alpha: slope of lrelu for x < 0; None is the activation's own (lrelu 0.2). The others ignore it.
+        alpha: slope of lrelu for x < 0; None is the activation's own (lrelu 0.2). The others ignore
+            it.
         gain: factor after the activation; None is the activation's own (sqrt(2) for relu, lrelu,
             swish; 1 otherwise).
         clamp: largest magnitude of the result, >= 0, or None.
     Returns: tensor of the shape, dtype and layout of x; twice differentiable in x and b.
     Raises: ValueError for an unknown activation, a bias that does not fit, a negative clamp or a
         dtype that is not floating.
-    Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al. (arXiv:1502.01852).
+    Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
+        (arXiv:1502.01852).
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"bias_act: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")

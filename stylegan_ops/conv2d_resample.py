@@ -53,8 +53,8 @@ def conv2d_resample_ref(
 
 
 def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter):
-    """The same result; every multiplication by an inserted zero and every sample that would be dropped
-    is left out."""
+    """The same result; every multiplication by an inserted zero and every sample that would be
+    dropped is left out."""
     if up > 1 and down > 1:
         return conv2d_resample_ref(
             x, weight, f, up, down, padding, groups, flip_weight, flip_filter
@@ -67,7 +67,9 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
         weight = weight.flip([2, 3])
     if up == 1 and down == 1:
         return _conv2d(x, weight, padding, groups)
-    if pointwise and up == 1:  # the filter commutes with a 1x1 convolution: filter the fewer samples
+    if (
+        pointwise and up == 1
+    ):  # the filter commutes with a 1x1 convolution: filter the fewer samples
         return F.conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
     if pointwise:
         return upfirdn2d(F.conv2d(x, weight, groups=groups), f, up, 1, padding, flip_filter, up**2)

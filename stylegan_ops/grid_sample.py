@@ -15,13 +15,13 @@ def grid_sample(x, grid):
 
     Args:
         x: [N, C, H, W], any floating dtype; contiguous or channels_last.
-        grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of the last
-            (align_corners=False). Where it requires a gradient, PyTorch's own op serves, which is
-            differentiable once.
+        grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of
+            the last (align_corners=False). Where it requires a gradient, PyTorch's own op serves,
+            which is differentiable once.
     Returns: [N, C, H', W']; dtype of x; differentiable in x any number of times.
     Raises: ValueError if the shapes do not fit.
-    Source: Jaderberg et al. 2015 (arXiv:1506.02025), equation 5. It is linear in x, so the adjoint of
-        its adjoint is the op itself.
+    Source: Jaderberg et al. 2015 (arXiv:1506.02025), equation 5. It is linear in x, so the adjoint
+        of its adjoint is the op itself.
     """
     if x.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != x.shape[0]:
         raise ValueError(
@@ -55,8 +55,8 @@ class _GridSample(torch.autograd.Function):
 
 
 class _GridSampleAdjoint(torch.autograd.Function):
-    """dx from dy. PyTorch has no public function for it, so autograd makes it: the derivative of a linear
-    map at any point, here at 0."""
+    """dx from dy. PyTorch has no public function for it, so autograd makes it: the derivative of a
+    linear map at any point, here at 0."""
 
     @staticmethod
     def forward(ctx, dy, grid, shape):

@@ -29,20 +29,22 @@ def modulated_conv2d(
     gain=None,
     clamp=None,
 ):
-    """w[n,o,i] = weight[o,i] * styles[n,i], scaled to unit norm per (n, o); y = bias_act(w * x + noise, bias).
+    """y[n] = bias_act(w[n] * x[n] + noise, bias), w[n,o,i] = weight[o,i] * styles[n,i], unit norm
+    per (n, o).
 
     Args:
         x: [N, I, H, W], any floating dtype; contiguous or channels_last.
         weight: [O, I, kh, kw], shared by the samples; float32, or the dtype of x.
         styles: [N, I]; float32, or the dtype of x.
-        noise: [N, 1, H', W'] or [1, 1, H', W'] (anything that broadcasts), added before the bias; or None.
+        noise: [N, 1, H', W'] or [1, 1, H', W'] (anything that broadcasts), added before the bias;
+            or None.
         up, down, padding, resample_filter, flip_weight: as `conv2d_resample` (there called f).
         demodulate: scale w[n,o] by rsqrt(sum of squares + 1e-8).
         bias: [O] or None.
         act, alpha, gain, clamp: as `bias_act`.
-    Returns: [N, O, H', W']; dtype and layout of x; twice differentiable in x, weight, styles, noise, bias.
-        Scales are computed in float32 (float64 for float64); float16 does not overflow however large
-        weight and styles are, as long as the result fits.
+    Returns: [N, O, H', W']; dtype and layout of x; twice differentiable in x, weight, styles,
+        noise, bias. Scales are computed in float32 (float64 for float64); float16 does not overflow
+        however large weight and styles are, as long as the result fits.
     Raises: ValueError if the shapes do not fit.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2, equations 1-3.
     """
@@ -80,7 +82,8 @@ def modulated_conv2d_ref(
     gain=None,
     clamp=None,
 ):
-    """The definition of `modulated_conv2d`: weights of its own for every sample, one grouped convolution."""
+    """The definition of `modulated_conv2d`: weights of its own for every sample, one grouped
+    convolution."""
     n, out, wide = x.shape[0], weight.shape[0], _accumulator(x)
     w = weight.to(wide)[None] * styles.to(wide)[:, None, :, None, None]
     if demodulate:
@@ -128,9 +131,7 @@ def _sandwich(
         weight, styles = weight / w_size[:, None, None, None], styles / s_size
         after = w_size * s_size * (1 if after is None else after)
     x = x * styles.to(x.dtype)[:, :, None, None]
-    y = conv2d_resample(
-        x, weight.to(x.dtype), resample_filter, up, down, padding, 1, flip_weight
-    )
+    y = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, 1, flip_weight)
     if after is not None:
         y = y * after.to(y.dtype)[:, :, None, None]
     return _epilogue(y, noise, bias, act, alpha, gain, clamp)

@@ -53,12 +53,15 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
         gain: factor on the result.
     Returns: [N, C, H', W'], H' = (H*up + y0 + y1 - kh) // down + 1; dtype and layout of x; twice
         differentiable in x.
-    Raises: ValueError if the filter does not fit in the padded image or an argument has a wrong shape.
-    Source: Karras et al. 2020 (arXiv:1912.04958), appendix B. The adjoint is the same op with up and
-        down swapped.
+    Raises: ValueError if the filter does not fit in the padded image or an argument has a wrong
+        shape.
+    Source: Karras et al. 2020 (arXiv:1912.04958), appendix B. The adjoint is the same op with up
+        and down swapped.
     """
     if x.ndim != 4 or not x.is_floating_point():
-        raise ValueError(f"upfirdn2d: x must be floating [N, C, H, W], got {x.dtype} {list(x.shape)}")
+        raise ValueError(
+            f"upfirdn2d: x must be floating [N, C, H, W], got {x.dtype} {list(x.shape)}"
+        )
     if f is not None and f.ndim not in (1, 2):
         raise ValueError(f"upfirdn2d: f must be [k] or [kh, kw], got shape {list(f.shape)}")
     up, down, padding = pair(up, "up"), pair(down, "down"), pad4(padding)
@@ -74,7 +77,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
 
 
 def upfirdn2d_ref(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
-    """The definition of `upfirdn2d` in plain PyTorch: one depthwise convolution per 1-D or 2-D filter."""
+    """The definition of `upfirdn2d` in plain PyTorch: one depthwise convolution per 1-D or 2-D
+    filter."""
     (ux, uy), (dx, dy) = pair(up, "up"), pair(down, "down")
     x0, x1, y0, y1 = pad4(padding)
     f = x.new_ones(1) if f is None else f.to(x.dtype)
@@ -87,8 +91,9 @@ def upfirdn2d_ref(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
 
 
 def _fir(x, f, up, down, padding, flip_filter):
-    """One 2-D filter. With up > 1 zero insertion and filter are one transposed convolution, which never
-    multiplies by the zeros that it would insert (70 times faster than inserting them, on a CPU)."""
+    """One 2-D filter. With up > 1 zero insertion and filter are one transposed convolution, which
+    never multiplies by the zeros that it would insert (70 times faster than inserting them, on a
+    CPU)."""
     (ux, uy), (dx, dy), (x0, x1, y0, y1) = up, down, padding
     kh, kw = f.shape
     channels = x.shape[1]
@@ -127,7 +132,8 @@ def filter2d(x, f, padding=0, flip_filter=False, gain=1.0):
 def upsample2d(x, f, up=2, padding=0, flip_filter=False, gain=1.0):
     """y = f * zero_insert(x, up) * up_x * up_y * gain: `up` times as large, of the same brightness.
 
-    Args: as `upfirdn2d`; padding is relative to the enlarged image, 0 gives exactly `up` times the size.
+    Args: as `upfirdn2d`; padding is relative to the enlarged image, 0 gives exactly `up` times the
+        size.
     Returns: [N, C, H*up + y0 + y1, W*up + x0 + x1]; dtype and layout of x.
     Raises: ValueError as `upfirdn2d`.
     """
@@ -149,8 +155,8 @@ def downsample2d(x, f, down=2, padding=0, flip_filter=False, gain=1.0):
 
 
 def up_padding(padding, size, up):
-    """Padding for `upfirdn2d` that keeps the centre of an image enlarged by `up`, where `padding` is
-    relative to the enlarged image; size (kw, kh) is the filter's, up is (x, y)."""
+    """Padding for `upfirdn2d` that keeps the centre of an image enlarged by `up`, where `padding`
+    is relative to the enlarged image; size (kw, kh) is the filter's, up is (x, y)."""
     (kw, kh), (ux, uy), (x0, x1, y0, y1) = size, up, pad4(padding)
     x0, x1 = x0 + (kw + ux - 1) // 2, x1 + (kw - ux) // 2
     return x0, x1, y0 + (kh + uy - 1) // 2, y1 + (kh - uy) // 2
@@ -190,5 +196,7 @@ def pad4(padding):
     if len(values) == 2:
         values = (values[0], values[0], values[1], values[1])
     if len(values) != 4:
-        raise ValueError(f"upfirdn2d: padding must be int, [x, y] or [x0, x1, y0, y1], got {padding}")
+        raise ValueError(
+            f"upfirdn2d: padding must be int, [x, y] or [x0, x1, y0, y1], got {padding}"
+        )
     return values

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 
-
 def picture(size=(8, 8), mode="RGB", seed=0):
     """A PIL image of random pixels."""
     rng = np.random.RandomState(seed)

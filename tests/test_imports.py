@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["stylegan_ops"],
     ["stylegan", "stylegan.errors"],
-    ["stylegan.config", "stylegan.device", "stylegan.imaging", "stylegan.data"],
+    ["stylegan.config", "stylegan.presets", "stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],
     ["stylegan.networks"],
     ["stylegan.training"],
@@ -67,7 +67,8 @@ def test_a_wrong_import_would_be_found(tmp_path):
 
 
 def test_the_command_line_starts_without_torch():
-    code = "import sys; import stylegan.cli.main as m; [m.program.get_command(None, c) for c in m.COMMANDS]; "
+    code = "import sys; import stylegan.cli.main as m\n"
+    code += "for c in m.COMMANDS: m.program.get_command(None, c)\n"
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -75,4 +76,6 @@ def test_the_command_line_starts_without_torch():
 def test_every_source_file_names_its_licence():
     for folder in ("stylegan", "stylegan_ops", "tests", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert path.read_text("utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n"), path
+            assert path.read_text("utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n"), (
+                path
+            )

@@ -10,19 +10,40 @@ from stylegan.cli.params import Numbers, network_argument, picture_options
 
 @click.command()
 @network_argument
-@click.option("--seeds", type=Numbers(), default="0-15", show_default=True,
-              help="Which pictures: numbers and ranges, 0,3,5-9.")
+@click.option(
+    "--seeds",
+    type=Numbers(),
+    default="0-15",
+    show_default=True,
+    help="Which pictures: numbers and ranges, 0,3,5-9.",
+)
 @picture_options
-@click.option("--trunc-cutoff", type=click.IntRange(min=0),
-              help="Truncate only this many leading layers.")
+@click.option(
+    "--trunc-cutoff", type=click.IntRange(min=0), help="Truncate only this many leading layers."
+)
 @click.option("--grid", "as_grid", is_flag=True, help="One sheet instead of single files.")
 @click.option("--columns", type=click.IntRange(min=1), help="Columns of the sheet.")
-@click.option("--format", "suffix", type=click.Choice(["png", "webp"]), default="png",
-              show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures at once; default by resolution.")
+@click.option(
+    "--format", "suffix", type=click.Choice(["png", "webp"]), default="png", show_default=True
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Pictures at once; default by resolution."
+)
 @click.option("--outdir", type=click.Path(file_okay=False), default="out", show_default=True)
-def command(network, seeds, trunc, label, noise_mode, device, trunc_cutoff, as_grid, columns,
-            suffix, batch, outdir):
+def command(
+    network,
+    seeds,
+    trunc,
+    label,
+    noise_mode,
+    device,
+    trunc_cutoff,
+    as_grid,
+    columns,
+    suffix,
+    batch,
+    outdir,
+):
     """Generate pictures from NETWORK, a run folder or a snapshot folder.
 
     \b
@@ -36,22 +57,34 @@ def command(network, seeds, trunc, label, noise_mode, device, trunc_cutoff, as_g
     pipe = Pipeline.from_pretrained(network, device)
     outdir = Path(outdir)
     outdir.mkdir(parents=True, exist_ok=True)
-    about = {"network": network, "kimg": pipe.networks.meta.get("kimg"), "trunc": trunc,
-             "noise_mode": noise_mode}
+    about = {
+        "network": network,
+        "kimg": pipe.networks.meta.get("kimg"),
+        "trunc": trunc,
+        "noise_mode": noise_mode,
+    }
     names, images = pipe.networks.class_names, []
     chunk = 64
     with tqdm(total=len(seeds), unit="img", desc="generate", disable=None) as bar:
         for start in range(0, len(seeds), chunk):
             part = seeds[start : start + chunk]
-            out = pipe(part, label=label, truncation_psi=trunc, truncation_cutoff=trunc_cutoff,
-                       noise_mode=noise_mode, batch=batch)
+            out = pipe(
+                part,
+                label=label,
+                truncation_psi=trunc,
+                truncation_cutoff=trunc_cutoff,
+                noise_mode=noise_mode,
+                batch=batch,
+            )
             bar.update(len(part))
             if as_grid:
                 images += out.images
                 continue
             for seed, number, image in zip(part, out.labels, out.images):
                 extra = {} if number is None else {"class": names[number] if names else number}
-                save_image(image, outdir / f"seed{seed:04d}.{suffix}", {**about, "seed": seed, **extra})
+                save_image(
+                    image, outdir / f"seed{seed:04d}.{suffix}", {**about, "seed": seed, **extra}
+                )
     if as_grid:
         columns = columns or min(len(images), max(round(len(images) ** 0.5), 1))
         about |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `stylegan` command: finds the subcommand, and turns every error into one line and an exit code."""
+"""The `stylegan` command: finds the subcommand, and turns every error into one line and an exit
+code."""
 
 import importlib
 import sys
@@ -64,7 +65,12 @@ def _one_line(e):
     return " ".join(str(e).split())
 
 
-@click.group("stylegan", cls=Program, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group(
+    "stylegan",
+    cls=Program,
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100},
+)
 @click.version_option(package_name="stylegan")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

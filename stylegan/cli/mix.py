@@ -11,13 +11,24 @@ from stylegan.cli.params import Numbers, network_argument, picture_options
 @click.command()
 @network_argument
 @click.option("--rows", type=Numbers(), default="0-3", show_default=True, help="Seeds of the rows.")
-@click.option("--columns", type=Numbers(), default="4-9", show_default=True,
-              help="Seeds of the columns.")
-@click.option("--layers", type=Numbers(), default="0-3", show_default=True,
-              help="Layers whose style comes from the column: low ones are coarse, high ones fine.")
+@click.option(
+    "--columns", type=Numbers(), default="4-9", show_default=True, help="Seeds of the columns."
+)
+@click.option(
+    "--layers",
+    type=Numbers(),
+    default="0-3",
+    show_default=True,
+    help="Layers whose style comes from the column: low ones are coarse, high ones fine.",
+)
 @picture_options
-@click.option("--out", type=click.Path(dir_okay=False), default="mix.png", show_default=True,
-              help="A .png or .webp file.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    default="mix.png",
+    show_default=True,
+    help="A .png or .webp file.",
+)
 def command(network, rows, columns, layers, trunc, label, noise_mode, device, out):
     """Mix the styles of pictures of NETWORK: each row's picture, styled by each column's.
 
@@ -31,7 +42,9 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
 
     out = Path(out)
     if out.suffix not in (".png", ".webp"):
-        raise click.BadParameter(f"expected a name that ends in .png or .webp, got {out}", param_hint="--out")
+        raise click.BadParameter(
+            f"expected a name that ends in .png or .webp, got {out}", param_hint="--out"
+        )
     pipe = Pipeline.from_pretrained(network, device)
     table = pipe.mix(rows, columns, layers, label, trunc, noise_mode)
     first = table[0][1]

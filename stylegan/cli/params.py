@@ -22,7 +22,9 @@ class Numbers(click.ParamType):
                 self.fail(f"expected numbers like 0,3,5-9, got {value!r}", param, ctx)
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first or last - first >= 1_000_000:
-                self.fail(f"{part.strip()!r} is not a range of at most a million numbers", param, ctx)
+                self.fail(
+                    f"{part.strip()!r} is not a range of at most a million numbers", param, ctx
+                )
             numbers += range(first, last + 1)
         return numbers
 
@@ -38,7 +40,9 @@ class Size(click.ParamType):
             return value
         match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", value)
         if not match or not int(match[1]) or match[2] and not int(match[2]):
-            self.fail(f"expected a size like 256 or 640x480 (width x height), got {value!r}", param, ctx)
+            self.fail(
+                f"expected a size like 256 or 640x480 (width x height), got {value!r}", param, ctx
+            )
         return int(match[2] or match[1]), int(match[1])
 
 
@@ -50,11 +54,23 @@ def network_argument(function):
 def picture_options(function):
     """Options of every command that generates: truncation, class, noise, device."""
     options = [
-        click.option("--trunc", type=float, default=1.0, show_default=True,
-                     help="Truncation psi: 1 as learnt, less for fewer odd pictures, 0 for the mean."),
-        click.option("--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network."),
-        click.option("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const",
-                     show_default=True, help="Fine random detail: the network's own, fresh, or none."),
+        click.option(
+            "--trunc",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Truncation psi: 1 as learnt, less for fewer odd pictures, 0 for the mean.",
+        ),
+        click.option(
+            "--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network."
+        ),
+        click.option(
+            "--noise-mode",
+            type=click.Choice(["const", "random", "none"]),
+            default="const",
+            show_default=True,
+            help="Fine random detail: the network's own, fresh, or none.",
+        ),
         device_option,
     ]
     for option in reversed(options):

@@ -1,40 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan train`: from images to a network."""
 
-from pathlib import Path
-
 import click
 
 from stylegan.cli.params import Size, device_option
 
 PRESET_NAMES = ("auto", "demo", "demo64", "stylegan2", "paper256", "paper512", "paper1024")
 # Settings that may differ from those of the run that is resumed: they do not change what is learnt.
-FREE_ON_RESUME = ("kimg", "minutes", "batch_gpu", "workers", "snapshot_kimg", "grid_kimg",
-                  "tick_kimg", "tf32", "ops")
+FREE_ON_RESUME = (
+    "kimg",
+    "minutes",
+    "batch_gpu",
+    "workers",
+    "snapshot_kimg",
+    "grid_kimg",
+    "tick_kimg",
+    "tf32",
+    "ops",
+)
 
 positive = click.FloatRange(min=0, min_open=True)
 count = click.IntRange(min=1)
 
 
 @click.command()
-@click.option("--data", "path", type=click.Path(), metavar="PATH",
-              help="Folder or zip of images; nested folders count. Default: the embedded demo.")
-@click.option("--preset", type=click.Choice(PRESET_NAMES),
-              help="Settings to start from. Default: auto, or demo without --data.")
-@click.option("--resolution", type=Size(),
-              help="Crop and resize images, 256 or 640x480. Default: their own size.")
-@click.option("--channels", type=click.Choice(["1", "3", "4"]),
-              help="Grey, RGB or RGBA. Default: as the first image.")
+@click.option(
+    "--data",
+    "path",
+    type=click.Path(),
+    metavar="PATH",
+    help="Folder or zip of images; nested folders count. Default: the embedded demo.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(PRESET_NAMES),
+    help="Settings to start from. Default: auto, or demo without --data.",
+)
+@click.option(
+    "--resolution",
+    type=Size(),
+    help="Crop and resize images, 256 or 640x480. Default: their own size.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["1", "3", "4"]),
+    help="Grey, RGB or RGBA. Default: as the first image.",
+)
 @click.option("--cond/--no-cond", default=None, help="Train on the labels.")
 @click.option("--mirror/--no-mirror", default=None, help="Show images flipped half of the time.")
 @click.option("--workers", type=click.IntRange(min=0), help="Loader processes.")
 @click.option("--kimg", type=positive, help="Length of the run in thousands of images.")
 @click.option("--minutes", type=positive, help="End after this long, if that comes first.")
 @click.option("--batch", type=count, help="Images per step.")
-@click.option("--batch-gpu", type=count, help="Images at once; the rest of the batch is accumulated.")
+@click.option(
+    "--batch-gpu", type=count, help="Images at once; the rest of the batch is accumulated."
+)
 @click.option("--loss", type=click.Choice(["nonsaturating", "saturating"]))
-@click.option("--r1-gamma", "--gamma", "r1_gamma", type=click.FloatRange(min=0),
-              help="Weight of the R1 penalty.")
+@click.option(
+    "--r1-gamma",
+    "--gamma",
+    "r1_gamma",
+    type=click.FloatRange(min=0),
+    help="Weight of the R1 penalty.",
+)
 @click.option("--pl-weight", type=click.FloatRange(min=0), help="Weight of path length; 0: none.")
 @click.option("--style-mixing", type=click.FloatRange(0, 1), help="Its probability.")
 @click.option("--g-lr", type=positive, help="Adam's step for G.")
@@ -45,17 +73,26 @@ count = click.IntRange(min=1)
 @click.option("--mapping-layers", type=count, help="Layers from z to w.")
 @click.option("--g-architecture", type=click.Choice(["skip", "resnet", "orig"]))
 @click.option("--d-architecture", type=click.Choice(["resnet", "skip", "orig"]))
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-              help="Of the highest resolutions. auto: float16 on CUDA, float32 elsewhere.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    help="Of the highest resolutions. auto: float16 on CUDA, float32 elsewhere.",
+)
 @click.option("--tf32/--no-tf32", default=None, help="TensorFloat-32 on CUDA.")
-@click.option("--ops", type=click.Choice(["auto", "native", "reference"]), help="Backend of the ops.")
+@click.option(
+    "--ops", type=click.Choice(["auto", "native", "reference"]), help="Backend of the ops."
+)
 @click.option("--seed", type=click.IntRange(min=0, max=2**31 - 1), help="Of the whole run.")
 @click.option("--snapshot-kimg", type=positive, help="Between snapshots.")
 @click.option("--grid-kimg", type=positive, help="Between sample grids.")
 @click.option("--tick-kimg", type=positive, help="Between lines of the log.")
 @click.option("--outdir", type=click.Path(file_okay=False), default="runs", show_default=True)
-@click.option("--resume", type=click.Path(), metavar="RUN|SNAPSHOT",
-              help="Go on from the newest snapshot of a run, or from a snapshot.")
+@click.option(
+    "--resume",
+    type=click.Path(),
+    metavar="RUN|SNAPSHOT",
+    help="Go on from the newest snapshot of a run, or from a snapshot.",
+)
 @device_option
 @click.option("--dry-run", is_flag=True, help="Print the header and stop.")
 def command(preset, outdir, resume, device, dry_run, **options):
@@ -98,7 +135,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
 
 def _fresh(name, device, options):
     """The config of a new run."""
-    from stylegan.config import preset
+    from stylegan.presets import preset
 
     if name is None:
         name = "auto" if "path" in options else "demo"

@@ -17,12 +17,14 @@ CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 
 
 class ImageDataset(Dataset):
-    """Images and label vectors. Attributes: name, path, resolution, channels, labels, class_names, c_dim.
+    """Images and label vectors. Attributes: name, path, resolution, channels, labels, class_names,
+    c_dim.
 
     Args:
-        path: folder or zip; nested folders count. None is the embedded demo, 3080 emoji in 8 classes.
-        resolution: (height, width) in px; images are cropped at the centre and resized to it. None: all
-            images have the size of the first.
+        path: folder or zip; nested folders count. None is the embedded demo, 3080 emoji in 8
+            classes.
+        resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
+            all images have the size of the first.
         channels: 1, 3 or 4. None: what the first image has.
     Raises: UserError if there are no images, or the labels do not fit them.
     """

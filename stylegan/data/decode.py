@@ -45,7 +45,8 @@ def to_pixels(image, channels, size=None):
     Args:
         image: a PIL image.
         channels: 1, 3 or 4; transparency that is not kept is laid over white.
-        size: (height, width) to crop (at the centre) and resize (Lanczos) to; None keeps the image's.
+        size: (height, width) to crop (at the centre) and resize (Lanczos) to; None keeps the
+            image's.
     Returns: uint8 array [channels, height, width].
     """
     image = _to_mode(image, MODES[channels])

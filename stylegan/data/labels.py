@@ -27,8 +27,9 @@ class Labels:
 def read_labels(source, images):
     """The labels of `images`, a list of names in `source`.
 
-    dataset.json is `{"labels": [[file name, class number or list of numbers], ...]}` (a dictionary from
-    file name to label serves too), with optional `"label_names": [...]`. Without it, a folder per class.
+    dataset.json is `{"labels": [[file name, class number or list of numbers], ...]}` (a dictionary
+    from file name to label serves too), with optional `"label_names": [...]`. Without it, a folder
+    per class.
 
     Returns: `Labels`, or None where there are none.
     Raises: UserError for a file that does not parse or does not fit the images.
@@ -67,7 +68,7 @@ def _from_json(source, images):
         vectors = np.zeros(0)
     if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
         raise UserError(
-            f"{where}: labels must all be class numbers from 0, or all lists of numbers of one length"
+            f"{where}: labels must all be class numbers from 0, or all lists of one length"
         )
     return Labels(vectors, ())
 

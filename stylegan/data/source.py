@@ -31,9 +31,7 @@ class ZipSource:
             entries = self._open().infolist()
         except (zipfile.BadZipFile, OSError) as e:
             raise UserError(f"{path}: not a readable zip archive ({e})") from e
-        self.names = sorted(
-            e.filename for e in entries if not e.is_dir() and _visible(e.filename)
-        )
+        self.names = sorted(e.filename for e in entries if not e.is_dir() and _visible(e.filename))
 
     def read(self, name):
         """The bytes of a file."""

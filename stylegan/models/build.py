@@ -3,10 +3,11 @@
 
 import dataclasses
 
-from stylegan.config import Config, default_channel_base, preset
+from stylegan.config import Config, default_channel_base
 from stylegan.errors import UserError
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.stylegan2 import Generator
+from stylegan.presets import preset
 
 
 def build_generator(config="auto", **fields):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The discriminator of StyleGAN2.
 
-Source: Karras et al. 2020 (arXiv:1912.04958), figure 7; conditional logits by projection, Miyato and
-Koyama 2018 (arXiv:1802.05637). Parameters bear the names of the public checkpoints.
+Source: Karras et al. 2020 (arXiv:1912.04958), figure 7; conditional logits by projection, Miyato
+and Koyama 2018 (arXiv:1802.05637). Parameters bear the names of the public checkpoints.
 """
 
 import math
@@ -106,7 +106,8 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Epilogue(nn.Module):
-    """The smallest resolution, in float32: minibatch standard deviation, convolution, two dense layers."""
+    """The smallest resolution, in float32: minibatch standard deviation, convolution, two dense
+    layers."""
 
     def __init__(self, size, config, out_features):
         super().__init__()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers with equalized learning rate, on which generator and discriminator are built.
 
-Source: Karras et al. 2018 (arXiv:1710.10196), section 4.1: weights are drawn from N(0, 1) and scaled at
-run time by 1/sqrt(fan_in), so that Adam's step is of the same relative size in every layer.
+Source: Karras et al. 2018 (arXiv:1710.10196), section 4.1: weights are drawn from N(0, 1) and
+scaled at run time by 1/sqrt(fan_in), so that Adam's step is of the same relative size in every
+layer.
 """
 
 import math
@@ -115,7 +116,8 @@ class MinibatchStd(nn.Module):
 
 
 def register_filter(module, taps):
-    """`module.filter`: the FIR filter of `taps`, or None. A constant of the config, so not in the state."""
+    """`module.filter`: the FIR filter of `taps`, or None. A constant of the config, so not in the
+    state."""
     module.register_buffer("filter", taps and setup_filter(taps), persistent=False)
 
 
@@ -125,8 +127,8 @@ def normalize_2nd_moment(x):
 
 
 def block_dtype(device, low_precision, precision):
-    """The dtype that a block runs in on `device`: float32 unless it is one of the low-precision blocks
-    and the device is made for it."""
+    """The dtype that a block runs in on `device`: float32 unless it is one of the low-precision
+    blocks and the device is made for it."""
     if not low_precision:
         return torch.float32
     if precision == "auto":
@@ -145,8 +147,8 @@ def block_resolutions(resolution):
     """The sizes of the blocks of a network, from the smallest.
 
     Each block is twice as large as the one before and the smallest has a shorter side of 3 to 5 px
-    where the factors of two allow it, else a larger one. Blocks are named by a nominal resolution 4, 8,
-    16, ..., which for square powers of two is the real one; channel counts follow it as well.
+    where the factors of two allow it, else a larger one. Blocks are named by a nominal resolution
+    4, 8, 16, ..., which for square powers of two is the real one; channel counts follow it as well.
 
     Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
     Returns: {nominal resolution: (height, width)}.
@@ -154,7 +156,9 @@ def block_resolutions(resolution):
     """
     height, width = resolution
     doublings = 0
-    while not (height >> doublings | width >> doublings) & 1 and min(resolution) >> doublings + 1 >= 3:
+    while (
+        not (height >> doublings | width >> doublings) & 1 and min(resolution) >> doublings + 1 >= 3
+    ):
         doublings += 1
     h, w = height >> doublings, width >> doublings
     if doublings < 1 or h * w > 1024:

@@ -22,9 +22,7 @@ class Mapping(nn.Module):
         lr_mult: factor on the learning rate.
     """
 
-    def __init__(
-        self, z_dim, c_dim, w_dim, num_ws, num_layers=8, w_avg_beta=0.995, lr_mult=0.01
-    ):
+    def __init__(self, z_dim, c_dim, w_dim, num_ws, num_layers=8, w_avg_beta=0.995, lr_mult=0.01):
         super().__init__()
         self.z_dim, self.c_dim, self.num_ws = z_dim, c_dim, num_ws
         self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
@@ -40,8 +38,9 @@ class Mapping(nn.Module):
     def forward(self, z, c=None, truncation_psi=1, truncation_cutoff=None):
         """z [N, z_dim] or None, c [N, c_dim] or None -> ws [N, num_ws, w_dim], or [N, w_dim].
 
-        truncation_psi 1 leaves w as it is, 0 gives the mean; truncation_cutoff is the number of leading
-        ws that it acts on, None for all. Raises: ValueError if z or c does not fit the network.
+        truncation_psi 1 leaves w as it is, 0 gives the mean; truncation_cutoff is the number of
+        leading ws that it acts on, None for all. Raises: ValueError if z or c does not fit the
+        network.
         """
         inputs = []
         if self.z_dim:

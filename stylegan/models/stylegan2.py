@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generator of StyleGAN2.
 
-Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers bear the names of
-the public checkpoints.
+Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers bear the
+names of the public checkpoints.
 """
 
 import math
@@ -87,7 +87,8 @@ class Synthesis(nn.Module):
             setattr(self, f"b{nominal}", block)
 
     def forward(self, ws, noise_mode="const", generator=None):
-        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as `Generator.forward`."""
+        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as
+        `Generator.forward`."""
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"

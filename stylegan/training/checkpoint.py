@@ -14,7 +14,8 @@ STATE = "training_state.pt"
 
 
 def new_run_dir(outdir, name):
-    """Make and return the next folder `outdir/00000-name`. Raises: UserError if it cannot be written."""
+    """Make and return the next folder `outdir/00000-name`. Raises: UserError if it cannot be
+    written."""
     outdir = Path(outdir)
     name = re.sub(r"[^\w.-]+", "-", name)
     try:

@@ -5,7 +5,8 @@ import torch
 
 
 def ema_beta(batch, ema_kimg, images_seen, rampup=None):
-    """Decay per step: 0.5^(batch / half-life), the half-life in images, at most rampup * images_seen.
+    """Decay per step: 0.5^(batch / half-life), the half-life in images, at most rampup *
+    images_seen.
 
     Source: Karras et al. 2018 (arXiv:1710.10196), section 4; ramp-up: arXiv:2006.06676, appendix C.
     """

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes down: means of what was measured since the last line, as JSON lines and TensorBoard."""
+"""What a run writes down: means of what was measured since the last line, as JSON lines and
+TensorBoard."""
 
 import json
 from pathlib import Path
@@ -27,7 +28,8 @@ class Stats:
 
 
 class RunLog:
-    """log.jsonl in the run folder, one line per tick; TensorBoard events beside it where it is installed."""
+    """log.jsonl in the run folder, one line per tick; TensorBoard events beside it where it is
+    installed."""
 
     def __init__(self, run_dir):
         self.path = Path(run_dir) / "log.jsonl"

@@ -24,7 +24,8 @@ def g_saturating(fake):
 
 
 def d_fake(fake):
-    """mean softplus(D(G(z))): the generated half of D's logistic loss, which both objectives share."""
+    """mean softplus(D(G(z))): the generated half of D's logistic loss, which both objectives
+    share."""
     return F.softplus(fake).mean()
 
 

@@ -13,8 +13,8 @@ WORKSPACE = 1.25  # gradients in flight and convolution buffers over what the gr
 
 
 def peak_memory_gb(device):
-    """Largest memory so far, in 10^9 bytes: allocated on a CUDA device, resident in the process elsewhere.
-    0 where the system does not tell."""
+    """Largest memory so far, in 10^9 bytes: allocated on a CUDA device, resident in the process
+    elsewhere. 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     try:
@@ -28,14 +28,16 @@ def peak_memory_gb(device):
 def estimate_memory_gb(config, device):
     """Peak memory of training, in 10^9 bytes, from the shapes alone.
 
-    Networks without data run the phases of a step while what autograd keeps is counted. Adam holds two
-    more copies of every parameter, the gradient one and the average of G one.
+    Networks without data run the phases of a step while what autograd keeps is counted. Adam holds
+    two more copies of every parameter, the gradient one and the average of G one.
 
     Args:
         config: a resolved `Config`.
         device: torch.device that will train; CUDA keeps low-precision blocks in 2 bytes.
     """
-    low = "float16" if device.type == "cuda" and config.G.precision == "auto" else config.G.precision
+    low = (
+        "float16" if device.type == "cuda" and config.G.precision == "auto" else config.G.precision
+    )
     with torch.device("meta"):
         G = build_generator(config.G, precision=low)
         D = build_discriminator(config.D, precision=low)

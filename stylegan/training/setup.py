@@ -15,8 +15,8 @@ from stylegan.training.memory import estimate_memory_gb
 def fit_to_data(config, gpus=1):
     """Open the images of config.data and set everything that follows from them.
 
-    Returns: (config, dataset): a resolved `Config` whose networks have the size, channels and labels of
-        the data, and the `ImageDataset`.
+    Returns: (config, dataset): a resolved `Config` whose networks have the size, channels and
+        labels of the data, and the `ImageDataset`.
     Raises: UserError if the images cannot be used or their size suits no network.
     """
     data = config.data

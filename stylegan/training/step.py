@@ -162,7 +162,8 @@ class TrainingStep:
         return self.G.synthesis(ws, noise_mode="random", generator=self.rng)
 
     def state_dict(self):
-        """What the next step depends on besides the networks; for `torch.load(weights_only=True)`."""
+        """What the next step depends on besides the networks; for
+        `torch.load(weights_only=True)`."""
         return {
             "images_seen": self.images_seen,
             "steps": self.steps,
@@ -182,7 +183,8 @@ class TrainingStep:
 
 
 def _adam(network, lr, interval):
-    """Adam(0, 0.99), corrected for a regulariser that takes a step of its own every `interval` steps.
+    """Adam(0, 0.99), corrected for a regulariser that takes a step of its own every `interval`
+    steps.
 
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B, "lazy regularization".
     """

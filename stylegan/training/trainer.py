@@ -25,7 +25,8 @@ class Trainer:
         config: a resolved `Config` that fits the data set (`stylegan.training.setup.fit_to_data`).
         dataset: an `ImageDataset`.
         device: torch.device.
-        run_dir: an existing folder for log.jsonl, samples/ and snapshots/; may be set later, before `run`.
+        run_dir: an existing folder for log.jsonl, samples/ and snapshots/; may be set later, before
+            `run`.
     """
 
     def __init__(self, config, dataset, device, run_dir=None):
@@ -54,7 +55,8 @@ class Trainer:
         return self.model.images_seen / 1000
 
     def run(self):
-        """Train until config.train.kimg or config.train.minutes; returns the last snapshot's folder."""
+        """Train until config.train.kimg or config.train.minutes; returns the last snapshot's
+        folder."""
         t, batches, log = self.config.train, iter(self._loader()), RunLog(self.run_dir)
         end = _images(t.kimg)
         due = {"tick": 0, "grid": self._next(t.grid_kimg), "snapshot": self._next(t.snapshot_kimg)}
@@ -127,7 +129,8 @@ class Trainer:
         save_image(grid(images, self._columns), folder / name)
 
     def _grid_latents(self):
-        """z and c of the sample grid, one class per row where there are classes, and its columns."""
+        """z and c of the sample grid, one class per row where there are classes, and its
+        columns."""
         height, width = self.config.G.resolution
         columns, rows = min(max(1280 // width, 4), 12), min(max(960 // height, 3), 8)
         rng = torch.Generator().manual_seed(self.config.train.seed)

@@ -4,12 +4,24 @@ from click.testing import CliRunner
 
 from stylegan.cli.main import program
 
-SMALL = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--kimg", "0.008", "--device", "cpu"]
+SMALL = [
+    "--channel-base",
+    "128",
+    "--channel-max",
+    "8",
+    "--batch",
+    "4",
+    "--kimg",
+    "0.008",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """run("train", "--kimg", "1") -> (exit code, standard output, standard error), in an empty folder."""
+    """run("train", "--kimg", "1") -> (exit code, standard output, standard error), in an empty
+    folder."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args):

@@ -4,15 +4,15 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import encoded, picture
+from PIL import Image
 
 from stylegan import Pipeline
-from stylegan.cli.main import COMMANDS
-
-from stylegan.cli.train import PRESET_NAMES
 from stylegan.cli import train as train_command
-from stylegan.config import PRESETS, _owners
+from stylegan.cli.main import COMMANDS
+from stylegan.cli.train import PRESET_NAMES
+from stylegan.config import _owners
+from stylegan.presets import PRESETS
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 
@@ -20,7 +20,13 @@ TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device
 def test_train_prints_the_header_and_leaves_a_run(run, tmp_path):
     code, out, err = run("train", *TINY, "--resolution", "16", "--kimg", "0.004")
     assert code == 0, err
-    for part in ("3080, 16x16 px, RGB", "8 classes, not used", "parameters", "memory  about", "snapshot: "):
+    for part in (
+        "3080, 16x16 px, RGB",
+        "8 classes, not used",
+        "parameters",
+        "memory  about",
+        "snapshot: ",
+    ):
         assert part in out
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-fluent-emoji-64-16x16"]
 
@@ -30,7 +36,9 @@ def test_train_on_a_folder_of_odd_pictures(run, tmp_path):
     for i, mode in enumerate(["RGB", "L", "RGBA", "RGB", "1"]):
         image = picture((30 + i, 20), "RGBA", seed=i).convert(mode)
         (tmp_path / "pics" / f"{i} é.png").write_bytes(encoded(image))
-    code, out, err = run("train", "--data", "pics", "--resolution", "24x16", "--mirror", *TINY, "--kimg", "0.004")
+    code, out, err = run(
+        "train", "--data", "pics", "--resolution", "24x16", "--mirror", *TINY, "--kimg", "0.004"
+    )
     assert code == 0, err
     assert "5, 24x16 px, RGB, mirrored" in out
     snapshot = next((tmp_path / "runs").glob("*/snapshots/*"))
@@ -52,14 +60,20 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
     assert lines[-1]["kimg"] == 0.012
     code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
     assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err
-    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--batch", "8", "--device", "cpu")
+    code, _, err = run(
+        "train", "--resume", run_dir, "--kimg", "1", "--batch", "8", "--device", "cpu"
+    )
     assert code == 2 and "--batch 8: the run to resume has 4" in err
 
 
 def test_generate_files(run, trained, tmp_path):
-    code, _, err = run("generate", trained, "--seeds", "3,5-6", "--trunc", "0.7", "--class", "food & drink")
+    code, _, err = run(
+        "generate", trained, "--seeds", "3,5-6", "--trunc", "0.7", "--class", "food & drink"
+    )
     assert code == 0, err
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"seed000{i}.png" for i in (3, 5, 6)]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        f"seed000{i}.png" for i in (3, 5, 6)
+    ]
     with Image.open(tmp_path / "out" / "seed0005.png") as image:
         assert image.size == (16, 16) and image.mode == "RGB"
         assert image.text["seed"] == "5" and image.text["trunc"] == "0.7"
@@ -71,7 +85,9 @@ def test_generate_files(run, trained, tmp_path):
 
 
 def test_generate_a_sheet_as_webp(run, trained, tmp_path):
-    code, _, err = run("generate", trained, "--seeds", "0-6", "--grid", "--columns", "3", "--format", "webp")
+    code, _, err = run(
+        "generate", trained, "--seeds", "0-6", "--grid", "--columns", "3", "--format", "webp"
+    )
     assert code == 0, err
     with Image.open(tmp_path / "out" / "grid.webp") as image:
         assert image.size == (48, 48)
@@ -79,7 +95,9 @@ def test_generate_a_sheet_as_webp(run, trained, tmp_path):
 
 
 def test_mix(run, trained, tmp_path):
-    code, _, err = run("mix", trained, "--rows", "1,2", "--columns", "3-5", "--layers", "0-1", "--class", "1")
+    code, _, err = run(
+        "mix", trained, "--rows", "1,2", "--columns", "3-5", "--layers", "0-1", "--class", "1"
+    )
     assert code == 0, err
     with Image.open(tmp_path / "mix.png") as image:
         assert image.size == (4 * 16, 3 * 16) and image.text["layers"] == "0,1"
@@ -122,7 +140,10 @@ def test_help_has_an_example(run, name):
         ("generate {trained} --seeds 1,x", "expected numbers like 0,3,5-9"),
         ("generate {trained} --seeds 5-1", "is not a range"),
         ("generate {trained} --seeds 9999999999", "seed: expected an integer"),
-        ("generate {trained} --class Cars", "class 'Cars': expected a number from 0 to 7 or one of Activities"),
+        (
+            "generate {trained} --class Cars",
+            "class 'Cars': expected a number from 0 to 7 or one of Activities",
+        ),
         ("generate {trained} --class 8", "class '8': expected a number from 0 to 7"),
         ("mix {trained} --layers 5-9", "layers: expected numbers from 0 to 5"),
         ("mix {trained} --out mix.bmp", "ends in .png or .webp"),

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pictures import encoded, picture
+from PIL import Image
 
 from stylegan import UserError
 from stylegan.data.dataset import ImageDataset, ImageStream
@@ -23,14 +23,18 @@ def test_the_embedded_demo():
 
 def test_pixels_are_those_of_the_file(store):
     image = picture()
-    data = ImageDataset(store({"a.png": encoded(image), "notes.txt": b"no image", ".hidden.png": b""}))
+    data = ImageDataset(
+        store({"a.png": encoded(image), "notes.txt": b"no image", ".hidden.png": b""})
+    )
     assert len(data) == 1
     assert np.array_equal(data[0][0].numpy(), np.asarray(image).transpose(2, 0, 1))
     assert np.array_equal(data[0, True][0].numpy(), np.asarray(image)[:, ::-1].transpose(2, 0, 1))
 
 
 def test_nested_folders_are_classes(store):
-    files = {f"{c}/deep/{i}.png": encoded(picture(seed=i)) for c in ("dog", "cat") for i in range(3)}
+    files = {
+        f"{c}/deep/{i}.png": encoded(picture(seed=i)) for c in ("dog", "cat") for i in range(3)
+    }
     data = ImageDataset(store(files))
     assert len(data) == 6 and data.class_names == ("cat", "dog")
     assert [data[i][1].argmax().item() for i in range(6)] == [0, 0, 0, 1, 1, 1]

@@ -15,7 +15,9 @@ def grads(network):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("c_dim", [0, 3])
-@pytest.mark.parametrize("g_arch, d_arch", [("skip", "resnet"), ("resnet", "skip"), ("orig", "orig")])
+@pytest.mark.parametrize(
+    "g_arch, d_arch", [("skip", "resnet"), ("resnet", "skip"), ("orig", "orig")]
+)
 def test_every_parameter_learns(g_arch, d_arch, c_dim, channels):
     torch.manual_seed(0)
     shape = dict(resolution=32, channels=channels, c_dim=c_dim)
@@ -32,7 +34,9 @@ def test_every_parameter_learns(g_arch, d_arch, c_dim, channels):
             assert grad is not None and grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("size", [(64, 96), (96, 64), (64, 16), (40, 24), (48, 48), (8, 8), (100, 60)])
+@pytest.mark.parametrize(
+    "size", [(64, 96), (96, 64), (64, 16), (40, 24), (48, 48), (8, 8), (100, 60)]
+)
 def test_any_resolution(size):
     G = build_generator(resolution=size, **G_SMALL)
     D = build_discriminator(resolution=size, **SMALL)
@@ -42,12 +46,20 @@ def test_any_resolution(size):
 
 
 def test_block_resolutions():
-    assert block_resolutions((64, 64)) == {4: (4, 4), 8: (8, 8), 16: (16, 16), 32: (32, 32), 64: (64, 64)}
+    assert block_resolutions((64, 64)) == {
+        4: (4, 4),
+        8: (8, 8),
+        16: (16, 16),
+        32: (32, 32),
+        64: (64, 64),
+    }
     assert list(block_resolutions((768, 1280)).items())[0] == (4, (3, 5))
     assert list(block_resolutions((1024, 1024))) == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 
-@pytest.mark.parametrize("size, nearest", [((101, 101), "nearest that can is 96x96"), ((1000, 999), "is 1024x1024")])
+@pytest.mark.parametrize(
+    "size, nearest", [((101, 101), "nearest that can is 96x96"), ((1000, 999), "is 1024x1024")]
+)
 def test_a_resolution_that_cannot_be_halved_is_refused(size, nearest):
     with pytest.raises(ValueError, match=nearest):
         build_generator(resolution=size, **G_SMALL)
@@ -61,7 +73,9 @@ def test_noise_modes():
     z = torch.randn(2, 8)
     with torch.no_grad():
         const, again, none = G(z), G(z, noise_mode="const"), G(z, noise_mode="none")
-        one, two = (G(z, noise_mode="random", generator=torch.Generator().manual_seed(s)) for s in (1, 1))
+        one, two = (
+            G(z, noise_mode="random", generator=torch.Generator().manual_seed(s)) for s in (1, 1)
+        )
         other = G(z, noise_mode="random", generator=torch.Generator().manual_seed(2))
     assert torch.equal(const, again) and torch.equal(one, two)
     assert not torch.allclose(const, none) and not torch.allclose(one, other)
@@ -119,7 +133,10 @@ def test_low_precision_blocks_stay_close_and_return_float32():
     [
         (lambda G, D: G(torch.zeros(2, 7)), r"z: expected \[N, 8\], got shape \[2, 7\]"),
         (lambda G, D: G(torch.zeros(2, 8)), r"c: expected \[N, 3\], got None"),
-        (lambda G, D: G(torch.zeros(1, 8), torch.zeros(1, 3), noise_mode="some"), "noise_mode: expected"),
+        (
+            lambda G, D: G(torch.zeros(1, 8), torch.zeros(1, 3), noise_mode="some"),
+            "noise_mode: expected",
+        ),
         (lambda G, D: G.synthesis(torch.zeros(1, 2, 12)), r"ws: expected \[N, 6, 12\]"),
         (lambda G, D: D(torch.zeros(1, 3, 8, 8)), r"img: expected \[N, 3, 16, 16\]"),
         (lambda G, D: D(torch.zeros(1, 3, 16, 16), torch.zeros(1, 4)), "takes no label"),
@@ -136,7 +153,9 @@ def test_rejects(call, message):
         call(G, D)
 
 
-@pytest.mark.parametrize("name", ["auto", "stylegan2", "paper256", "paper512", "paper1024", "demo", "demo64"])
+@pytest.mark.parametrize(
+    "name", ["auto", "stylegan2", "paper256", "paper512", "paper1024", "demo", "demo64"]
+)
 def test_presets_are_frozen_and_survive_json(name):
     import dataclasses
     import json
@@ -152,8 +171,16 @@ def test_preset_numbers():
     def row(name, **fields):
         c = preset(name, **fields).resolved()
         t = c.train
-        return (t.kimg, t.batch, c.D.mbstd_group, c.G.channel_base, t.g_lr, t.r1_gamma, t.ema_kimg,
-                c.G.mapping_layers)
+        return (
+            t.kimg,
+            t.batch,
+            c.D.mbstd_group,
+            c.G.channel_base,
+            t.g_lr,
+            t.r1_gamma,
+            t.ema_kimg,
+            c.G.mapping_layers,
+        )
 
     assert row("stylegan2") == (25000, 32, 4, 32768, 0.002, 10, 10, 8)
     assert row("paper1024") == (25000, 32, 4, 32768, 0.002, 2, 10, 8)

@@ -65,9 +65,9 @@ def _close(value, number, name):
 
 
 def check_dtype(op, own, inputs, names, dtype, layout):
-    """The 2x rule: the error of `op` in `dtype`, forward and first derivative, is at most twice the error
-    of `own`, PyTorch's own ops in that dtype, plus one ulp. Both against float64, as root mean squares,
-    which do not hang on one element's luck. Dtype and layout are kept.
+    """The 2x rule: the error of `op` in `dtype`, forward and first derivative, is at most twice the
+    error of `own`, PyTorch's own ops in that dtype, plus one ulp. Both against float64, as root
+    mean squares, which do not hang on one element's luck. Dtype and layout are kept.
 
     Args:
         inputs: {name: float64 tensor, or anything else as it is}.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ops once more, straight from their formulas with PyTorch's own functions, step by step and in the
-dtype of the input. What "PyTorch's own ops in the same dtype" means in the tolerance rule."""
+"""The ops once more, straight from their formulas with PyTorch's own functions, step by step and in
+the dtype of the input. What "PyTorch's own ops in the same dtype" means in the tolerance rule."""
 
 import torch
 import torch.nn.functional as F
@@ -36,15 +36,30 @@ def conv2d_resample(x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_w
 
 
 def modulated_conv2d(
-    x, weight, styles, noise=None, up=1, down=1, padding=0, resample_filter=None, demodulate=True,
-    flip_weight=True, bias=None, act="linear", alpha=None, gain=None, clamp=None,
+    x,
+    weight,
+    styles,
+    noise=None,
+    up=1,
+    down=1,
+    padding=0,
+    resample_filter=None,
+    demodulate=True,
+    flip_weight=True,
+    bias=None,
+    act="linear",
+    alpha=None,
+    gain=None,
+    clamp=None,
 ):
     samples = []
     for xn, sn in zip(x, styles):
         w = (weight * sn[None, :, None, None]).to(x.dtype)
         if demodulate:
             w = w * (w.square().sum(dim=[1, 2, 3], keepdim=True) + 1e-8).rsqrt()
-        samples.append(conv2d_resample(xn[None], w, resample_filter, up, down, padding, 1, flip_weight))
+        samples.append(
+            conv2d_resample(xn[None], w, resample_filter, up, down, padding, 1, flip_weight)
+        )
     y = torch.cat(samples)
     y = y if noise is None else y + noise.to(y.dtype)
     return stylegan_ops.bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp)

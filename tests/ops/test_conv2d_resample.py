@@ -13,7 +13,9 @@ F = setup_filter([1, 3, 3, 1])
 ODD = setup_filter([1, 2, 1])
 CASES = [
     (up, down, k, flip)
-    for (up, down), k, flip in itertools.product([(1, 1), (2, 1), (1, 2), (2, 2)], [1, 3], [True, False])
+    for (up, down), k, flip in itertools.product(
+        [(1, 1), (2, 1), (1, 2), (2, 2)], [1, 3], [True, False]
+    )
 ]
 
 
@@ -67,9 +69,14 @@ def test_gradgradcheck(up, down, k, flip):
         ({"groups": 2}, r"weight must be \[O, C / groups, kh, kw\]"),
         ({"up": 0}, "up and down must be integers >= 1"),
         ({"down": 1.5}, "up and down must be integers >= 1"),
-        ({"weight": torch.zeros(3, 4, 3, 3).half()}, "x is torch.float32 but weight is torch.float16"),
+        (
+            {"weight": torch.zeros(3, 4, 3, 3).half()},
+            "x is torch.float32 but weight is torch.float16",
+        ),
     ],
 )
 def test_rejects(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        conv2d_resample(**{"x": torch.zeros(1, 4, 8, 8), "weight": torch.zeros(3, 4, 3, 3), **kwargs})
+        conv2d_resample(
+            **{"x": torch.zeros(1, 4, 8, 8), "weight": torch.zeros(3, 4, 3, 3), **kwargs}
+        )

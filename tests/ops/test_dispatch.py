@@ -13,7 +13,10 @@ X = torch.ones(1, 2)
 
 def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
     monkeypatch.setattr(_dispatch, "_kernels", {})
-    with backend("native"), pytest.raises(RuntimeError, match="bias_act: .*no kernel is loaded for cpu"):
+    with (
+        backend("native"),
+        pytest.raises(RuntimeError, match="bias_act: .*no kernel is loaded for cpu"),
+    ):
         bias_act(X)
     assert torch.equal(bias_act(X), X)  # and the setting ends with the block
 
@@ -32,12 +35,20 @@ def test_a_registered_kernel_is_taken(monkeypatch):
 
 def test_info_names_every_op_and_why():
     info = stylegan_ops.info()
-    assert set(info) == {"bias_act", "upfirdn2d", "conv2d_resample", "modulated_conv2d", "grid_sample"}
+    assert set(info) == {
+        "bias_act",
+        "upfirdn2d",
+        "conv2d_resample",
+        "modulated_conv2d",
+        "grid_sample",
+    }
     assert all(status["reason"] for devices in info.values() for status in devices.values())
 
 
 def test_rejects():
-    with pytest.raises(ValueError, match="backend: expected one of auto, native, reference, got 'fast'"):
+    with pytest.raises(
+        ValueError, match="backend: expected one of auto, native, reference, got 'fast'"
+    ):
         with backend("fast"):
             pass
     with pytest.raises(ValueError, match="no op is called 'conv3d'"):
@@ -48,6 +59,9 @@ def test_rejects():
 def test_environment_variable(value, expected):
     code = "import stylegan_ops._dispatch as d; print(d.mode())"
     run = subprocess.run(
-        [sys.executable, "-c", code], env={"STYLEGAN_OPS": value, "PATH": ""}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={"STYLEGAN_OPS": value, "PATH": ""},
+        capture_output=True,
+        text=True,
     )
     assert expected in run.stdout + run.stderr

@@ -65,7 +65,11 @@ def test_upsample_and_downsample_are_centred():
     x = torch.zeros(1, 1, 16, 16)
     x[0, 0, 8, 5] = 1
     f = setup_filter([1, 3, 3, 1])
-    for y, factor in ((upsample2d(x, f), 2), (downsample2d(x, f), 0.5), (filter2d(x, setup_filter([1, 2, 1])), 1)):
+    for y, factor in (
+        (upsample2d(x, f), 2),
+        (downsample2d(x, f), 0.5),
+        (filter2d(x, setup_filter([1, 2, 1])), 1),
+    ):
         rows = torch.arange(y.shape[2]) + 0.5
         columns = torch.arange(y.shape[3]) + 0.5
         centre = (y[0, 0].sum(1) @ rows / y.sum(), y[0, 0].sum(0) @ columns / y.sum())

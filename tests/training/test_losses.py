@@ -61,7 +61,9 @@ def test_path_length_of_a_linear_generator():
     y = torch.randn(images.shape, generator=torch.Generator().manual_seed(7)) / math.sqrt(6 * 7)
     J = (y.flatten(1) @ A).reshape(n, num_ws, w_dim)
     torch.testing.assert_close(lengths, J.square().sum(2).mean(1).sqrt())
-    torch.testing.assert_close(losses.path_length_penalty(torch.tensor([1.0, 4.0]), 2.0), torch.tensor(2.5))
+    torch.testing.assert_close(
+        losses.path_length_penalty(torch.tensor([1.0, 4.0]), 2.0), torch.tensor(2.5)
+    )
 
 
 def test_ema_beta():

@@ -18,8 +18,12 @@ def reals(n=4, size=16, seed=0):
 def test_adam_is_corrected_for_lazy_regularisation():
     m = TrainingStep(tiny(), CPU)
     g, d = m.G_opt.param_groups[0], m.D_opt.param_groups[0]
-    assert g["lr"] == pytest.approx(0.002 * 4 / 5) and g["betas"][1] == pytest.approx(0.99 ** (4 / 5))
-    assert d["lr"] == pytest.approx(0.002 * 16 / 17) and d["betas"][1] == pytest.approx(0.99 ** (16 / 17))
+    assert g["lr"] == pytest.approx(0.002 * 4 / 5) and g["betas"][1] == pytest.approx(
+        0.99 ** (4 / 5)
+    )
+    assert d["lr"] == pytest.approx(0.002 * 16 / 17) and d["betas"][1] == pytest.approx(
+        0.99 ** (16 / 17)
+    )
     plain = TrainingStep(tiny(pl_weight=0, r1_gamma=0), CPU)
     for group in (plain.G_opt.param_groups[0], plain.D_opt.param_groups[0]):
         assert group["lr"] == 0.002 and group["betas"] == (0, 0.99) and group["eps"] == 1e-8
@@ -98,8 +102,16 @@ def test_labels_are_drawn_from_those_of_the_data():
 @pytest.mark.parametrize("loss", ["nonsaturating", "saturating"])
 def test_it_learns_a_colour(loss):
     """Eight hundred images of one colour: what G makes comes to have it."""
-    config = tiny(resolution=8, batch=8, g_lr=0.02, d_lr=0.02, pl_weight=0, loss=loss, ema_kimg=0.1,
-                  style_mixing=0)
+    config = tiny(
+        resolution=8,
+        batch=8,
+        g_lr=0.02,
+        d_lr=0.02,
+        pl_weight=0,
+        loss=loss,
+        ema_kimg=0.1,
+        style_mixing=0,
+    )
     m = TrainingStep(config, CPU)
     colour = torch.tensor([0.8, -0.6, 0.1])[:, None, None]
     x = colour.expand(8, 3, 8, 8).contiguous()

@@ -17,7 +17,9 @@ CPU = torch.device("cpu")
 
 
 def trainer(images, run_dir, cond=False, **fields):
-    config = tiny(**{"kimg": 0.048, "tick_kimg": 0.004, "grid_kimg": 0.02, "snapshot_kimg": 0.02, **fields})
+    config = tiny(
+        **{"kimg": 0.048, "tick_kimg": 0.004, "grid_kimg": 0.02, "snapshot_kimg": 0.02, **fields}
+    )
     data = dataclasses.replace(config.data, path=str(images), cond=cond, mirror=True)
     config, dataset = fit_to_data(dataclasses.replace(config, data=data))
     run_dir.mkdir(exist_ok=True)
@@ -36,13 +38,23 @@ def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
     assert {"loss/G", "loss/D", "images_per_s", "memory_gb", "seconds", "pl_mean"} <= set(log[-1])
     assert all("loss/r1" in line for line in log[:1]) and "loss/r1" not in log[1]
     names = sorted(p.name for p in (t.run_dir / "samples").iterdir())
-    assert names == ["000000.000.png", "000000.020.png", "000000.040.png", "000000.048.png", "reals.png"]
+    assert names == [
+        "000000.000.png",
+        "000000.020.png",
+        "000000.040.png",
+        "000000.048.png",
+        "reals.png",
+    ]
     sheet = Image.open(t.run_dir / "samples" / names[-2])
     assert sheet.size == (12 * 16, 8 * 16)
     assert [p.name for p in snapshots_of(t.run_dir)] == ["000000.020", "000000.040", "000000.048"]
     assert last.name == "000000.048"
     assert {p.name for p in last.iterdir()} == {
-        "config.json", "G_ema.safetensors", "G.safetensors", "D.safetensors", "training_state.pt"
+        "config.json",
+        "G_ema.safetensors",
+        "G.safetensors",
+        "D.safetensors",
+        "training_state.pt",
     }
 
 
@@ -105,8 +117,10 @@ def test_snapshots_without_their_state_or_damaged(images, tmp_path):
         t.resume(snapshot)
     weights = snapshot / "G_ema.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match="G_ema.safetensors: does not fit its config.json, or is damaged"):
-        load_networks(snapshot).G_ema
+    with pytest.raises(
+        UserError, match="G_ema.safetensors: does not fit its config.json, or is damaged"
+    ):
+        assert load_networks(snapshot).G_ema
     (snapshot / "config.json").write_text('{"format": 1,\n}')
     with pytest.raises(UserError, match="config.json: line 2"):
         load_networks(snapshot)
@@ -117,8 +131,16 @@ def test_snapshots_without_their_state_or_damaged(images, tmp_path):
 def test_header(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     text = "\n".join(header(t.config, t.dataset, t.model, CPU))
-    for part in ("10, 16x16 px, RGB, mirrored", "2 classes, not used (--cond uses them)", "parameters",
-                 "cpu (", "reference: bias_act", "memory  about", "R1 gamma 1", "batches of 4"):
+    for part in (
+        "10, 16x16 px, RGB, mirrored",
+        "2 classes, not used (--cond uses them)",
+        "parameters",
+        "cpu (",
+        "reference: bias_act",
+        "memory  about",
+        "R1 gamma 1",
+        "batches of 4",
+    ):
         assert part in text, part
 
 

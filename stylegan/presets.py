@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that are known to work, by name."""
+
+from stylegan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, TrainConfig
+from stylegan.errors import UserError
+
+
+def preset(name, **fields):
+    """The preset `name` with `fields` replaced: `preset("paper256", resolution=128, batch=16)`.
+
+    Raises: UserError for a preset or a field that does not exist.
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name].with_fields(**fields)
+
+
+def _paper(resolution, channel_base, batch, mbstd, lr, gamma, ema_kimg):
+    """A preset of the papers: 25000 kimg, 8 mapping layers."""
+    size = (resolution, resolution)
+    return Config(
+        G=GeneratorConfig(resolution=size, channel_base=channel_base),
+        D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd),
+        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=gamma, ema_kimg=ema_kimg),
+    )
+
+
+_AUTO = Config(
+    G=GeneratorConfig(channel_base=None, mapping_layers=2),
+    D=DiscriminatorConfig(channel_base=None),
+    train=TrainConfig(
+        batch=None, g_lr=None, d_lr=None, r1_gamma=None, ema_kimg=None, ema_rampup=0.05
+    ),
+)
+
+_DEMO = Config(
+    G=GeneratorConfig(channel_base=1024, channel_max=64, mapping_layers=2, conv_clamp=None),
+    D=DiscriminatorConfig(channel_base=1024, channel_max=64, conv_clamp=None),
+    data=DataConfig(resolution=(32, 32), mirror=True),
+    train=TrainConfig(
+        kimg=100,
+        minutes=12.5,
+        batch=32,
+        g_lr=0.0025,
+        d_lr=0.0025,
+        r1_gamma=0.05,
+        pl_weight=0,
+        ema_rampup=0.05,
+        grid_kimg=20,
+        tick_kimg=2,
+    ),
+)
+
+_DEMO64 = Config(
+    G=GeneratorConfig(channel_base=8192, channel_max=256, mapping_layers=2),
+    D=DiscriminatorConfig(channel_base=8192, channel_max=256),
+    data=DataConfig(resolution=(64, 64), mirror=True),
+    train=TrainConfig(
+        kimg=1000,
+        minutes=12.5,
+        batch=32,
+        g_lr=0.0025,
+        d_lr=0.0025,
+        r1_gamma=0.1,
+        ema_rampup=0.05,
+        grid_kimg=100,
+    ),
+)
+
+PRESETS = {
+    "auto": _AUTO,
+    "stylegan2": _paper(1024, 32768, 32, 4, 0.002, 10, 10),
+    "paper256": _paper(256, 16384, 64, 8, 0.0025, 1, 20),
+    "paper512": _paper(512, 32768, 64, 8, 0.0025, 0.5, 20),
+    "paper1024": _paper(1024, 32768, 32, 4, 0.002, 2, 10),
+    "demo": _DEMO,  # 32 px, a quarter of an hour on two CPU cores
+    "demo64": _DEMO64,  # 64 px, the same on a GPU
+}
