@@ -2,7 +2,7 @@
 """modulated_conv2d over the layers of the 256 px network: strategies against the bare convolution.
 
 "weights" scales the weights and runs one grouped convolution (a plain one at batch 1); "sandwich"
-scales the image before and after a plain convolution with shared weights. "plan": what `auto` takes.
+scales the image before and after a plain convolution with shared weights. "plan": what auto takes.
 """
 
 import click
