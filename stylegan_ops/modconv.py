@@ -57,12 +57,12 @@ def modulated_conv2d(
         raise ValueError(
             f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
         )
-    layer = (noise, up, down, padding, resample_filter, demodulate, flip_weight)
     kernel = _dispatch.kernel(OP, x)
+    convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
     if kernel is not None:
-        return kernel(x, weight, styles, *layer, bias, act, alpha, gain, clamp)
-    run = _sandwich if modconv_strategy(x, weight) == "sandwich" else modulated_conv2d_ref
-    return run(x, weight, styles, *layer, bias, act, alpha, gain, clamp)
+        return kernel(x, weight, styles, noise, *convolution, bias, act, alpha, gain, clamp)
+    run = STRATEGIES[modconv_strategy(x, weight)]
+    return _epilogue(run(x, weight, styles, *convolution), noise, bias, act, alpha, gain, clamp)
 
 
 def modulated_conv2d_ref(
@@ -82,8 +82,14 @@ def modulated_conv2d_ref(
     gain=None,
     clamp=None,
 ):
-    """The definition of `modulated_conv2d`: weights of its own for every sample, one grouped
-    convolution."""
+    """The definition of `modulated_conv2d`: weights of its own for every sample."""
+    convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
+    y = _weights(x, weight, styles, *convolution)
+    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
+
+
+def _weights(x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight):
+    """Scale the weights and run one grouped convolution."""
     n, out, wide = x.shape[0], weight.shape[0], _accumulator(x)
     w = weight.to(wide)[None] * styles.to(wide)[:, None, :, None, None]
     if demodulate:
@@ -92,28 +98,10 @@ def modulated_conv2d_ref(
     if n > 1:
         x = x.reshape(1, -1, *x.shape[2:])
     y = conv2d_resample(x, w, resample_filter, up, down, padding, n, flip_weight)
-    if n > 1:
-        y = y.reshape(n, out, *y.shape[2:])
-    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
+    return y.reshape(n, out, *y.shape[2:]) if n > 1 else y
 
 
-def _sandwich(
-    x,
-    weight,
-    styles,
-    noise,
-    up,
-    down,
-    padding,
-    resample_filter,
-    demodulate,
-    flip_weight,
-    bias,
-    act,
-    alpha,
-    gain,
-    clamp,
-):
+def _sandwich(x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
     wide = _accumulator(x)
@@ -132,9 +120,10 @@ def _sandwich(
         after = w_size * s_size * (1 if after is None else after)
     x = x * styles.to(x.dtype)[:, :, None, None]
     y = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, 1, flip_weight)
-    if after is not None:
-        y = y * after.to(y.dtype)[:, :, None, None]
-    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
+    return y if after is None else y * after.to(y.dtype)[:, :, None, None]
+
+
+STRATEGIES = {"weights": _weights, "sandwich": _sandwich}  # by the names of _plan.modconv_strategy
 
 
 def _epilogue(y, noise, bias, act, alpha, gain, clamp):

@@ -145,8 +145,8 @@ def _fresh(name, device, options):
 
 
 def _resumed(path, preset, options):
-    """(config, run folder, snapshot) of a run to go on with."""
-    from stylegan.config import Config
+    """(config, run folder, snapshot) of a run to go on with; a snapshot taken out of its run has no
+    run folder."""
     from stylegan.errors import UserError
     from stylegan.networks import load_networks
 
@@ -167,8 +167,8 @@ def _resumed(path, preset, options):
             f"{path} is at {nets.meta['kimg']:g} kimg and ends at {wanted.train.kimg:g}; "
             "--kimg with a larger number goes on"
         )
-    assert isinstance(wanted, Config)
-    return wanted, nets.folder.parent.parent, nets.folder
+    at_home = nets.folder.parent.name == "snapshots"
+    return wanted, nets.folder.parent.parent if at_home else None, nets.folder
 
 
 def _with_options(config, options):

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from stylegan.data.dataset import ImageStream
+from stylegan.errors import UserError
 from stylegan.imaging import grid, save_image, to_pil, to_tensor
 from stylegan.networks import Networks, load_networks
 from stylegan.training.checkpoint import read_state, write_snapshot
@@ -35,7 +36,7 @@ class Trainer:
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = config.train.tf32
-            torch.backends.cuda.matmul.allow_tf32 = config.train.tf32
+            torch.set_float32_matmul_precision("high" if config.train.tf32 else "highest")
         self.model = TrainingStep(config, device, labels)
         self.seconds = 0.0
         self._grid_z, self._grid_c, self._columns = self._grid_latents()
@@ -57,7 +58,7 @@ class Trainer:
     def run(self):
         """Train until config.train.kimg or config.train.minutes; returns the last snapshot's
         folder."""
-        t, batches, log = self.config.train, iter(self._loader()), RunLog(self.run_dir)
+        t, batches, log = self.config.train, self._batches(), RunLog(self.run_dir)
         end = _images(t.kimg)
         due = {"tick": 0, "grid": self._next(t.grid_kimg), "snapshot": self._next(t.snapshot_kimg)}
         if not self.model.images_seen:
@@ -156,6 +157,13 @@ class Trainer:
             persistent_workers=data.workers > 0,
             pin_memory=self.device.type == "cuda",
         )
+
+    def _batches(self):
+        try:
+            yield from self._loader()
+        except UserError as e:
+            # From a loader process it comes wrapped in the text of its traceback.
+            raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
 
     def _labels(self, c):
         return c.to(self.device, non_blocking=True) if self.config.D.c_dim else None

@@ -155,3 +155,22 @@ def test_data_that_cannot_be_used(images, tmp_path):
     Image.new("RGB", (15, 15)).save(odd / "a.png")
     with pytest.raises(UserError, match="15x15 px cannot be halved.*16x16.*--resolution"):
         trainer(odd, tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_is_named(images, tmp_path, workers):
+    (images / "even" / "2.png").write_bytes(b"not a picture")
+    t = trainer(images, tmp_path / "run")
+    t.config = dataclasses.replace(
+        t.config, data=dataclasses.replace(t.config.data, workers=workers)
+    )
+    with pytest.raises(UserError) as e:
+        t.run()
+    assert str(e.value) == "even/2.png: not an image that Pillow can read"
+
+
+def test_tensorboard_where_it_is_installed(images, tmp_path):
+    pytest.importorskip("tensorboard")
+    t = trainer(images, tmp_path / "run")
+    t.run()
+    assert list(t.run_dir.glob("events.out.tfevents.*"))
