@@ -28,6 +28,7 @@ class GeneratorConfig:
     channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
     resample_filter: tuple = (1, 3, 3, 1)  # taps of the low-pass filter of every resampling
     conv_clamp: float | None = 256  # largest magnitude of an activation; None does not clamp
+    use_noise: bool = True  # noise images as inputs of every layer, for detail without meaning
     low_precision_blocks: int = 4  # the highest resolutions that run in `precision`
     precision: str = "auto"  # of those blocks: auto is float16 on CUDA and float32 elsewhere
     w_avg_beta: float = 0.995  # decay of the running mean of w, per batch

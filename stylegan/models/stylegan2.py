@@ -164,19 +164,14 @@ class SynthesisLayer(nn.Module):
         self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.noise_strength = nn.Parameter(torch.zeros(1))
-        self.register_buffer("noise_const", torch.randn(size))
+        self.use_noise = config.use_noise
+        if config.use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros(1))
+            self.register_buffer("noise_const", torch.randn(size))
         register_filter(self, config.resample_filter if up > 1 else None)
 
     def forward(self, x, w, noise_mode, generator=None, gain=1.0):
-        noise = None
-        if noise_mode == "const":
-            noise = (self.noise_const * self.noise_strength)[None, None]
-        elif noise_mode == "random":
-            device = x.device if generator is None else generator.device
-            shape = (x.shape[0], 1, *self.size)
-            noise = torch.randn(shape, generator=generator, device=device).to(x.device)
-            noise = noise * self.noise_strength
+        noise = self._noise(x, noise_mode, generator) if self.use_noise else None
         return modulated_conv2d(
             x,
             self.weight,
@@ -191,6 +186,18 @@ class SynthesisLayer(nn.Module):
             gain=gain * ACTIVATIONS["lrelu"].gain,
             clamp=None if self.clamp is None else self.clamp * gain,
         )
+
+    def _noise(self, x, mode, generator):
+        """[1 or N, 1, H, W], or None."""
+        if mode == "none":
+            return None
+        if mode == "const":
+            noise = self.noise_const[None, None]
+        else:
+            device = x.device if generator is None else generator.device
+            shape = (x.shape[0], 1, *self.size)
+            noise = torch.randn(shape, generator=generator, device=device).to(x.device)
+        return noise * self.noise_strength
 
 
 class ToRGB(nn.Module):

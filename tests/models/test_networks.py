@@ -81,6 +81,14 @@ def test_noise_modes():
     assert not torch.allclose(const, none) and not torch.allclose(one, other)
 
 
+def test_without_noise_inputs_every_mode_is_the_same():
+    G = build_generator(resolution=16, **G_SMALL, use_noise=False).eval()
+    assert not any("noise" in name for name in G.state_dict())
+    z = torch.randn(1, 8)
+    with torch.no_grad():
+        assert torch.equal(G(z, noise_mode="const"), G(z, noise_mode="random"))
+
+
 def test_truncation_psi_0_is_the_mean_and_the_cutoff_holds():
     G = build_generator(resolution=16, **G_SMALL)
     G.mapping.w_avg.normal_()
