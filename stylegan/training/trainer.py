@@ -42,9 +42,16 @@ class Trainer:
         self._grid_z, self._grid_c, self._columns = self._grid_latents()
 
     def resume(self, snapshot):
-        """Go on from a snapshot folder. Raises: UserError if it lacks what training needs."""
+        """Go on from a snapshot folder.
+
+        Raises: UserError if it lacks what training needs, or is of other images than the data set's.
+        """
         state = read_state(snapshot)
         saved = load_networks(snapshot, self.device)
+        for name in ("resolution", "channels", "c_dim"):
+            was, now = getattr(saved.config.G, name), getattr(self.config.G, name)
+            if was != now:
+                raise UserError(f"{snapshot}: has {name} {was}, but the data set has {now}")
         for name in ("G", "D", "G_ema"):
             getattr(self.model, name).load_state_dict(getattr(saved, name).state_dict())
         self.model.load_state_dict(state["step"])

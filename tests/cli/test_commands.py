@@ -58,6 +58,10 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
     assert [p.name for p in sorted(run_dir.glob("snapshots/*"))] == ["000000.004", "000000.012"]
     lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["kimg"] == 0.012
+    (tmp_path / "grey").mkdir()
+    (tmp_path / "grey" / "a.png").write_bytes(encoded(picture((16, 16), "L")))
+    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey")
+    assert code == 2 and "has channels 3, but the data set has 1" in err
     code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
     assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err
     code, _, err = run(
