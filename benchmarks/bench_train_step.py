@@ -38,6 +38,9 @@ def main(device, repeats, out, **fields):
         "D main": (lambda: model.d_main(reals), 1),
         "R1": (lambda: model.d_r1(reals), 1 / t.r1_interval),
     }
+    for run, _ in phases.values():
+        run()
+    peak = peak_memory_gb(device)  # before the timing takes memory to cool the caches with
     rows, step = [], 0
     for name, (run, share) in phases.items():
         ms = time_ms(run, device, repeats)
@@ -46,7 +49,7 @@ def main(device, repeats, out, **fields):
             {"phase": name, "ms": ms, "per step": round(share, 4), "images/s": t.batch / ms * 1e3}
         )
     rows.append({"phase": "step", "ms": step, "per step": 1, "images/s": t.batch / step * 1e3})
-    peak, estimate = peak_memory_gb(device), estimate_memory_gb(config, device)
+    estimate = estimate_memory_gb(config, device)
     title = f"train step {width}x{height} batch {t.batch} base {config.G.channel_base}"
     machine = {
         **where(device),

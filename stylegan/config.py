@@ -108,7 +108,7 @@ class TrainConfig:
     grid_kimg: float = 50  # between sample grids
     tick_kimg: float = 4  # between lines of the log
     tf32: bool = True  # TensorFloat-32 in float32 convolutions and products on CUDA
-    ops: str = "auto"  # backend of the ops: auto, native or reference
+    ops: str | None = None  # backend: auto, native, reference; None: as STYLEGAN_OPS says, or auto
 
     def __post_init__(self):
         if self.loss not in LOSSES:
@@ -196,14 +196,10 @@ class Config:
             r1_gamma=_or(t.r1_gamma, 0.0002 * height * width / batch),
             ema_kimg=_or(t.ema_kimg, batch * 10 / 32),
         )
-        # A group must divide what one device sees at once.
-        group = self.D.mbstd_group
-        if group is not None:
-            group = min(group, train.batch_gpu)
         return replace(
             self,
             G=replace(self.G, channel_base=_or(self.G.channel_base, base)),
-            D=replace(self.D, channel_base=_or(self.D.channel_base, base), mbstd_group=group),
+            D=replace(self.D, channel_base=_or(self.D.channel_base, base)),
             train=train,
         )
 

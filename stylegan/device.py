@@ -19,6 +19,8 @@ def resolve_device(name="auto"):
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError("expected cpu, cuda, mps or xpu")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         reason = str(e).strip().splitlines()[0]

@@ -76,10 +76,10 @@ class Networks:
 
     def _read(self, name, path):
         build = build_discriminator if name == "D" else build_generator
-        network = build(self.config)
         try:
+            network = build(self.config)
             network.load_state_dict(load_file(path))
-        except (SafetensorError, OSError, RuntimeError) as e:
+        except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
             reason = " ".join(str(e).split())
             raise UserError(
                 f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
@@ -98,12 +98,16 @@ def load_networks(path, device="auto"):
     """
     folder = find_snapshot(path)
     content = read_json(folder / CONFIG)
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
+    about = content if isinstance(content, dict) else {}
+    if about.get("format") != FORMAT or about.get("version") != VERSION:
         raise UserError(
             f"{folder / CONFIG}: expected format {FORMAT} version {VERSION}, got "
-            f"{content.get('format')} version {content.get('version')}"
+            f"{about.get('format')} version {about.get('version')}"
         )
-    config = Config.from_dict(content["config"])
+    try:
+        config = Config.from_dict(content["config"])
+    except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
+        raise UserError(f"{folder / CONFIG}: not a valid config ({e})") from e
     meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 

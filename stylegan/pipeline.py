@@ -2,6 +2,7 @@
 """Seeds or latents in, images out."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ class Pipeline:
             if label is not None:
                 raise UserError(f"class {label!r}: this network has no classes")
             return None, None
-        if label is not None and not isinstance(label, (str, int)):
+        if label is not None and not isinstance(label, (str, Integral)):
             c = torch.as_tensor(label, dtype=torch.float32)
             if c.shape != (c_dim,):
                 raise UserError(f"label: expected [{c_dim}], got {list(c.shape)}")
@@ -151,9 +152,10 @@ class Pipeline:
 def class_number(label, names, c_dim):
     """The number of a class given by number or name (case does not matter). Raises: UserError."""
     text = str(label)
-    matches = [i for i, name in enumerate(names) if name.casefold() == text.casefold()]
-    if matches:
-        return matches[0]
+    for same in (str, str.casefold):
+        for i, name in enumerate(names):
+            if same(name) == same(text):
+                return i
     if text.isdecimal() and int(text) < c_dim:
         return int(text)
     choices = ", ".join(names[:20]) if names else f"0 to {c_dim - 1}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations of the StyleGAN family, each twice differentiable, on any device of PyTorch."""
 
-from stylegan_ops._dispatch import backend, info
+from stylegan_ops._dispatch import backend, info, mode
 from stylegan_ops.bias_act import bias_act
 from stylegan_ops.conv2d_resample import conv2d_resample
 from stylegan_ops.grid_sample import grid_sample
@@ -16,6 +16,7 @@ __all__ = [
     "filter2d",
     "grid_sample",
     "info",
+    "mode",
     "modulated_conv2d",
     "setup_filter",
     "upfirdn2d",

@@ -29,7 +29,10 @@ def register(op, device_type, kernel):
 
 
 def mode():
-    """The backend in force: "auto", "native" or "reference"."""
+    """The backend in force: "auto", "native" or "reference".
+
+    Raises: ValueError if the environment variable STYLEGAN_OPS says anything else.
+    """
     global _mode
     if _mode is None:
         _mode = _checked(

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops import _dispatch
+from stylegan_ops.upfirdn2d import memory_format
 
 OP = _dispatch.declare("grid_sample")
 _MODE = dict(mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -18,7 +19,8 @@ def grid_sample(x, grid):
         grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of
             the last (align_corners=False). Where it requires a gradient, PyTorch's own op serves,
             which is differentiable once.
-    Returns: [N, C, H', W']; dtype of x; differentiable in x any number of times.
+    Returns: [N, C, H', W']; dtype and layout of x; differentiable in x any number of times.
+        Half precision is sampled in float32: 8 or 11 bits cannot tell the pixels of a row apart.
     Raises: ValueError if the shapes do not fit.
     Source: Jaderberg et al. 2015 (arXiv:1506.02025), equation 5. It is linear in x, so the adjoint
         of its adjoint is the op itself.
@@ -28,17 +30,18 @@ def grid_sample(x, grid):
             f"grid_sample: grid must be [N, H', W', 2] for x [N, C, H, W]; got {list(grid.shape)} "
             f"and x {list(x.shape)}"
         )
-    run = _dispatch.kernel(OP, x) or _differentiable
-    return run(x, grid.to(x.dtype))
+    kernel = _dispatch.kernel(OP, x)
+    if kernel is not None:
+        return kernel(x, grid)
+    wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+    sample = grid_sample_ref if grid.requires_grad else _GridSample.apply
+    y = sample(x.to(wide), grid.to(wide))
+    return y.to(dtype=x.dtype, memory_format=memory_format(x))
 
 
 def grid_sample_ref(x, grid):
     """The definition of `grid_sample`: PyTorch's own, which lacks the second derivative."""
     return F.grid_sample(x, grid, **_MODE)
-
-
-def _differentiable(x, grid):
-    return grid_sample_ref(x, grid) if grid.requires_grad else _GridSample.apply(x, grid)
 
 
 class _GridSample(torch.autograd.Function):

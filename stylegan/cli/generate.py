@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan generate`: pictures from seeds."""
 
-from pathlib import Path
-
 import click
 
-from stylegan.cli.params import Numbers, network_argument, picture_options
+from stylegan.cli.params import Numbers, make_folder, network_argument, picture_options
+
+WEBP_MAX = 16383  # px a side, the limit of the format
 
 
 @click.command()
@@ -55,8 +55,16 @@ def command(
     from stylegan.pipeline import Pipeline
 
     pipe = Pipeline.from_pretrained(network, device)
-    outdir = Path(outdir)
-    outdir.mkdir(parents=True, exist_ok=True)
+    outdir = make_folder(outdir, "--outdir")
+    if as_grid:
+        columns = columns or min(len(seeds), max(round(len(seeds) ** 0.5), 1))
+        height, width = pipe.G.config.resolution
+        sheet = (columns * width, -(-len(seeds) // columns) * height)
+        if suffix == "webp" and max(sheet) > WEBP_MAX:
+            raise click.UsageError(
+                f"a WebP holds at most {WEBP_MAX} px a side, the sheet has {sheet[0]}x{sheet[1]}; "
+                "--format png does"
+            )
     about = {
         "network": network,
         "kimg": pipe.networks.meta.get("kimg"),
@@ -86,7 +94,6 @@ def command(
                     image, outdir / f"seed{seed:04d}.{suffix}", {**about, "seed": seed, **extra}
                 )
     if as_grid:
-        columns = columns or min(len(images), max(round(len(images) ** 0.5), 1))
         about |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}
         save_image(grid(images, columns), outdir / f"grid.{suffix}", about)
     click.echo(f"{outdir / f'grid.{suffix}' if as_grid else f'{len(seeds)} pictures in {outdir}'}")

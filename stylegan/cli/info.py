@@ -67,6 +67,6 @@ def _dataset(path):
     elif not data.class_names:
         rows["labels"] = f"vectors of {data.c_dim} numbers"
     else:
-        counts = data.labels.vectors.sum(axis=0).astype(np.int64)
+        counts = np.bincount(data.labels.values, minlength=data.c_dim)
         rows["classes"] = [f"{name} ({n:,})" for name, n in zip(data.class_names, counts)]
     return rows

@@ -3,6 +3,7 @@
 code."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -24,11 +25,13 @@ class Program(click.Group):
     def main(self, args=None, prog_name="stylegan", **extra):
         """Run; exits with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
         args = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in args  # wherever it stands
+        args = [a for a in args if a != "--debug"]
         try:
             super().main(args, prog_name, **{**extra, "standalone_mode": False})
             code = 0
         except BaseException as e:
-            if "--debug" in args and not isinstance(e, (click.exceptions.Exit, SystemExit)):
+            if debug and not isinstance(e, (click.exceptions.Exit, SystemExit)):
                 raise
             code, message = _explain(e)
             if message:
@@ -72,7 +75,7 @@ def _one_line(e):
     context_settings={"max_content_width": 100},
 )
 @click.version_option(package_name="stylegan")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; anywhere in the line.")
 @click.pass_context
 def program(ctx, debug):
     """StyleGAN: train on your images, generate, mix styles.
@@ -82,5 +85,10 @@ def program(ctx, debug):
     stylegan train --data photos.zip      your images
     stylegan generate runs/00000-photos   pictures from what was trained
     """
+    backend = os.environ.get("STYLEGAN_OPS", "auto")
+    if backend not in ("auto", "native", "reference"):
+        raise click.UsageError(
+            f"variable STYLEGAN_OPS: expected auto, native or reference, got {backend!r}"
+        )
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

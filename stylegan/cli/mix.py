@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stylegan.cli.params import Numbers, network_argument, picture_options
+from stylegan.cli.params import Numbers, make_folder, network_argument, picture_options
 
 
 @click.command()
@@ -49,9 +49,12 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
     table = pipe.mix(rows, columns, layers, label, trunc, noise_mode)
     first = table[0][1]
     table[0][0] = Image.new(first.mode, first.size)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent, "--out")
     about = {
         "network": network,
+        "kimg": pipe.networks.meta.get("kimg"),
+        "noise_mode": noise_mode,
+        **({"class": label} if label else {}),
         "rows": ",".join(map(str, rows)),
         "columns": ",".join(map(str, columns)),
         "layers": ",".join(map(str, layers)),

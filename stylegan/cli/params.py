@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Option types and options that several commands share."""
 
+import math
 import re
+from pathlib import Path
 
 import click
 
@@ -46,6 +48,23 @@ class Size(click.ParamType):
         return int(match[2] or match[1]), int(match[1])
 
 
+def finite(ctx, param, value):
+    """Option callback: refuses NaN and infinities, which float() takes."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"expected a finite number, got {value}")
+    return value
+
+
+def make_folder(path, option):
+    """Make a folder for output. Raises: click.BadParameter that names the option."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        reason = f"cannot make the folder {path} ({e.strerror})"
+        raise click.BadParameter(reason, param_hint=option) from e
+    return Path(path)
+
+
 def network_argument(function):
     """The positional NETWORK."""
     return click.argument("network", metavar="NETWORK")(function)
@@ -59,6 +78,7 @@ def picture_options(function):
             type=float,
             default=1.0,
             show_default=True,
+            callback=finite,
             help="Truncation psi: 1 as learnt, less for fewer odd pictures, 0 for the mean.",
         ),
         click.option(

@@ -4,9 +4,10 @@
 import click
 
 from stylegan.cli.params import Size, device_option
+from stylegan.presets import PRESETS
 
-PRESET_NAMES = ("auto", "demo", "demo64", "stylegan2", "paper256", "paper512", "paper1024")
-# Settings that may differ from those of the run that is resumed: they do not change what is learnt.
+# Settings that may differ from those of the run that is resumed: how long, how often, how. (With
+# another batch_gpu the random draws come in another order.)
 FREE_ON_RESUME = (
     "kimg",
     "minutes",
@@ -33,7 +34,7 @@ count = click.IntRange(min=1)
 )
 @click.option(
     "--preset",
-    type=click.Choice(PRESET_NAMES),
+    type=click.Choice(list(PRESETS)),
     help="Settings to start from. Default: auto, or demo without --data.",
 )
 @click.option(
@@ -50,7 +51,11 @@ count = click.IntRange(min=1)
 @click.option("--mirror/--no-mirror", default=None, help="Show images flipped half of the time.")
 @click.option("--workers", type=click.IntRange(min=0), help="Loader processes.")
 @click.option("--kimg", type=positive, help="Length of the run in thousands of images.")
-@click.option("--minutes", type=positive, help="End after this long, if that comes first.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help="End after this long, if that comes first; 0: no limit.",
+)
 @click.option("--batch", type=count, help="Images per step.")
 @click.option(
     "--batch-gpu", type=count, help="Images at once; the rest of the batch is accumulated."
@@ -106,11 +111,15 @@ def command(preset, outdir, resume, device, dry_run, **options):
     options = {name: value for name, value in options.items() if value is not None}
     if "channels" in options:
         options["channels"] = int(options["channels"])
+    if "minutes" in options:
+        options["minutes"] = options["minutes"] or None
+
+    from contextlib import nullcontext
 
     import stylegan_ops
     from stylegan.device import resolve_device
     from stylegan.training.checkpoint import new_run_dir
-    from stylegan.training.setup import check_ops, fit_to_data, header
+    from stylegan.training.setup import check_ops, configure_device, fit_to_data, header
     from stylegan.training.trainer import Trainer
 
     device = resolve_device(device)
@@ -118,9 +127,11 @@ def command(preset, outdir, resume, device, dry_run, **options):
         config, run_dir, snapshot = _resumed(resume, preset, options)
     else:
         config, run_dir, snapshot = _fresh(preset, device, options), None, None
-    check_ops(config.train.ops, device)
+    ops = config.train.ops
     config, dataset = fit_to_data(config)
-    with stylegan_ops.backend(config.train.ops):
+    configure_device(device, config.train.tf32)
+    with stylegan_ops.backend(ops) if ops else nullcontext():
+        check_ops(device)
         trainer = Trainer(config, dataset, device)
         if snapshot:
             trainer.resume(snapshot)
@@ -130,7 +141,13 @@ def command(preset, outdir, resume, device, dry_run, **options):
         height, width = dataset.resolution
         trainer.run_dir = run_dir or new_run_dir(outdir, f"{dataset.name}-{width}x{height}")
         click.echo(f"folder  {trainer.run_dir}\n")
-        click.echo(f"\nsnapshot: {trainer.run()}")
+        snapshot = trainer.run()
+        if trainer.late:
+            click.echo(
+                f"\nended by --minutes {config.train.minutes:g} at {trainer.kimg:g} of "
+                f"{config.train.kimg:g} kimg; --resume {trainer.run_dir} goes on"
+            )
+        click.echo(f"\nsnapshot: {snapshot}")
 
 
 def _fresh(name, device, options):
@@ -141,14 +158,16 @@ def _fresh(name, device, options):
         name = "auto" if "path" in options else "demo"
     if name == "demo" and device.type != "cpu":
         name = "demo64"
+    if "kimg" in options:  # who says how many images does not want the demo's time limit
+        options.setdefault("minutes", None)
     return _with_options(preset(name), options)
 
 
 def _resumed(path, preset, options):
-    """(config, run folder, snapshot) of a run to go on with; a snapshot taken out of its run has no
-    run folder."""
+    """(config, run folder, snapshot) of a run to go on with; a snapshot that is not the newest
+    of a run has no run folder: it becomes a run of its own."""
     from stylegan.errors import UserError
-    from stylegan.networks import load_networks
+    from stylegan.networks import load_networks, snapshots_of
 
     if preset:
         raise click.UsageError("--preset does not go with --resume, which keeps the run's settings")
@@ -167,8 +186,9 @@ def _resumed(path, preset, options):
             f"{path} is at {nets.meta['kimg']:g} kimg and ends at {wanted.train.kimg:g}; "
             "--kimg with a larger number goes on"
         )
-    at_home = nets.folder.parent.name == "snapshots"
-    return wanted, nets.folder.parent.parent if at_home else None, nets.folder
+    run_dir = nets.folder.parent.parent
+    newest = nets.folder in snapshots_of(run_dir)[-1:]
+    return wanted, run_dir if newest else None, nets.folder
 
 
 def _with_options(config, options):

@@ -42,11 +42,12 @@ class ImageDataset(Dataset):
         self.channels = channels or decode.natural_channels(first)
         self.labels = read_labels(self.source, self.files)
         size = len(self.files) * self.channels * self.resolution[0] * self.resolution[1]
-        self._cache = {} if size <= CACHE_BYTES else None
+        self.cache_bytes = size if size <= CACHE_BYTES else 0
+        self._cache = {} if self.cache_bytes else None
 
     @property
     def fits_in_memory(self):
-        """Whether decoded images are kept, so that each file is decoded once."""
+        """Whether decoded images are kept (`cache_bytes` of them), so that each is decoded once."""
         return self._cache is not None
 
     @property
@@ -72,7 +73,7 @@ class ImageDataset(Dataset):
         pixels = self.pixels(index)
         if flip:
             pixels = pixels[:, :, ::-1].copy()
-        label = self.labels.vectors[index] if self.labels else np.zeros(0, np.float32)
+        label = self.labels.vectors(index) if self.labels else np.zeros(0, np.float32)
         return torch.from_numpy(pixels), torch.from_numpy(label)
 
     def pixels(self, index):

@@ -2,6 +2,7 @@
 """Labels of a data set: from dataset.json, or a folder per class."""
 
 import json
+import posixpath
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,36 +14,46 @@ FILE = "dataset.json"
 
 @dataclass(frozen=True)
 class Labels:
-    """Label vectors and what they mean."""
+    """A label for every image, and what the labels mean."""
 
-    vectors: np.ndarray  # [images, c_dim] float32; one-hot for classes
-    names: tuple  # of the classes, or empty for labels that are vectors of numbers
+    values: np.ndarray  # int64 [images] class numbers, or float32 [images, c_dim] vectors
+    c_dim: int  # width of a label vector; the number of classes
+    names: tuple  # of the classes; empty for labels that are vectors of numbers
 
-    @property
-    def c_dim(self):
-        """Width of a label vector; the number of classes."""
-        return self.vectors.shape[1]
+    def vectors(self, index):
+        """Label vectors of one image or of an array of them: float32 [..., c_dim], one-hot."""
+        values = self.values[index]
+        if self.values.ndim == 2:
+            return values
+        return (np.arange(self.c_dim) == np.expand_dims(values, -1)).astype(np.float32)
 
 
 def read_labels(source, images):
     """The labels of `images`, a list of names in `source`.
 
-    dataset.json is `{"labels": [[file name, class number or list of numbers], ...]}` (a dictionary
-    from file name to label serves too), with optional `"label_names": [...]`. Without it, a folder
-    per class.
+    dataset.json, beside the images or in the folder around them, is `{"labels": [[file name, class
+    number or list of numbers], ...]}` (a dictionary from file name to label serves too), with
+    optional `"label_names": [...]`. Without it, a folder per class. A folder around everything, as
+    archives often have, does not count.
 
     Returns: `Labels`, or None where there are none.
     Raises: UserError for a file that does not parse or does not fit the images.
     """
-    if FILE in source.names:
-        return _from_json(source, images)
-    return _from_folders(images)
+    around = posixpath.commonpath([posixpath.dirname(name) for name in images])
+    folder = around
+    while True:
+        file = f"{folder}/{FILE}" if folder else FILE
+        if file in source.names:
+            return _from_json(source, file, [posixpath.relpath(i, folder or ".") for i in images])
+        if not folder:
+            return _from_folders([posixpath.relpath(i, around or ".") for i in images])
+        folder = posixpath.dirname(folder)
 
 
-def _from_json(source, images):
-    where = f"{source.path}/{FILE}"
+def _from_json(source, file, images):
+    where = f"{source.path}/{file}"
     try:
-        content = json.loads(source.read(FILE).decode("utf-8-sig"))
+        content = json.loads(source.read(file).decode("utf-8-sig"))
     except json.JSONDecodeError as e:
         raise UserError(f"{where}: line {e.lineno}, column {e.colno}: {e.msg}") from e
     except UnicodeDecodeError as e:
@@ -52,6 +63,7 @@ def _from_json(source, images):
         return None
     try:
         given = {str(k).replace("\\", "/"): v for k, v in dict(given).items()}
+        names = tuple(str(n) for n in content.get("label_names") or ())
     except (TypeError, ValueError):
         raise UserError(f'{where}: "labels" must be a list of [file name, label]') from None
     missing = [name for name in images if name not in given]
@@ -59,9 +71,8 @@ def _from_json(source, images):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{where}: no label for {missing[0]}{more}")
     values = [given[name] for name in images]
-    names = tuple(str(n) for n in content.get("label_names") or ())
     if all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
-        return _one_hot(np.array(values), names, where)
+        return _classes(values, names, where)
     try:
         vectors = np.array(values, dtype=np.float32)
     except (TypeError, ValueError):
@@ -70,17 +81,17 @@ def _from_json(source, images):
         raise UserError(
             f"{where}: labels must all be class numbers from 0, or all lists of one length"
         )
-    return Labels(vectors, ())
+    return Labels(vectors, vectors.shape[1], ())
 
 
-def _one_hot(numbers, names, where):
-    count = max(int(numbers.max()) + 1, len(names))
+def _classes(numbers, names, where):
+    count = max(max(numbers) + 1, len(names))
     if names and len(names) < count:
         raise UserError(f"{where}: label {count - 1} has no name, there are {len(names)}")
     if count > 100_000:
         raise UserError(f"{where}: class number {count - 1} is too large; number them from 0")
     names = names or tuple(str(i) for i in range(count))
-    return Labels(np.eye(count, dtype=np.float32)[numbers], names)
+    return Labels(np.array(numbers, dtype=np.int64), count, names)
 
 
 def _from_folders(images):
@@ -89,4 +100,4 @@ def _from_folders(images):
     if None in folders or len(names) < 2:
         return None
     numbers = {name: i for i, name in enumerate(names)}
-    return _one_hot(np.array([numbers[f] for f in folders]), tuple(names), "folders")
+    return _classes([numbers[f] for f in folders], tuple(names), "folders")

@@ -3,6 +3,7 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from stylegan.errors import UserError
@@ -17,8 +18,11 @@ class FolderSource:
         self.names = sorted(f.relative_to(self.path).as_posix() for f in found)
 
     def read(self, name):
-        """The bytes of a file."""
-        return (self.path / name).read_bytes()
+        """The bytes of a file. Raises: UserError that names it."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as e:
+            raise UserError(f"{self.path / name}: cannot be read ({e.strerror})") from e
 
 
 class ZipSource:
@@ -34,10 +38,10 @@ class ZipSource:
         self.names = sorted(e.filename for e in entries if not e.is_dir() and _visible(e.filename))
 
     def read(self, name):
-        """The bytes of a file."""
+        """The bytes of a file. Raises: UserError that names it."""
         try:
             return self._open().read(name)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as e:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
             raise UserError(f"{self.path}: cannot read {name} ({e})") from e
 
     def _open(self):

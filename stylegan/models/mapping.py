@@ -64,9 +64,9 @@ class Mapping(nn.Module):
         return ws
 
     @torch.no_grad()
-    def update_w_avg(self, ws):
-        """Move the running mean towards the mean of a batch of ws [N, num_ws, w_dim]."""
-        self.w_avg.lerp_(ws[:, 0].mean(dim=0), 1 - self.w_avg_beta)
+    def update_w_avg(self, mean):
+        """Move the running mean towards the mean w [w_dim] of a batch."""
+        self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
 
 
 def _check(name, value, width):

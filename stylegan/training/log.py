@@ -29,16 +29,30 @@ class Stats:
 
 class RunLog:
     """log.jsonl in the run folder, one line per tick; TensorBoard events beside it where it is
-    installed."""
+    installed.
 
-    def __init__(self, run_dir):
+    Args:
+        run_dir: an existing folder.
+        images_seen: images that the run has seen; what an earlier one logged beyond is dropped.
+    """
+
+    def __init__(self, run_dir, images_seen=0):
         self.path = Path(run_dir) / "log.jsonl"
+        self._cut(images_seen)
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(run_dir))
+            self._board = SummaryWriter(str(run_dir), purge_step=images_seen or None)
         except ImportError:
             self._board = None
+
+    def _cut(self, images_seen):
+        """Drop lines of images that the snapshot to go on from has not seen."""
+        if self.path.exists():
+            lines = self.path.read_text("utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if _images_of(line) <= images_seen]
+            if len(kept) < len(lines):
+                self.path.write_text("".join(kept), "utf-8")
 
     def write(self, values):
         """Append {name: number}, with "kimg" in it."""
@@ -55,6 +69,13 @@ class RunLog:
         """Close what is open."""
         if self._board is not None:
             self._board.close()
+
+
+def _images_of(line):
+    try:
+        return round(json.loads(line)["kimg"] * 1000)
+    except (ValueError, KeyError, TypeError):  # cut off by a crash
+        return float("inf")
 
 
 def _short(value):

@@ -4,6 +4,8 @@
 import os
 from dataclasses import replace
 
+import torch
+
 import stylegan_ops
 from stylegan.data.dataset import ImageDataset
 from stylegan.device import describe
@@ -41,13 +43,24 @@ def fit_to_data(config, gpus=1):
     return config.resolved(gpus), dataset
 
 
-def check_ops(backend, device):
-    """Raises: UserError if `backend` is "native" and an op has no kernel for `device`."""
-    if backend == "native":
+def configure_device(device, tf32):
+    """Settings of the process for training on `device`.
+
+    TensorFloat-32 is for convolutions alone: matrix products are small, and demodulation is one.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def check_ops(device):
+    """Raises: UserError if the backend is "native" and an op has no kernel for `device`."""
+    if stylegan_ops.mode() == "native":
         for op, devices in stylegan_ops.info().items():
             status = devices.get(device.type, {})
             if status.get("backend") != "native":
-                raise UserError(f"--ops native: no {op} kernel is loaded for {device.type}")
+                raise UserError(f"backend native: no {op} kernel is loaded for {device.type}")
 
 
 def cpu_count():
@@ -62,6 +75,7 @@ def header(config, dataset, model, device):
     height, width = dataset.resolution
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[dataset.channels]
     t = config.train
+    cached = dataset.cache_bytes / 1e9 if device.type == "cpu" else 0
     rows = {
         "data": f"{dataset.path}",
         "images": f"{len(dataset)}, {width}x{height} px, {kind}"
@@ -70,13 +84,19 @@ def header(config, dataset, model, device):
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters",
         "device": describe(device),
         "ops": _backends(device),
-        "memory": f"about {estimate_memory_gb(config, device):.1f} GB",
+        "memory": f"about {estimate_memory_gb(config, device) + cached:.1f} GB",
         "run": f"{t.kimg:g} kimg in batches of {t.batch}"
         + (f" ({t.batch_gpu} at a time)" if t.batch_gpu != t.batch else "")
         + (f", at most {t.minutes:g} minutes" if t.minutes else "")
         + f"; {t.loss} loss, R1 gamma {t.r1_gamma:.4g}"
         + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length"),
     }
+    smallest = block_resolutions(dataset.resolution)[4]
+    if max(smallest) > 16:
+        rows["note"] = (
+            f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
+            "dense layer is large; a --resolution with more factors of two learns better"
+        )
     return [f"{name:8}{text}" for name, text in rows.items()]
 
 

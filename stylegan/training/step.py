@@ -4,6 +4,7 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.training import losses
@@ -17,8 +18,8 @@ class TrainingStep:
     Args:
         config: a resolved `Config`.
         device: torch.device.
-        labels: [images, c_dim] float32 label vectors to draw from for generated images; None where
-            c_dim is 0.
+        labels: to draw from for generated images: int64 [images] class numbers or float32 [images,
+            c_dim] vectors; None where c_dim is 0.
     """
 
     def __init__(self, config, device, labels=None):
@@ -58,11 +59,12 @@ class TrainingStep:
     def g_main(self):
         """Move G so that D takes its images for real."""
         loss_of = losses.G_LOSSES[self.config.train.loss]
+        w_means = []
 
         def partial():
             for n, share in self._rounds():
                 ws, c = self._latents(n)
-                self.G.mapping.update_w_avg(ws)
+                w_means.append(ws[:, 0].detach().mean(dim=0))
                 fake = self.D(self._synthesis(ws), c)
                 loss = loss_of(fake)
                 self.stats.add("loss/G", loss, n)
@@ -70,21 +72,27 @@ class TrainingStep:
                 yield loss * share
 
         self._update(self.G, self.G_opt, partial())
+        self.G.mapping.update_w_avg(torch.stack(w_means).mean(dim=0))
 
     def g_path_length(self):
         """Move G so that a step in w changes the image by the same length everywhere."""
         t = self.config.train
+        means = []
+
+        def new_mean():
+            return self.pl_mean.lerp(torch.stack(means).mean(), t.pl_decay)
 
         def partial():
             for n, share in self._rounds(t.pl_batch_shrink):
                 ws, _ = self._latents(n)
                 lengths = losses.path_lengths(self._synthesis(ws), ws, self.rng)
-                self.pl_mean.lerp_(lengths.detach().mean(), t.pl_decay)
-                penalty = losses.path_length_penalty(lengths, self.pl_mean.clone())
+                means.append(lengths.detach().mean())
+                penalty = losses.path_length_penalty(lengths, new_mean())
                 self.stats.add("loss/path_length", penalty, n)
                 yield penalty * (t.pl_weight * t.pl_interval * share)
 
         self._update(self.G, self.G_opt, partial())
+        self.pl_mean.copy_(new_mean())
 
     def d_main(self, reals, c=None):
         """Move D so that it tells real images from generated ones."""
@@ -156,7 +164,8 @@ class TrainingStep:
         if not self.config.G.c_dim:
             return None
         draw = torch.randint(len(self.labels), [n], device=self.device, generator=self.rng)
-        return self.labels[draw]
+        c = self.labels[draw]
+        return c if c.ndim == 2 else F.one_hot(c, self.config.G.c_dim).float()
 
     def _synthesis(self, ws):
         return self.G.synthesis(ws, noise_mode="random", generator=self.rng)

@@ -32,19 +32,15 @@ class Trainer:
 
     def __init__(self, config, dataset, device, run_dir=None):
         self.config, self.dataset, self.device, self.run_dir = config, dataset, device, run_dir
-        labels = dataset.labels.vectors if config.G.c_dim else None
-        if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True
-            torch.backends.cudnn.allow_tf32 = config.train.tf32
-            torch.set_float32_matmul_precision("high" if config.train.tf32 else "highest")
+        labels = dataset.labels.values if config.G.c_dim else None
         self.model = TrainingStep(config, device, labels)
-        self.seconds = 0.0
+        self.seconds, self.late = 0.0, False
         self._grid_z, self._grid_c, self._columns = self._grid_latents()
 
     def resume(self, snapshot):
         """Go on from a snapshot folder.
 
-        Raises: UserError if it lacks what training needs, or is of other images than the data set's.
+        Raises: UserError if it lacks what training needs, or the data set does not fit it.
         """
         state = read_state(snapshot)
         saved = load_networks(snapshot, self.device)
@@ -53,7 +49,10 @@ class Trainer:
             if was != now:
                 raise UserError(f"{snapshot}: has {name} {was}, but the data set has {now}")
         for name in ("G", "D", "G_ema"):
-            getattr(self.model, name).load_state_dict(getattr(saved, name).state_dict())
+            network = getattr(saved, name)
+            if network is None:
+                raise UserError(f"{snapshot}: holds no {name}, so training cannot go on from it")
+            getattr(self.model, name).load_state_dict(network.state_dict())
         self.model.load_state_dict(state["step"])
         self.seconds = state["seconds"]
 
@@ -65,13 +64,17 @@ class Trainer:
     def run(self):
         """Train until config.train.kimg or config.train.minutes; returns the last snapshot's
         folder."""
-        t, batches, log = self.config.train, self._batches(), RunLog(self.run_dir)
+        t, batches, log = (
+            self.config.train,
+            self._batches(),
+            RunLog(self.run_dir, self.model.images_seen),
+        )
         end = _images(t.kimg)
         due = {"tick": 0, "grid": self._next(t.grid_kimg), "snapshot": self._next(t.snapshot_kimg)}
         if not self.model.images_seen:
             self.save_real_grid()
             self.save_grid()
-        begun, earlier = time.time(), self.seconds
+        begun, earlier = time.monotonic(), self.seconds
         tick_time, tick_images = begun, self.model.images_seen
         done, snapshot = self.model.images_seen >= end, None
         with self._bar() as bar:
@@ -79,11 +82,11 @@ class Trainer:
                 pixels, c = next(batches)
                 self.model.step(to_tensor(pixels, self.device), self._labels(c))
                 bar.update(t.batch)
-                now = time.time()
+                now = time.monotonic()
                 self.seconds = earlier + now - begun
-                late = t.minutes is not None and now - begun >= t.minutes * 60
+                self.late = t.minutes is not None and now - begun >= t.minutes * 60
                 seen = self.model.images_seen
-                done = seen >= end or late
+                done = seen >= end or self.late
                 if done or seen >= due["tick"] or now - tick_time >= TICK_SECONDS:
                     rate = (seen - tick_images) / (now - tick_time)
                     means = self._tick(log, rate)
@@ -150,7 +153,7 @@ class Trainer:
             c = torch.eye(self.config.G.c_dim)[number]
         else:
             pick = torch.randint(len(self.dataset), [len(z)], generator=rng)
-            c = torch.from_numpy(self.dataset.labels.vectors)[pick]
+            c = torch.from_numpy(self.dataset.labels.vectors(pick.numpy()))
         return z, c.to(self.device), columns
 
     def _loader(self):
@@ -176,13 +179,15 @@ class Trainer:
         return c.to(self.device, non_blocking=True) if self.config.D.c_dim else None
 
     def _bar(self):
-        return tqdm(
-            total=_images(self.config.train.kimg),
+        batch = self.config.train.batch
+        return _Bar(
+            total=-(-_images(self.config.train.kimg) // batch) * batch,
             initial=self.model.images_seen,
             unit="img",
-            unit_scale=True,
             desc="train",
             mininterval=1,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {kimg} "
+            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
 
     def _next(self, interval):
@@ -196,6 +201,15 @@ class Trainer:
         line["memory_gb"] = peak_memory_gb(self.device)
         log.write({**line, **means, "pl_mean": float(self.model.pl_mean)})
         return means
+
+
+class _Bar(tqdm):
+    """Counts images, shows kimg."""
+
+    @property
+    def format_dict(self):
+        d = super().format_dict
+        return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
 
 
 def _images(kimg):

@@ -4,15 +4,14 @@ import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pictures import encoded, picture
 from PIL import Image
 
-from stylegan import Pipeline
+from stylegan import Pipeline, UserError
 from stylegan.cli import train as train_command
-from stylegan.cli.main import COMMANDS
-from stylegan.cli.train import PRESET_NAMES
+from stylegan.cli.main import COMMANDS, program
 from stylegan.config import _owners
-from stylegan.presets import PRESETS
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 
@@ -68,6 +67,41 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
         "train", "--resume", run_dir, "--kimg", "1", "--batch", "8", "--device", "cpu"
     )
     assert code == 2 and "--batch 8: the run to resume has 4" in err
+
+
+def test_an_older_snapshot_becomes_a_run_of_its_own(run, tmp_path):
+    args = [*TINY, "--resolution", "16", "--snapshot-kimg", "0.004"]
+    assert run("train", *args, "--kimg", "0.008")[0] == 0
+    first = next((tmp_path / "runs").iterdir())
+    older = first / "snapshots" / "000000.004"
+    code, out, err = run("train", "--resume", older, "--kimg", "0.012", "--device", "cpu")
+    assert code == 0, err
+    assert [p.name for p in sorted(first.glob("snapshots/*"))] == ["000000.004", "000000.008"]
+    second = sorted((tmp_path / "runs").iterdir())[1]
+    names = [p.name for p in sorted(second.glob("snapshots/*"))]
+    assert names == ["000000.008", "000000.012"] and str(second) in out.replace(
+        "runs", str(tmp_path / "runs")
+    )
+
+
+def test_kimg_lifts_the_time_limit_of_the_demo(run):
+    assert "at most 13 minutes" in run("train", "--dry-run", "--device", "cpu")[1]
+    assert "at most" not in run("train", "--dry-run", "--kimg", "9", "--device", "cpu")[1]
+    assert "at most" not in run("train", "--dry-run", "--minutes", "0", "--device", "cpu")[1]
+    limited = run("train", "--dry-run", "--kimg", "9", "--minutes", "3", "--device", "cpu")[1]
+    assert "9 kimg" in limited and "at most 3 minutes" in limited
+
+
+def test_the_end_by_time_is_said(run):
+    code, out, _ = run("train", *TINY, "--resolution", "16", "--kimg", "999", "--minutes", "0.01")
+    assert code == 0 and "ended by --minutes 0.01 at" in out and "--resume" in out
+
+
+@pytest.mark.parametrize("name", ["train", "generate", "info"])
+def test_a_wrong_environment_variable(run, monkeypatch, name):
+    monkeypatch.setenv("STYLEGAN_OPS", "fast")
+    code, _, err = run(name)
+    assert code == 2 and "STYLEGAN_OPS: expected auto, native or reference" in err
 
 
 def test_generate_files(run, trained, tmp_path):
@@ -137,7 +171,7 @@ def test_help_has_an_example(run, name):
         ("train --device gpu9", "device 'gpu9': not available here"),
         ("train --resume nothing", "nothing: there is no such folder"),
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
-        ("train --ops native --dry-run", "--ops native: no bias_act kernel is loaded for cpu"),
+        ("train --ops native --dry-run", "backend native: no bias_act kernel is loaded for cpu"),
         ("generate", "Missing argument 'NETWORK'"),
         ("generate nothing", "nothing: there is no such folder"),
         ("generate {text}", "expected a snapshot folder or a run folder, got a file"),
@@ -149,6 +183,13 @@ def test_help_has_an_example(run, name):
             "class 'Cars': expected a number from 0 to 7 or one of Activities",
         ),
         ("generate {trained} --class 8", "class '8': expected a number from 0 to 7"),
+        ("generate {trained} --trunc nan", "expected a finite number"),
+        ("generate {trained} --outdir {text}/x", "cannot make the folder"),
+        ("generate {trained} --device meta", "device 'meta': not available here"),
+        (
+            "generate {trained} --seeds 0-2000 --grid --columns 2000 --format webp",
+            "at most 16383 px a side",
+        ),
         ("mix {trained} --layers 5-9", "layers: expected numbers from 0 to 5"),
         ("mix {trained} --out mix.bmp", "ends in .png or .webp"),
         ("info nothing", "nothing: there is no such folder"),
@@ -166,12 +207,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(run, trained, tmp_path, args, m
 
 
 def test_debug_shows_the_traceback(run):
-    code, _, _ = run("--debug", "info", "nothing")
-    assert code == 1  # the exception itself came out
+    for args in (["--debug", "info", "nothing"], ["info", "nothing", "--debug"]):
+        result = CliRunner().invoke(program, args)
+        assert isinstance(result.exception, UserError)  # it came out instead of a line
 
 
 def test_every_option_of_train_is_a_setting():
     own = {"preset", "outdir", "resume", "device", "dry_run", "help"}
     for parameter in train_command.command.params:
         assert parameter.name in own or _owners(parameter.name) or parameter.name == "path"
-    assert set(PRESET_NAMES) == set(PRESETS)

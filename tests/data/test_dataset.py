@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -48,6 +49,18 @@ def test_labels_of_dataset_json(store, as_dict):
     data = ImageDataset(store({**files, "dataset.json": json.dumps(content).encode()}))
     assert data.class_names == ("x", "y", "z") and data.c_dim == 3
     assert [data[i][1].tolist() for i in range(2)] == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_a_folder_around_everything_does_not_hide_the_labels(store):
+    files = {f"photos/{c}/{c}.png": encoded(picture()) for c in "ab"}
+    assert ImageDataset(store(files)).class_names == ("a", "b")
+
+
+def test_a_folder_around_dataset_json(store):
+    content = {"labels": [["a.png", 1], ["deep/b.png", 0]]}
+    files = {f"photos/{name}": encoded(picture()) for name in ("a.png", "deep/b.png")}
+    data = ImageDataset(store({**files, "photos/dataset.json": json.dumps(content).encode()}))
+    assert [data[i][1].tolist() for i in range(2)] == [[0, 1], [1, 0]]
 
 
 def test_labels_that_are_vectors(store):
@@ -147,6 +160,20 @@ def test_paths_that_are_no_data(tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4 not really")
     with pytest.raises(UserError, match="expected a folder or a zip"):
         ImageDataset(tmp_path / "bad.zip")
+
+
+def test_a_damaged_zip_names_the_file(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        for name in ("a.png", "b.png"):
+            z.writestr(name, encoded(picture((64, 64))))
+    content = bytearray(path.read_bytes())
+    half = len(content) * 3 // 4
+    content[half - 200 : half] = bytes(200)
+    path.write_bytes(content)
+    data = ImageDataset(path)
+    with pytest.raises(UserError, match="images.zip: cannot read b.png|b.png: broken image"):
+        data[1]
 
 
 def test_loader_processes_read_too(store):

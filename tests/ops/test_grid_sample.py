@@ -28,12 +28,24 @@ def test_dtypes_and_layouts(dtype, layout):
     grid = a_grid()
 
     def ours(x):
-        return grid_sample(x, grid).contiguous(memory_format=layout)
+        return grid_sample(x, grid)
 
     def own(x):
         return plain(x, grid.to(x.dtype))
 
     check_dtype(ours, own, {"x": rand(2, 3, 7, 8)}, ["x"], dtype, layout)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_still_finds_the_pixels(dtype):
+    """Coordinates of 512 px do not fit in half precision; those of the grid must survive."""
+    x = rand(1, 1, 4, 512).to(dtype)
+    place = (torch.arange(512, dtype=torch.float64) + 0.5 + 0.3) / 256 - 1
+    grid = torch.stack([place, torch.full_like(place, -0.25)], dim=-1)[None, None]
+    exact = plain(x.double(), grid)
+    y = grid_sample(x, grid)
+    assert y.dtype == dtype
+    assert (y.double() - exact).abs().max() <= torch.finfo(dtype).eps * exact.abs().max()
 
 
 def test_gradgradcheck():

@@ -62,6 +62,27 @@ def test_dtypes_and_layouts(n, case, dtype, layout):
     check_dtype(ours, plain, inputs, names, dtype, layout)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n", [1, 3])
+def test_float32_parameters_with_half_precision_images(n, case, dtype):
+    """As the networks call it. The gradient of a float32 parameter is float32."""
+    inputs, kwargs = layer_inputs(case, n)
+    kwargs |= SMOOTH
+    x = inputs.pop("x").to(dtype)
+    parameters = {k: v.float().requires_grad_() for k, v in inputs.items()}
+    y = modulated_conv2d(x, **parameters, **kwargs)
+    exact = naive.modulated_conv2d(
+        x.double(), **{k: v.double() for k, v in parameters.items()}, **kwargs
+    )
+    own = naive.modulated_conv2d(x, **parameters, **kwargs)
+    allowed = 2 * (own.double() - exact).square().mean().sqrt()
+    allowed += torch.finfo(dtype).eps * exact.square().mean().sqrt()
+    assert y.dtype == dtype and (y.double() - exact).square().mean().sqrt() <= allowed
+    for grad in torch.autograd.grad(y.float().square().sum(), list(parameters.values())):
+        assert grad.dtype == torch.float32 and grad.isfinite().all()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_gradgradcheck(case, strategy):
     inputs, kwargs = layer_inputs(case, n=2)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny import tiny
 
+from stylegan.training import losses
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 
@@ -123,6 +124,39 @@ def test_it_learns_a_colour(loss):
     with torch.no_grad():
         after = (m.G_ema(z) - colour).abs().mean().item()
     assert after < 0.1 * before
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_steps_stay_finite_and_close(precision):
+    """What a GPU does by default, here on the CPU: every phase with half-precision blocks."""
+    results = []
+    for p in ("float32", precision):
+        m = TrainingStep(tiny(resolution=32, precision=p), CPU)
+        m.step(reals(size=32))
+        assert all(v.isfinite().all() for v in m.G.parameters())
+        assert all(v.isfinite().all() for v in m.D.parameters())
+        results.append(m.stats.take())
+    exact, half = results
+    assert half["nonfinite_gradients"] == 0
+    for name in ("loss/G", "loss/D", "loss/path_length", "loss/r1"):
+        assert half[name] == pytest.approx(exact[name], rel=0.1, abs=0.01), name
+
+
+@pytest.mark.parametrize("batch_gpu", [8, 2])
+def test_running_means_move_once_a_step_however_the_batch_is_cut(batch_gpu):
+    m = TrainingStep(tiny(batch=8, batch_gpu=batch_gpu), CPU)
+    calls = []
+    m.G.mapping.update_w_avg = calls.append
+    m.step(reals(8))
+    assert len(calls) == 1 and calls[0].shape == (8,)
+    # One move from 0 by pl_decay; four would be four times as far.
+    assert 0 < m.pl_mean < 2 * m.config.train.pl_decay * _path_length(m)
+
+
+def _path_length(m):
+    """A typical path length of m.G."""
+    ws = m.G.mapping(torch.randn(8, 8)).detach().requires_grad_()
+    return losses.path_lengths(m.G.synthesis(ws), ws).mean().item()
 
 
 def test_memory_estimate_grows_with_what_is_done_at_once():

@@ -128,6 +128,48 @@ def test_snapshots_without_their_state_or_damaged(images, tmp_path):
         load_networks(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c.pop("config"), "config.json: not a valid config"),
+        (lambda c: c["config"]["G"].update(nope=1), "unknown setting G.nope"),
+        (lambda c: c["config"]["G"].update(channel_max="x"), "does not fit its config.json"),
+        (lambda c: c.update(version=99), "expected format stylegan-snapshot version 1, got .* 99"),
+    ],
+)
+def test_a_config_that_is_wrong(images, tmp_path, change, message):
+    snapshot = trainer(images, tmp_path / "run").save_snapshot()
+    path = snapshot / "config.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        assert load_networks(snapshot).G_ema
+
+
+def test_training_needs_more_than_inference(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    snapshot = t.save_snapshot()
+    (snapshot / "D.safetensors").unlink()
+    assert load_networks(snapshot).D is None
+    with pytest.raises(UserError, match="holds no D, so training cannot go on"):
+        t.resume(snapshot)
+
+
+def test_the_log_goes_on_where_the_snapshot_was(images, tmp_path):
+    """Lines after the last snapshot of a run that was killed are written again, not twice."""
+    t = trainer(images, tmp_path / "run", kimg=0.02)
+    snapshot = t.run()
+    with (t.run_dir / "log.jsonl").open("a") as f:
+        f.write('{"kimg": 0.024, "loss/G": 1}\n{"kimg": 0.0')
+    again = trainer(images, tmp_path / "run", kimg=0.028)
+    again.resume(snapshot)
+    again.run()
+    log = lines(again.run_dir)
+    assert [round(line["kimg"] * 1000) for line in log] == [4, 8, 12, 16, 20, 24, 28]
+    assert "loss/D" in log[-2]
+
+
 def test_header(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     text = "\n".join(header(t.config, t.dataset, t.model, CPU))
