@@ -64,19 +64,18 @@ class Trainer:
     def run(self):
         """Train until config.train.kimg or config.train.minutes; returns the last snapshot's
         folder."""
-        t, batches, log = (
-            self.config.train,
-            self._batches(),
-            RunLog(self.run_dir, self.model.images_seen),
-        )
-        end = _images(t.kimg)
-        due = {"tick": 0, "grid": self._next(t.grid_kimg), "snapshot": self._next(t.snapshot_kimg)}
-        if not self.model.images_seen:
+        t, seen, end = self.config.train, self.model.images_seen, _images(self.config.train.kimg)
+        log = RunLog(self.run_dir, seen)
+        due = {
+            name: self._next(getattr(t, f"{name}_kimg")) for name in ("tick", "grid", "snapshot")
+        }
+        if not seen:
+            due["tick"] = 0  # the first step shows at once that all is well
             self.save_real_grid()
             self.save_grid()
-        begun, earlier = time.monotonic(), self.seconds
-        tick_time, tick_images = begun, self.model.images_seen
-        done, snapshot = self.model.images_seen >= end, None
+        batches, begun, earlier = self._batches(), time.monotonic(), self.seconds
+        tick_time, tick_images = begun, seen
+        done, snapshot = seen >= end, None
         with self._bar() as bar:
             while not done:
                 pixels, c = next(batches)
