@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+import stylegan
 from stylegan.cli.main import program
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,10 @@ def test_a_wrong_command_would_be_found():
 
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
 def test_python_compiles(text):
+    """It compiles, and what it takes from the package is there."""
     compile(text, "README.md", "exec")
+    used = set(re.findall(r"\bstylegan\.(\w+)", text))
+    assert used and all(hasattr(stylegan, name) for name in used)
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))

@@ -2,8 +2,8 @@
 """Labels of a data set: from dataset.json, or a folder per class."""
 
 import json
-import posixpath
 from dataclasses import dataclass
+from os.path import commonprefix
 
 import numpy as np
 
@@ -39,15 +39,13 @@ def read_labels(source, images):
     Returns: `Labels`, or None where there are none.
     Raises: UserError for a file that does not parse or does not fit the images.
     """
-    around = posixpath.commonpath([posixpath.dirname(name) for name in images])
-    folder = around
-    while True:
-        file = f"{folder}/{FILE}" if folder else FILE
-        if file in source.names:
-            return _from_json(source, file, [posixpath.relpath(i, folder or ".") for i in images])
-        if not folder:
-            return _from_folders([posixpath.relpath(i, around or ".") for i in images])
-        folder = posixpath.dirname(folder)
+    around = commonprefix([name.split("/")[:-1] for name in images])  # of lists: whole folders
+    for depth in range(len(around), -1, -1):
+        folder = "".join(f"{part}/" for part in around[:depth])
+        if folder + FILE in source.names:
+            return _from_json(source, folder + FILE, [i[len(folder) :] for i in images])
+    folder = "".join(f"{part}/" for part in around)
+    return _from_folders([i[len(folder) :] for i in images])
 
 
 def _from_json(source, file, images):

@@ -56,6 +56,16 @@ def test_a_folder_around_everything_does_not_hide_the_labels(store):
     assert ImageDataset(store(files)).class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("names", [("/x/a.png", "/y/b.png"), ("/x/a.png", "y/b.png", "../c.png")])
+def test_odd_names_in_a_zip_are_only_names(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as z:
+        for name in names:
+            z.writestr(name, encoded(picture()))
+    data = ImageDataset(tmp_path / "odd.zip")
+    assert 1 <= len(data) <= len(names)  # hidden names (a leading dot) are left out
+    assert data[0][0].shape == (3, 8, 8)
+
+
 def test_a_folder_around_dataset_json(store):
     content = {"labels": [["a.png", 1], ["deep/b.png", 0]]}
     files = {f"photos/{name}": encoded(picture()) for name in ("a.png", "deep/b.png")}
