@@ -69,9 +69,10 @@ class DataConfig:
     resolution: tuple | None = (
         None  # height, width in px to crop and resize to; None takes images as they are
     )
-    channels: int | None = None  # 1, 3 or 4; None takes what the first image has
+    channels: int | None = None  # 1, 3 or 4; None takes what most images have
     cond: bool = False  # train on the labels
     mirror: bool = False  # show every image flipped half of the time
+    max_images: int | None = None  # train on a random subset of this many; None: all
     workers: int | None = None  # loader processes; None: 0 where the decoded images fit in memory
 
     def __post_init__(self):
@@ -79,6 +80,8 @@ class DataConfig:
             object.__setattr__(self, "resolution", as_size(self.resolution))
         if self.channels not in (None, 1, 3, 4):
             raise UserError(f"channels: expected 1, 3 or 4, got {self.channels}")
+        if self.max_images is not None and not self.max_images > 0:
+            raise UserError(f"max_images: expected a number above 0, got {self.max_images}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ class TrainConfig:
         None  # half-life at most this fraction of the images seen so far; None: off
     )
     seed: int = 0  # of the weights, latents and the order of the images
+    init_from: str | None = None  # network whose weights are taken where they fit
     snapshot_kimg: float = 200  # between snapshots; the last one is always written
+    snapshot_minutes: float | None = 15  # between snapshots at most; None: by kimg alone
+    keep: int | None = 10  # snapshots; older ones are deleted. None: all
     grid_kimg: float = 50  # between sample grids
     tick_kimg: float = 4  # between lines of the log
     tf32: bool = True  # TensorFloat-32 in float32 convolutions and products on CUDA
@@ -121,6 +127,8 @@ class TrainConfig:
             "tick_kimg",
             "grid_kimg",
             "snapshot_kimg",
+            "snapshot_minutes",
+            "keep",
             "minutes",
             "batch",
             "batch_gpu",

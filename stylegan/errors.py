@@ -5,3 +5,11 @@
 class UserError(ValueError):
     """A wrong option, file or data set; its message is one line that says what was expected and
     what came. The command line prints it without a traceback and exits with 2."""
+
+
+class SnapshotError(UserError):
+    """A snapshot that cannot be read: damaged, or without what is asked of it."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; its message is one line that says why and what helps."""

@@ -37,6 +37,20 @@ def grid(images, columns):
     return sheet
 
 
+def on_checkerboard(image, cell=8):
+    """An RGBA image laid over grey squares of `cell` px, as RGB; other images as they are."""
+    if image.mode != "RGBA":
+        return image
+    tile = Image.new("L", (2 * cell, 2 * cell), 204)
+    for corner in ((0, 0), (cell, cell)):
+        tile.paste(255, (*corner, corner[0] + cell, corner[1] + cell))
+    board = Image.new("L", image.size)
+    for y in range(0, image.height, 2 * cell):
+        for x in range(0, image.width, 2 * cell):
+            board.paste(tile, (x, y))
+    return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
+
+
 def save_image(image, path, metadata=None):
     """Write a PIL image as PNG or WebP (lossless), with `metadata`, a dictionary, inside.
 

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-COMMANDS = ("train", "generate", "mix", "info")  # each is `command` in stylegan.cli.<name>
+COMMANDS = ("train", "generate", "mix", "info", "runs")  # each is `command` in stylegan.cli.<name>
 
 
 class Program(click.Group):
@@ -42,7 +42,7 @@ class Program(click.Group):
 
 def _explain(e):
     """(exit code, one line) for an exception."""
-    from stylegan.errors import UserError
+    from stylegan.errors import TrainingError, UserError
 
     if isinstance(e, SystemExit):
         return e.code, None
@@ -56,6 +56,8 @@ def _explain(e):
         return 2, _one_line(e)
     if isinstance(e, BrokenPipeError):
         return 1, None
+    if isinstance(e, TrainingError):
+        return 1, _one_line(e)
     text = _one_line(e)
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
         return 1, f"out of memory; --batch-gpu with a smaller number needs less ({text[:120]})"

@@ -6,20 +6,6 @@ import click
 from stylegan.cli.params import Size, device_option
 from stylegan.presets import PRESETS
 
-# Settings that may differ from those of the run that is resumed: how long, how often, how. (With
-# another batch_gpu the random draws come in another order.)
-FREE_ON_RESUME = (
-    "kimg",
-    "minutes",
-    "batch_gpu",
-    "workers",
-    "snapshot_kimg",
-    "grid_kimg",
-    "tick_kimg",
-    "tf32",
-    "ops",
-)
-
 positive = click.FloatRange(min=0, min_open=True)
 count = click.IntRange(min=1)
 
@@ -44,12 +30,13 @@ count = click.IntRange(min=1)
 )
 @click.option(
     "--channels",
-    type=click.Choice(["1", "3", "4"]),
-    help="Grey, RGB or RGBA. Default: as the first image.",
+    type=click.Choice(["auto", "1", "3", "4"]),
+    help="Grey, RGB or RGBA. Default: auto, as most images.",
 )
 @click.option("--cond/--no-cond", default=None, help="Train on the labels.")
 @click.option("--mirror/--no-mirror", default=None, help="Show images flipped half of the time.")
-@click.option("--workers", type=click.IntRange(min=0), help="Loader processes.")
+@click.option("--max-images", type=count, help="Train on a random subset of this many.")
+@click.option("--workers", type=click.IntRange(min=0), help="Loader processes; 0: none.")
 @click.option("--kimg", type=positive, help="Length of the run in thousands of images.")
 @click.option(
     "--minutes",
@@ -89,14 +76,29 @@ count = click.IntRange(min=1)
 )
 @click.option("--seed", type=click.IntRange(min=0, max=2**31 - 1), help="Of the whole run.")
 @click.option("--snapshot-kimg", type=positive, help="Between snapshots.")
+@click.option(
+    "--snapshot-minutes",
+    type=click.FloatRange(min=0),
+    help="Between snapshots at most; 0: by --snapshot-kimg alone.  [default: 15]",
+)
+@click.option(
+    "--keep", type=click.IntRange(min=0), help="Snapshots to keep; 0: all.  [default: 10]"
+)
 @click.option("--grid-kimg", type=positive, help="Between sample grids.")
 @click.option("--tick-kimg", type=positive, help="Between lines of the log.")
 @click.option("--outdir", type=click.Path(file_okay=False), default="runs", show_default=True)
 @click.option(
     "--resume",
     type=click.Path(),
-    metavar="RUN|SNAPSHOT",
-    help="Go on from the newest snapshot of a run, or from a snapshot.",
+    metavar="RUN|SNAPSHOT|auto",
+    help="Go on exactly from the newest snapshot of a run, or from a snapshot; auto: the newest "
+    "run in --outdir with these settings, or a new one.",
+)
+@click.option(
+    "--init-from",
+    type=click.Path(),
+    metavar="NETWORK",
+    help="Begin with the weights of another network where they fit (transfer).",
 )
 @device_option
 @click.option("--dry-run", is_flag=True, help="Print the header and stop.")
@@ -107,47 +109,105 @@ def command(preset, outdir, resume, device, dry_run, **options):
     stylegan train
     stylegan train --data photos.zip --resolution 256 --mirror
     stylegan train --resume runs/00000-photos
+
+    Ctrl-C finishes the step, writes a snapshot and exits with 130 (SIGTERM: 143).
     """
     options = {name: value for name, value in options.items() if value is not None}
     if "channels" in options:
-        options["channels"] = int(options["channels"])
-    if "minutes" in options:
-        options["minutes"] = options["minutes"] or None
+        options["channels"] = None if options["channels"] == "auto" else int(options["channels"])
+    for name in ("minutes", "snapshot_minutes", "keep"):  # 0 is none
+        if name in options:
+            options[name] = options[name] or None
+    if resume and resume != "auto" and "init_from" in options:
+        raise click.UsageError("--init-from begins a new run, --resume goes on with one")
 
     from contextlib import nullcontext
 
     import stylegan_ops
     from stylegan.device import resolve_device
-    from stylegan.training.checkpoint import new_run_dir
-    from stylegan.training.setup import check_ops, configure_device, fit_to_data, header
+    from stylegan.training.rundir import new_run_dir
+    from stylegan.training.setup import about, check_ops, configure_device, header
     from stylegan.training.trainer import Trainer
+    from stylegan.training.transfer import transfer
 
     device = resolve_device(device)
-    if resume:
-        config, run_dir, snapshot = _resumed(resume, preset, options)
-    else:
-        config, run_dir, snapshot = _fresh(preset, device, options), None, None
+    config, dataset, run_dir, snapshot = _plan(preset, outdir, resume, device, options)
     ops = config.train.ops
-    config, dataset = fit_to_data(config)
     configure_device(device, config.train.tf32)
     with stylegan_ops.backend(ops) if ops else nullcontext():
         check_ops(device)
-        trainer = Trainer(config, dataset, device)
+        trainer = Trainer(config, dataset, device, run_dir)
         if snapshot:
             trainer.resume(snapshot)
+        elif run_dir and not dry_run:
+            trainer.resume_newest()
         click.echo("\n".join(header(config, dataset, trainer.model, device)))
+        if config.train.init_from and not trainer.model.images_seen:
+            click.echo("\n".join(["", *transfer(trainer.model, config.train.init_from)]))
         if dry_run:
             return
-        height, width = dataset.resolution
-        trainer.run_dir = run_dir or new_run_dir(outdir, f"{dataset.name}-{width}x{height}")
+        if not run_dir:
+            height, width = dataset.resolution
+            name = f"{dataset.name}-{width}x{height}"
+            trainer.run_dir = new_run_dir(outdir, name, config, about(dataset, device))
         click.echo(f"folder  {trainer.run_dir}\n")
-        snapshot = trainer.run()
-        if trainer.late:
-            click.echo(
-                f"\nended by --minutes {config.train.minutes:g} at {trainer.kimg:g} of "
-                f"{config.train.kimg:g} kimg; --resume {trainer.run_dir} goes on"
-            )
-        click.echo(f"\nsnapshot: {snapshot}")
+        last = trainer.run()
+    _say_how_it_ended(trainer, last)
+
+
+def _say_how_it_ended(trainer, last):
+    import sys
+
+    at = f"at {trainer.kimg:g} of {trainer.config.train.kimg:g} kimg"
+    go_on = f"--resume {trainer.run_dir} goes on"
+    if trainer.interrupt.signal:
+        click.echo(f"\nstopped {at}; {go_on}")
+    elif trainer.late:
+        click.echo(f"\nended by --minutes {trainer.config.train.minutes:g} {at}; {go_on}")
+    if last is None:
+        click.echo("\nno snapshot could be written", err=True)
+        sys.exit(trainer.interrupt.exit_code or 1)
+    click.echo(f"\nsnapshot: {last}\nreport:   {trainer.run_dir / 'report.html'}")
+    sys.exit(trainer.interrupt.exit_code)
+
+
+def _plan(preset, outdir, resume, device, options):
+    """(config, data set, run folder, snapshot): what to train, and what to go on with. Without a
+    run folder a new one is made; without a snapshot the newest of the run is taken."""
+    from stylegan.errors import UserError
+    from stylegan.training import resume as old
+    from stylegan.training.setup import fit_to_data
+
+    if resume in (None, "auto"):
+        config, dataset = fit_to_data(_fresh(preset, device, options))
+        if resume is None:
+            return config, dataset, None, None
+        run_dir, nearest = old.find_run(outdir, config)
+        if run_dir is None and nearest:
+            click.echo(f"resume auto: no run in {outdir} has these settings, so a new one begins;")
+            click.echo("\n".join([*old.difference_table(*nearest), ""]))
+        if run_dir and old.kimg_of(run_dir) >= config.train.kimg:
+            click.echo(f"{run_dir} is finished, at {old.kimg_of(run_dir):g} kimg")
+            raise click.exceptions.Exit(0)
+        return config, dataset, run_dir, None
+    if preset:
+        raise click.UsageError("--preset does not go with --resume, which keeps the run's settings")
+    saved, run_dir, snapshot = old.saved_config(resume)
+    config, dataset = fit_to_data(_with_options(saved, options))
+    rows = old.differences(saved, config)
+    if rows:
+        click.echo("\n".join(old.difference_table(resume, rows)), err=True)
+        raise UserError(
+            f"{resume} is a run with other settings (above); leave the options out to go on with "
+            "it, or begin a new run from its networks with --init-from"
+        )
+    kimg = float(snapshot.name) if snapshot else old.kimg_of(run_dir)
+    if kimg >= config.train.kimg:
+        raise UserError(
+            f"{resume} is at {kimg:g} kimg and ends at {config.train.kimg:g}; "
+            "--kimg with a larger number goes on"
+        )
+    return config, dataset, run_dir, snapshot
 
 
 def _fresh(name, device, options):
@@ -163,39 +223,11 @@ def _fresh(name, device, options):
     return _with_options(preset(name), options)
 
 
-def _resumed(path, preset, options):
-    """(config, run folder, snapshot) of a run to go on with; a snapshot that is not the newest
-    of a run has no run folder: it becomes a run of its own."""
-    from stylegan.errors import UserError
-    from stylegan.networks import load_networks, snapshots_of
-
-    if preset:
-        raise click.UsageError("--preset does not go with --resume, which keeps the run's settings")
-    nets = load_networks(path, "cpu")
-    wanted = _with_options(nets.config, options)
-    for part, kept in nets.config.to_dict().items():
-        for name, value in kept.items():
-            new = wanted.to_dict()[part][name]
-            if new != value and name not in (*FREE_ON_RESUME, "path"):
-                raise UserError(
-                    f"--{name.replace('_', '-')} {new}: the run to resume has {value}; "
-                    "leave the option out, or start a new run"
-                )
-    if nets.meta["kimg"] >= wanted.train.kimg:
-        raise UserError(
-            f"{path} is at {nets.meta['kimg']:g} kimg and ends at {wanted.train.kimg:g}; "
-            "--kimg with a larger number goes on"
-        )
-    run_dir = nets.folder.parent.parent
-    newest = nets.folder in snapshots_of(run_dir)[-1:]
-    return wanted, run_dir if newest else None, nets.folder
-
-
 def _with_options(config, options):
     """`config` with the options of the command line in their places."""
-    from dataclasses import replace
+    from dataclasses import fields, replace
 
-    data_names = ("path", "resolution", "channels", "cond", "mirror", "workers")
-    data = {name: options[name] for name in data_names if name in options}
-    rest = {name: value for name, value in options.items() if name not in data}
+    names = {field.name for field in fields(config.data)}
+    data = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
     return replace(config, data=replace(config.data, **data)).with_fields(**rest)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder or a zip of images as a PyTorch data set, and the endless stream that training draws."""
 
-from pathlib import Path, PurePosixPath
+import hashlib
+from collections import Counter
+from os.path import splitext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,36 +17,51 @@ from stylegan.errors import UserError
 
 DEMO = Path(__file__).parent / "demo" / "fluent-emoji-64.zip"
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
+LOOK_AT = 64  # images opened beforehand, to learn sizes and channels
+IN_A_ROW = 100  # files that cannot be used before it is not the files' fault
 
 
 class ImageDataset(Dataset):
-    """Images and label vectors. Attributes: name, path, resolution, channels, labels, class_names,
-    c_dim.
+    """Images and label vectors. Attributes: name, path, files, resolution, channels, labels,
+    class_names, c_dim, notes (lines on what is odd about the files).
+
+    A file that cannot be used later on, being broken or of another size, is passed over: the next
+    one that can takes its place, and `take_skipped` names it.
 
     Args:
         path: folder or zip; nested folders count. None is the embedded demo, 3080 emoji in 8
             classes.
         resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
-            all images have the size of the first.
-        channels: 1, 3 or 4. None: what the first image has.
-    Raises: UserError if there are no images, or the labels do not fit them.
+            all images have the same size.
+        channels: 1, 3 or 4. None: 4 where half of the images have transparency, else 3 where any
+            has colour, else 1.
+        max_images: use a random subset of this many.
+        seed: of the subset.
+    Raises: UserError if there are no images, or they differ in size, or the labels do not fit.
     """
 
-    def __init__(self, path=None, resolution=None, channels=None):
+    def __init__(self, path=None, resolution=None, channels=None, max_images=None, seed=0):
         self.source = open_source(DEMO if path is None else path)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         known = decode.extensions()
-        self.files = [f for f in self.source.names if PurePosixPath(f).suffix.lower() in known]
+        self.files = [f for f in self.source.names if splitext(f)[1].lower() in known]
         if not self.files:
-            raise UserError(f"{self.path}: no images that Pillow can open")
-        first = decode.open_image(self.source.read(self.files[0]), self.files[0])
-        self.resize = resolution is not None
-        self.resolution = resolution or (first.height, first.width)
-        self.channels = channels or decode.natural_channels(first)
+            self.refuse("no images that Pillow can open")
         self.labels = read_labels(self.source, self.files)
+        self._take_subset(max_images, seed)
+        self.notes = [f"{name}: {why}" for name, why in self.source.problems]
+        if self.labels and self.labels.missing:
+            self.notes.append(_missing(self.labels.missing))
+        self.resize = resolution is not None
+        size, natural = self._look(resolution)
+        self.resolution, self.channels = tuple(resolution or size), channels or natural
         size = len(self.files) * self.channels * self.resolution[0] * self.resolution[1]
         self.cache_bytes = size if size <= CACHE_BYTES else 0
         self._cache = {} if self.cache_bytes else None
+        # Shared with loader processes, which say in them what they cannot tell otherwise.
+        self.skipped = torch.zeros(len(self.files), dtype=torch.uint8).share_memory_()
+        self.reading = None  # int64 [workers], the image each is at, -1 between two
+        self._told = set()
 
     @property
     def fits_in_memory(self):
@@ -60,6 +78,12 @@ class ImageDataset(Dataset):
         """Names of the classes; empty where there are none."""
         return self.labels.names if self.labels else ()
 
+    @property
+    def fingerprint(self):
+        """A hash of the files' names in their order, which the order of training depends on."""
+        names = "\0".join(self.files).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(names, digest_size=8).hexdigest()
+
     def refuse(self, why):
         """Raises: UserError that names the data set."""
         raise UserError(f"{self.path}: {why}")
@@ -70,7 +94,9 @@ class ImageDataset(Dataset):
     def __getitem__(self, item):
         """item, or (item, flip) -> (uint8 [channels, H, W], float32 [c_dim])."""
         index, flip = item if isinstance(item, tuple) else (item, False)
-        pixels = self.pixels(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
+        index, pixels = self._usable(index)
         if flip:
             pixels = pixels[:, :, ::-1].copy()
         label = self.labels.vectors(index) if self.labels else np.zeros(0, np.float32)
@@ -82,15 +108,78 @@ class ImageDataset(Dataset):
             return self._cache[index]
         name = self.files[index]
         image = decode.open_image(self.source.read(name), name)
-        if not self.resize and (image.height, image.width) != tuple(self.resolution):
-            raise UserError(
-                f"{name} has {image.width}x{image.height} px but {self.files[0]} has "
-                f"{self.resolution[1]}x{self.resolution[0]}; --resolution crops and resizes all"
-            )
-        pixels = decode.to_pixels(image, self.channels, self.resolution)
-        if self._cache is not None:
+        if not self.resize and (image.height, image.width) != self.resolution:
+            raise UserError(f"{name}: {image.width}x{image.height} px, not {_px(self.resolution)}")
+        try:
+            pixels = decode.to_pixels(image, self.channels, self.resolution)
+        except (UserError, ValueError, OSError) as e:
+            raise UserError(f"{name}: {e}") from e
+        if self._cache is not None and self.reading is None:  # not in every loader process
             self._cache[index] = pixels
         return pixels
+
+    def take_skipped(self):
+        """[(file, why)] of what has been passed over since the last call, in any process."""
+        new = set(self.skipped.nonzero()[:, 0].tolist()) - self._told
+        self._told |= new
+        return [(self.files[i], self._why(i)) for i in sorted(new)]
+
+    def _usable(self, index):
+        """(index, pixels) of the image, or of the next one that can be used."""
+        for i in range(index, index + min(IN_A_ROW, len(self))):
+            i %= len(self)
+            if self.skipped[i] < KILLER:
+                worker = torch.utils.data.get_worker_info() if self.reading is not None else None
+                try:
+                    if worker:
+                        self.reading[worker.id] = i
+                    return i, self.pixels(i)
+                except UserError as e:
+                    self.skipped[i], last = 1, e
+                finally:
+                    if worker:
+                        self.reading[worker.id] = -1
+        raise UserError(f"{self.path}: {IN_A_ROW} files in a row cannot be used; the last: {last}")
+
+    def _why(self, index):
+        if self.skipped[index] >= KILLER:
+            return "kills the process that reads it"
+        try:
+            self.pixels(index)
+        except UserError as e:
+            return str(e).removeprefix(f"{self.files[index]}: ")
+        return "could not be read for a moment"
+
+    def _take_subset(self, count, seed):
+        if count is not None and count < len(self.files):
+            pick = np.sort(np.random.default_rng(seed).permutation(len(self.files))[:count])
+            self.files = [self.files[i] for i in pick]
+            self.labels = self.labels and self.labels.subset(pick)
+
+    def _look(self, resolution):
+        """((height, width), channels) that the images have, from some of them."""
+        step = max(len(self.files) // LOOK_AT, 1)
+        sizes, counts, failure = {}, Counter(), None
+        for name in self.files[::step]:
+            try:
+                height, width, channels = decode.look(self.source.read(name), name)
+            except UserError as e:
+                failure = failure or e
+                continue
+            sizes.setdefault((height, width), name)
+            counts[channels] += 1
+        if not sizes:
+            self.refuse(f"none of {len(self.files[::step])} files looked at can be used; {failure}")
+        if len(sizes) > 1 and resolution is None:
+            (a, first), (b, other) = list(sizes.items())[:2]
+            self.refuse(
+                f"{other} has {_px(b)} px but {first} has {_px(a)}; --resolution 256 crops and "
+                "resizes all"
+            )
+        return next(iter(sizes)), decode.common_channels(counts)
+
+
+KILLER = 2  # in `skipped`: a file that is not even tried again
 
 
 class ImageStream(Sampler):
@@ -120,3 +209,12 @@ class ImageStream(Sampler):
         order = torch.randperm(self.count, generator=draw).tolist()
         flips = torch.rand(self.count, generator=draw).lt(0.5) & self.mirror
         return order, flips.tolist()
+
+
+def _px(size):
+    return f"{size[1]}x{size[0]}"
+
+
+def _missing(names):
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}: in the labels, but not there"

@@ -2,7 +2,7 @@
 """Labels of a data set: from dataset.json, or a folder per class."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonprefix
 
 import numpy as np
@@ -19,6 +19,7 @@ class Labels:
     values: np.ndarray  # int64 [images] class numbers, or float32 [images, c_dim] vectors
     c_dim: int  # width of a label vector; the number of classes
     names: tuple  # of the classes; empty for labels that are vectors of numbers
+    missing: tuple = ()  # files that have a label but are not there
 
     def vectors(self, index):
         """Label vectors of one image or of an array of them: float32 [..., c_dim], one-hot."""
@@ -26,6 +27,10 @@ class Labels:
         if self.values.ndim == 2:
             return values
         return (np.arange(self.c_dim) == np.expand_dims(values, -1)).astype(np.float32)
+
+    def subset(self, pick):
+        """The labels of some of the images, by their indices."""
+        return replace(self, values=self.values[pick])
 
 
 def read_labels(source, images):
@@ -54,6 +59,8 @@ def _from_json(source, file, images):
         content = json.loads(source.read(file).decode("utf-8-sig"))
     except json.JSONDecodeError as e:
         raise UserError(f"{where}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+    except RecursionError:
+        raise UserError(f"{where}: brackets nested too deep") from None
     except UnicodeDecodeError as e:
         raise UserError(f"{where}: not UTF-8 text ({e.reason} at byte {e.start})") from e
     given = content.get("labels") if isinstance(content, dict) else None
@@ -68,18 +75,36 @@ def _from_json(source, file, images):
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{where}: no label for {missing[0]}{more}")
-    values = [given[name] for name in images]
-    if all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
+    values = [given.pop(name) for name in images]
+    labels = _labels(values, images, names, where)
+    return replace(labels, missing=tuple(given))
+
+
+def _labels(values, images, names, where):
+    """`Labels` of class numbers, or of lists of one length."""
+    if all(map(_is_class, values)):
         return _classes(values, names, where)
-    try:
-        vectors = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        vectors = np.zeros(0)
-    if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
-        raise UserError(
-            f"{where}: labels must all be class numbers from 0, or all lists of one length"
-        )
-    return Labels(vectors, vectors.shape[1], ())
+    width = len(values[0]) if isinstance(values[0], list) else None
+    for image, value in zip(images, values):
+        fits = _is_class(value) if width is None else _is_vector(value, width)
+        if not fits:
+            kind = f"a list of {width} numbers" if width else "a class number from 0 on"
+            raise UserError(f"{where}: the label of {image} is {_short(value)}, expected {kind}")
+    return Labels(np.array(values, dtype=np.float32), width, ())
+
+
+def _is_class(value):
+    return type(value) is int and value >= 0
+
+
+def _is_vector(value, width):
+    numbers = isinstance(value, list) and all(type(v) in (int, float) for v in value)
+    return numbers and len(value) == width > 0 and all(abs(v) < 1e38 for v in value)
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:40] + "..."
 
 
 def _classes(numbers, names, where):

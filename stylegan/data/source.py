@@ -2,52 +2,96 @@
 """Files in a folder or a zip, nested ones too, read by name."""
 
 import os
+import re
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from pathlib import Path
 
 from stylegan.errors import UserError
 
+LARGEST = 1 << 30  # bytes of one file; no image has more, but what a small zip entry unpacks to may
+
 
 class FolderSource:
-    """The files below a folder. Names are relative, with forward slashes, sorted."""
+    """The files below a folder, through links too. Attributes: path; names, relative, with forward
+    slashes, sorted; problems, [(name, why)] of what cannot be read."""
 
     def __init__(self, path):
-        self.path = Path(path)
-        found = (f for f in self.path.rglob("*") if f.is_file() and _visible(f, self.path))
-        self.names = sorted(f.relative_to(self.path).as_posix() for f in found)
+        self.path, self.problems = Path(path), []
+        self.names = sorted(self._walk(str(self.path), "", ()))
 
     def read(self, name):
         """The bytes of a file. Raises: UserError that names it."""
+        path = self.path / name
         try:
-            return (self.path / name).read_bytes()
+            with path.open("rb") as f:
+                data = f.read(LARGEST + 1)
         except OSError as e:
-            raise UserError(f"{self.path / name}: cannot be read ({e.strerror})") from e
+            raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+        if len(data) > LARGEST:
+            raise _too_large(path)
+        return data
+
+    def _walk(self, folder, prefix, above):
+        """Names below `folder`; `above` are the folders around it, to notice a loop of links."""
+        try:
+            with os.scandir(folder) as found:
+                entries = [e for e in found if _visible(e.name)]
+            here = (*above, os.path.realpath(folder))
+        except OSError as e:
+            self.problems.append((prefix.rstrip("/") or ".", f"cannot be read ({e.strerror})"))
+            return
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir():
+                if entry.is_symlink() and os.path.realpath(entry.path) in here:
+                    self.problems.append((name, "a link to a folder that it is in"))
+                else:
+                    yield from self._walk(entry.path, name + "/", here)
+            elif entry.is_file():
+                yield name
+            elif entry.is_symlink():
+                self.problems.append((name, "a link to nothing"))
 
 
 class ZipSource:
-    """The files in a zip archive, without unpacking it."""
+    """The files in a zip archive, without unpacking it. Attributes as of `FolderSource`."""
 
     def __init__(self, path):
         self.path = Path(path)
         self._zip, self._pid = None, None
         try:
-            entries = self._open().infolist()
-        except (zipfile.BadZipFile, OSError) as e:
+            entries = [e.filename for e in self._open().infolist() if not e.is_dir()]
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as e:
             raise UserError(f"{path}: not a readable zip archive ({e})") from e
-        self.names = sorted(e.filename for e in entries if not e.is_dir() and _visible(e.filename))
+        self.problems = [(e, "its name leads out of the archive") for e in entries if _leads_out(e)]
+        entries = Counter(e for e in entries if all(map(_visible, e.split("/"))))
+        self.names = sorted(e for e in entries if not _leads_out(e))
+        self.problems += [
+            (name, f"is in the archive {count} times; the last one counts")
+            for name, count in entries.items()
+            if count > 1
+        ]
 
     def read(self, name):
         """The bytes of a file. Raises: UserError that names it."""
         try:
-            return self._open().read(name)
+            archive = self._open()
+            if archive.getinfo(name).file_size > LARGEST:
+                raise _too_large(f"{self.path}/{name}")
+            return archive.read(name)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
             raise UserError(f"{self.path}: cannot read {name} ({e})") from e
 
     def _open(self):
-        # Loader processes are forked; they must not share one file position.
-        if self._pid != os.getpid():
-            self._zip, self._pid = zipfile.ZipFile(self.path), os.getpid()
+        if self._zip is None:
+            self._zip = zipfile.ZipFile(self.path)
+        elif self._pid != os.getpid():
+            # Loader processes are forked: they share the list of files, which takes a second to
+            # read where there are 100,000, but must not share one file position.
+            self._zip.fp = open(self.path, "rb")
+        self._pid = os.getpid()
         return self._zip
 
     def __getstate__(self):
@@ -57,15 +101,25 @@ class ZipSource:
 def open_source(path):
     """A folder or a zip as a source. Raises: UserError for anything else."""
     path = Path(path)
-    if path.is_dir():
-        return FolderSource(path)
-    if not path.exists():
-        raise UserError(f"{path}: there is no such folder or zip")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: expected a folder or a zip archive of images")
+    try:
+        if path.is_dir():
+            return FolderSource(path)
+        if not path.exists():
+            raise UserError(f"{path}: there is no such folder or zip")
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: expected a folder or a zip archive of images")
+    except OSError as e:
+        raise UserError(f"{path}: cannot be read ({e.strerror})") from e
     return ZipSource(path)
 
 
-def _visible(name, root=None):
-    parts = PurePosixPath(name).parts if root is None else Path(name).relative_to(root).parts
-    return not any(p.startswith(".") or p == "__MACOSX" for p in parts)
+def _too_large(name):
+    return UserError(f"{name}: larger than {LARGEST >> 30} GiB, not read")
+
+
+def _leads_out(name):
+    return ".." in re.split(r"[/\\]", name)
+
+
+def _visible(name):
+    return not name.startswith(".") and name != "__MACOSX"

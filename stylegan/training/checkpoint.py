@@ -1,52 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots and run folders on disk."""
+"""Snapshots on disk: whole or not at all, the newest kept."""
 
+import errno
 import os
+import random
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 
-from stylegan.errors import UserError
+from stylegan.errors import SnapshotError
+from stylegan.networks import snapshots_of
 
 STATE = "training_state.pt"
 
 
-def new_run_dir(outdir, name):
-    """Make and return the next folder `outdir/00000-name`. Raises: UserError if it cannot be
-    written."""
-    outdir = Path(outdir)
-    name = re.sub(r"[^\w.-]+", "-", name)
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        taken = [int(m[1]) for p in outdir.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
-        number = max(taken, default=-1) + 1
-        while True:
-            run_dir = outdir / f"{number:05d}-{name}"
-            try:
-                run_dir.mkdir()
-                return run_dir
-            except FileExistsError:
-                number += 1
-    except OSError as e:
-        raise UserError(f"{outdir}: cannot make a run folder there ({e.strerror})") from e
-
-
-def write_snapshot(run_dir, networks, state):
+def write_snapshot(run_dir, networks, state, keep=None):
     """Write a snapshot so that a kill at any moment leaves either all of it or none.
 
     Args:
         run_dir: the run's folder.
         networks: `Networks` with G_ema, G and D.
         state: what `read_state` is to give back; tensors, numbers, strings, lists and dictionaries.
+        keep: snapshots to leave in the folder, the newest; None: all.
     Returns: the snapshot's folder.
+    Raises: OSError if the disk is full or cannot be written; nothing is left behind then.
     """
     parent = Path(run_dir) / "snapshots"
     parent.mkdir(exist_ok=True)
     target = parent / f"{networks.meta['kimg']:010.3f}"
-    if target.exists():
-        return target
     part = parent / f".part-{target.name}-{os.getpid()}"
     try:
         part.mkdir()
@@ -54,23 +39,87 @@ def write_snapshot(run_dir, networks, state):
         torch.save(state, part / STATE)
         for path in [*part.iterdir(), part]:
             _fsync(path)
+        if target.exists():  # of the same moment, or its remains
+            _remove(target)
         part.rename(target)
         _fsync(parent)
+    except (SafetensorError, RuntimeError) as e:  # they wrap the error of the system
+        shutil.rmtree(part, ignore_errors=True)
+        raise _os_error(e, parent) from e
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    for old in snapshots_of(run_dir)[: -keep if keep else 0]:
+        _remove(old)
     return target
 
 
+def set_aside(snapshot):
+    """Take a damaged snapshot out of the row of snapshots."""
+    snapshot = Path(snapshot)
+    snapshot.rename(snapshot.with_name(f"damaged-{snapshot.name}"))
+
+
+def clean(run_dir):
+    """Delete what a killed process left half written or half deleted."""
+    for pattern in ("snapshots/.part-*", "snapshots/.old-*", ".*.part", "samples/.*.part"):
+        for path in Path(run_dir).glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def read_state(snapshot):
-    """The training state beside the networks. Raises: UserError if it is not there or damaged."""
+    """The training state beside the networks. Raises: SnapshotError if it is not there or
+    damaged."""
     path = Path(snapshot) / STATE
     if not path.is_file():
-        raise UserError(f"{snapshot}: holds no {STATE}, so training cannot go on from it")
+        raise SnapshotError(f"{snapshot}: holds no {STATE}, so training cannot go on from it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch.load raises whatever the damage leads to
-        raise UserError(f"{path}: cannot be read ({str(e).splitlines()[0]})") from e
+        raise SnapshotError(f"{path}: cannot be read ({str(e).splitlines()[0]})") from e
+
+
+def random_state():
+    """The state of the process's random number generators: torch, CUDA, NumPy, Python."""
+    kind, keys, *rest = np.random.get_state()
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": [kind, keys.tolist(), *rest],
+        "python": [version, list(words), gauss],
+    }
+
+
+def set_random_state(state):
+    """The inverse of `random_state`; CUDA's where there are as many devices as then."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+
+
+def _remove(snapshot):
+    """Delete a snapshot; a kill on the way leaves no half of one."""
+    old = snapshot.with_name(f".old-{snapshot.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    snapshot.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _os_error(e, folder):
+    told = re.search(r"os error (\d+)", str(e))
+    if told:
+        code = int(told[1])
+    else:
+        code = errno.ENOSPC if shutil.disk_usage(folder).free < 1 << 20 else errno.EIO
+    return OSError(code, os.strerror(code), str(folder))
 
 
 def _fsync(path):

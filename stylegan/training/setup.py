@@ -3,15 +3,20 @@
 
 import os
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import torch
 
+import stylegan
 import stylegan_ops
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.decode import KINDS
 from stylegan.device import describe
 from stylegan.errors import UserError
 from stylegan.models.layers import block_resolutions
 from stylegan.training.memory import estimate_memory_gb
+
+NOTES = 5  # of what is odd about the data, in the header
 
 
 def fit_to_data(config, gpus=1):
@@ -22,7 +27,9 @@ def fit_to_data(config, gpus=1):
     Raises: UserError if the images cannot be used or their size suits no network.
     """
     data = config.data
-    dataset = ImageDataset(data.path, data.resolution, data.channels)
+    dataset = ImageDataset(
+        data.path, data.resolution, data.channels, data.max_images, config.train.seed
+    )
     if data.cond and not dataset.c_dim:
         dataset.refuse("has no labels to train on (--cond): no dataset.json, no folder per class")
     try:
@@ -70,12 +77,27 @@ def cpu_count():
     return os.cpu_count() or 1
 
 
+def about(dataset, device):
+    """What run.json keeps besides the settings."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "dataset": {
+            "name": dataset.name,
+            "images": len(dataset),
+            "class_names": list(dataset.class_names),
+        },
+        "device": describe(device),
+        "torch": torch.__version__,
+        "stylegan": stylegan.__version__,
+    }
+
+
 def header(config, dataset, model, device):
     """Lines to print before the first step: data, networks, device, ops, memory, length."""
     height, width = dataset.resolution
-    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[dataset.channels]
+    kind = KINDS[dataset.channels]
     t = config.train
-    cached = dataset.cache_bytes / 1e9 if device.type == "cpu" else 0
+    cached = dataset.cache_bytes / 1e9 if device.type == "cpu" and not config.data.workers else 0
     rows = {
         "data": f"{dataset.path}",
         "images": f"{len(dataset)}, {width}x{height} px, {kind}"
@@ -97,7 +119,13 @@ def header(config, dataset, model, device):
             f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
             "dense layer is large; a --resolution with more factors of two learns better"
         )
-    return [f"{name:8}{text}" for name, text in rows.items()]
+    notes = list(dataset.notes)
+    if dataset.c_dim and not config.data.cond and config.data.path is not None:
+        notes.insert(0, f"the images have {_labels(config, dataset)}")
+    if len(notes) > NOTES:
+        notes[NOTES:] = [f"and {len(notes) - NOTES} more; stylegan info {dataset.path} shows all"]
+    lines = [f"{name:8}{text}" for name, text in rows.items()]
+    return lines + [f"warning {note}" for note in notes]
 
 
 def _labels(config, dataset):

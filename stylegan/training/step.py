@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.training import losses
 from stylegan.training.ema import ema_beta, update_ema
+from stylegan.training.guards import Finite, first_nonfinite
 from stylegan.training.log import Stats
 
 
@@ -35,7 +36,7 @@ class TrainingStep:
         self.rng = torch.Generator(device).manual_seed(t.seed + 1)
         self.pl_mean = torch.zeros([], device=device)
         self.images_seen, self.steps = 0, 0
-        self.stats = Stats()
+        self.stats, self.finite = Stats(), Finite({"G": self.G, "D": self.D}, device)
 
     def step(self, reals, c=None):
         """G main, (G path length), D main, (D R1), average of G.
@@ -71,7 +72,7 @@ class TrainingStep:
                 self.stats.add("sign/fake", fake.sign().mean(), n)
                 yield loss * share
 
-        self._update(self.G, self.G_opt, partial())
+        self._update("G main", self.G_opt, partial())
         self.G.mapping.update_w_avg(torch.stack(w_means).mean(dim=0))
 
     def g_path_length(self):
@@ -91,8 +92,9 @@ class TrainingStep:
                 self.stats.add("loss/path_length", penalty, n)
                 yield penalty * (t.pl_weight * t.pl_interval * share)
 
-        self._update(self.G, self.G_opt, partial())
-        self.pl_mean.copy_(new_mean())
+        self._update("G path length", self.G_opt, partial())
+        mean = new_mean()  # one that is not finite would stay so for good
+        self.pl_mean.copy_(torch.where(mean.isfinite(), mean, self.pl_mean))
 
     def d_main(self, reals, c=None):
         """Move D so that it tells real images from generated ones."""
@@ -102,6 +104,9 @@ class TrainingStep:
                 with torch.no_grad():
                     ws, z_c = self._latents(n)
                     fakes = self._synthesis(ws)
+                if n > 1:  # how much images differ, generated and real
+                    self.stats.add("std/fake", fakes.std(dim=0).mean(), n)
+                    self.stats.add("std/real", x.std(dim=0).mean(), n)
                 fake_loss = losses.d_fake(self.D(fakes, z_c))
                 yield fake_loss * share
                 real = self.D(x, x_c)
@@ -110,7 +115,7 @@ class TrainingStep:
                 self.stats.add("sign/real", real.sign().mean(), n)
                 yield real_loss * share
 
-        self._update(self.D, self.D_opt, partial())
+        self._update("D main", self.D_opt, partial())
 
     def d_r1(self, reals, c=None):
         """Move D so that it is flat around real images."""
@@ -123,17 +128,32 @@ class TrainingStep:
                 self.stats.add("loss/r1", penalty, n)
                 yield penalty * (t.r1_gamma / 2 * t.r1_interval * share)
 
-        self._update(self.D, self.D_opt, partial())
+        self._update("D R1", self.D_opt, partial())
 
-    def _update(self, network, optimizer, partial_losses):
+    def _update(self, kind, optimizer, partial_losses):
         """Accumulate the gradients of the partial losses, one graph at a time, and step."""
+        network = getattr(self, kind[0])
         network.requires_grad_(True)
         optimizer.zero_grad(set_to_none=True)
+        bad = torch.zeros([], dtype=torch.bool, device=self.device)
         for loss in partial_losses:
             loss.backward()
+            bad = bad | ~loss.detach().isfinite()
         network.requires_grad_(False)
-        self.stats.add("nonfinite_gradients", _clean_gradients(network))
+        self.stats.add("nonfinite_gradients", self.finite.update(kind, kind[0], bad))
         optimizer.step()
+
+    def first_nonfinite(self, reals, c=None):
+        """Name of the layer at which values stop being finite when G and D run once more, or
+        None. The run cannot go on exactly after it."""
+
+        def run():
+            n = self.config.train.batch_gpu
+            ws, z_c = self._latents(n)
+            self.D(self._synthesis(ws), z_c)
+            self.D(reals[:n], None if c is None else c[:n])
+
+        return first_nonfinite({"G": self.G, "D": self.D}, run)
 
     def _rounds(self, shrink=1):
         """(samples, share of the batch) for every round of gradient accumulation."""
@@ -180,6 +200,8 @@ class TrainingStep:
             "G_opt": self.G_opt.state_dict(),
             "D_opt": self.D_opt.state_dict(),
             "rng": self.rng.get_state(),
+            "stats": self.stats.state_dict(),
+            "finite": self.finite.state_dict(),
         }
 
     def load_state_dict(self, state):
@@ -189,6 +211,8 @@ class TrainingStep:
         self.G_opt.load_state_dict(state["G_opt"])
         self.D_opt.load_state_dict(state["D_opt"])
         self.rng.set_state(state["rng"])
+        self.stats.load_state_dict(state["stats"], self.device)
+        self.finite.load_state_dict(state["finite"])
 
 
 def _adam(network, lr, interval):
@@ -199,14 +223,3 @@ def _adam(network, lr, interval):
     """
     c = interval / (interval + 1) if interval else 1
     return torch.optim.Adam(network.parameters(), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8)
-
-
-@torch.no_grad()
-def _clean_gradients(network):
-    """Replace NaN by 0 and infinities by +-1e5 in the gradients; returns how many there were."""
-    bad = 0
-    for p in network.parameters():
-        if p.grad is not None:
-            bad = bad + (~p.grad.isfinite()).sum()
-            torch.nan_to_num(p.grad, nan=0, posinf=1e5, neginf=-1e5, out=p.grad)
-    return bad

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run: steps, the log, sample grids and snapshots."""
+"""A run: steps, the log, sample sheets and snapshots, and being stopped at any moment."""
 
 import time
 
-import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stylegan.data.dataset import ImageStream
-from stylegan.errors import UserError
-from stylegan.imaging import grid, save_image, to_pil, to_tensor
-from stylegan.networks import Networks, load_networks
-from stylegan.training.checkpoint import read_state, write_snapshot
+from stylegan.data.loader import Batches
+from stylegan.errors import SnapshotError, TrainingError, UserError
+from stylegan.imaging import to_tensor
+from stylegan.networks import Networks, load_networks, snapshots_of
+from stylegan.training import checkpoint, rundir
+from stylegan.training.guards import LIMIT, Collapse
+from stylegan.training.interrupt import Interrupt
 from stylegan.training.log import RunLog
 from stylegan.training.memory import peak_memory_gb
+from stylegan.training.report import write_report
+from stylegan.training.samples import Samples
+from stylegan.training.schedule import Due, images
 from stylegan.training.step import TrainingStep
 
 TICK_SECONDS = 60  # a line in the log at least this often, however slow the machine
+CHECK_STEPS = 16  # between looks at what is not finite; each waits for the device
+LAST_TRIES = 60  # to write the last snapshot, ten seconds apart
 
 
 class Trainer:
@@ -26,23 +31,27 @@ class Trainer:
         config: a resolved `Config` that fits the data set (`stylegan.training.setup.fit_to_data`).
         dataset: an `ImageDataset`.
         device: torch.device.
-        run_dir: an existing folder for log.jsonl, samples/ and snapshots/; may be set later, before
-            `run`.
+        run_dir: the run's folder (`rundir.new_run_dir`); may be set later, before `run`.
     """
 
     def __init__(self, config, dataset, device, run_dir=None):
         self.config, self.dataset, self.device, self.run_dir = config, dataset, device, run_dir
         labels = dataset.labels.values if config.G.c_dim else None
         self.model = TrainingStep(config, device, labels)
-        self.seconds, self.late = 0.0, False
-        self._grid_z, self._grid_c, self._columns = self._grid_latents()
+        self.samples = Samples(config, dataset, device)
+        self.collapse, self.interrupt = Collapse(), Interrupt()
+        self.seconds, self.late, self.resumed = 0.0, False, False
+        self._logged = 0  # images seen at the last line of the log that was due
+        self._whole = True  # not in the middle of a step
+        self._notes = []  # warnings from before there was a log
 
     def resume(self, snapshot):
-        """Go on from a snapshot folder.
+        """Go on from a snapshot folder, bit for bit as if there had been no break (on the CPU).
 
-        Raises: UserError if it lacks what training needs, or the data set does not fit it.
+        Raises: SnapshotError if it lacks what training needs, UserError if the data set does not
+            fit it.
         """
-        state = read_state(snapshot)
+        state = checkpoint.read_state(snapshot)
         saved = load_networks(snapshot, self.device)
         for name in ("resolution", "channels", "c_dim"):
             was, now = getattr(saved.config.G, name), getattr(self.config.G, name)
@@ -51,10 +60,34 @@ class Trainer:
         for name in ("G", "D", "G_ema"):
             network = getattr(saved, name)
             if network is None:
-                raise UserError(f"{snapshot}: holds no {name}, so training cannot go on from it")
+                raise SnapshotError(f"{snapshot}: holds no {name}, so training cannot go on")
             getattr(self.model, name).load_state_dict(network.state_dict())
-        self.model.load_state_dict(state["step"])
-        self.seconds = state["seconds"]
+        try:
+            self.model.load_state_dict(state["step"])
+            self.collapse.streaks = state["collapse"]
+            self.seconds, self._logged = state["seconds"], state["logged"]
+            checkpoint.set_random_state(state["random"])
+            data = state["data"]
+        except (KeyError, ValueError, RuntimeError) as e:
+            raise SnapshotError(f"{snapshot}: {checkpoint.STATE} does not fit ({e})") from e
+        self.resumed = True
+        if data["fingerprint"] != self.dataset.fingerprint:
+            self._notes.append(
+                f"the files are not those of {data['images']} images that the run had: it goes on "
+                "with these, not exactly as it would have"
+            )
+
+    def resume_newest(self):
+        """Go on from the newest snapshot of the run's folder that can be read; from the start where
+        there is none. Those that cannot be read are set aside."""
+        self.resumed = True
+        for snapshot in reversed(snapshots_of(self.run_dir)):
+            try:
+                return self.resume(snapshot)
+            except SnapshotError as e:
+                checkpoint.set_aside(snapshot)
+                self._notes.append(f"{e}; the one before is taken")
+                self.model = TrainingStep(self.config, self.device, self.model.labels)
 
     @property
     def kimg(self):
@@ -62,125 +95,242 @@ class Trainer:
         return self.model.images_seen / 1000
 
     def run(self):
-        """Train until config.train.kimg or config.train.minutes; returns the last snapshot's
-        folder."""
-        t, seen, end = self.config.train, self.model.images_seen, _images(self.config.train.kimg)
-        log = RunLog(self.run_dir, seen)
-        due = {
-            name: self._next(getattr(t, f"{name}_kimg")) for name in ("tick", "grid", "snapshot")
-        }
-        if not seen:
-            due["tick"] = 0  # the first step shows at once that all is well
-            self.save_real_grid()
-            self.save_grid()
-        batches, begun, earlier = self._batches(), time.monotonic(), self.seconds
-        tick_time, tick_images = begun, seen
-        done, snapshot = seen >= end, None
-        with self._bar() as bar:
-            while not done:
-                pixels, c = next(batches)
-                self.model.step(to_tensor(pixels, self.device), self._labels(c))
-                bar.update(t.batch)
-                now = time.monotonic()
-                self.seconds = earlier + now - begun
-                self.late = t.minutes is not None and now - begun >= t.minutes * 60
-                seen = self.model.images_seen
-                done = seen >= end or self.late
-                if done or seen >= due["tick"] or now - tick_time >= TICK_SECONDS:
-                    rate = (seen - tick_images) / (now - tick_time)
-                    means = self._tick(log, rate)
-                    bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
-                    due["tick"] = self._next(t.tick_kimg)
-                    tick_time, tick_images = now, seen
-                if done or seen >= due["grid"]:
-                    self.save_grid()
-                    due["grid"] = self._next(t.grid_kimg)
-                if done or seen >= due["snapshot"]:
-                    snapshot = self.save_snapshot()
-                    due["snapshot"] = self._next(t.snapshot_kimg)
-        log.close()
-        return snapshot
+        """Train until config.train.kimg or config.train.minutes, or until a signal asks to stop
+        (`interrupt.signal` then); returns the last snapshot's folder.
+
+        Raises: TrainingError if training fails for good; the last snapshot is from before.
+        """
+        with rundir.lock(self.run_dir), self.interrupt:
+            checkpoint.clean(self.run_dir)
+            if rundir.is_run(self.run_dir):
+                self._attempt("run.json", lambda: rundir.update_config(self.run_dir, self.config))
+            self._log, self._batches = RunLog(self.run_dir, self._logged), self._open_batches()
+            try:
+                with self._progress() as bar:
+                    return self._run(bar)
+            except BaseException as e:
+                self._rescue(e)
+                raise
+            finally:
+                self._batches.close()
+                self._log.close()
+
+    def _run(self, bar):
+        t, m = self.config.train, self.model
+        seconds = t.snapshot_minutes and t.snapshot_minutes * 60
+        fresh = not m.images_seen
+        tick = Due(t.tick_kimg, m.images_seen, TICK_SECONDS, first=fresh)
+        sheet = Due(t.grid_kimg, m.images_seen, first=fresh)
+        snapshot = Due(t.snapshot_kimg, m.images_seen, seconds)
+        self._event("resumed" if self.resumed else "started", f"at {self.kimg:g} kimg")
+        for note in self._notes:
+            self._warn(note)
+        if fresh:
+            self._attempt("samples", lambda: self.samples.save_reals(self._sheet("reals")))
+            self._save_sheet(sheet)
+        begun, earlier = time.monotonic(), self.seconds
+        tick_time, tick_images = begun, m.images_seen
+        end, last = images(t.kimg), None
+        done = m.images_seen >= end
+        while not done:
+            pixels, c = next(self._batches)
+            reals, c = to_tensor(pixels, self.device), self._labels(c)
+            self._whole = False
+            m.step(reals, c)
+            self._whole, last = True, None
+            bar.update(t.batch)
+            now = time.monotonic()
+            self.seconds = earlier + now - begun
+            self.late = t.minutes is not None and now - begun >= t.minutes * 60
+            done = m.images_seen >= end or self.late or bool(self.interrupt.signal)
+            due = tick(m.images_seen)
+            if done or due or m.steps % CHECK_STEPS == 0:
+                self._check(reals, c)
+            if done or due:
+                means = self._tick((m.images_seen - tick_images) / (now - tick_time), due)
+                bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
+            if due:
+                tick.done(m.images_seen)
+                tick_time, tick_images = now, m.images_seen
+            if done:
+                break
+            if sheet(m.images_seen):
+                self._save_sheet(sheet)
+            if snapshot(m.images_seen) and self.model.finite.healthy():
+                last = self._save(snapshot)
+        return self._finish(last)
+
+    def _finish(self, last):
+        """The end of a run: what is left to write. Returns the last snapshot's folder."""
+        asked = self.interrupt.signal
+        if not asked:
+            self._save_sheet(Due(1, 0))
+        last = last or self._save_last()
+        kind = "interrupted" if asked else "finished"
+        why = f" by signal {asked}" if asked else " by the time limit" if self.late else ""
+        self._event(kind, f"at {self.kimg:g} kimg{why}")
+        self._report()
+        return last or (snapshots_of(self.run_dir) or [None])[-1]
 
     def save_snapshot(self):
-        """Write the networks and the state of training; returns the folder."""
+        """Write the networks and the state of training; returns the folder. Raises: OSError."""
         m, data = self.model, self.dataset
-        meta = {
-            "kimg": self.kimg,
-            "dataset": {
-                "name": data.name,
-                "images": len(data),
-                "class_names": list(data.class_names),
-            },
+        about = {
+            "name": data.name,
+            "images": len(data),
+            "class_names": list(data.class_names),
         }
-        networks = Networks(self.config, meta, G_ema=m.G_ema, G=m.G, D=m.D)
-        state = {"step": m.state_dict(), "seconds": self.seconds}
-        return write_snapshot(self.run_dir, networks, state)
+        networks = Networks(
+            self.config, {"kimg": self.kimg, "dataset": about}, G_ema=m.G_ema, G=m.G, D=m.D
+        )
+        state = {
+            "step": m.state_dict(),
+            "seconds": self.seconds,
+            "logged": self._logged,
+            "collapse": dict(self.collapse.streaks),
+            "random": checkpoint.random_state(),
+            "data": {"images": len(data), "fingerprint": data.fingerprint},
+        }
+        return checkpoint.write_snapshot(self.run_dir, networks, state, self.config.train.keep)
 
-    @torch.no_grad()
-    def save_grid(self):
-        """Images of the averaged generator at fixed latents, as samples/<kimg>.png."""
-        images, n = [], self.config.train.batch_gpu
-        for start in range(0, len(self._grid_z), n):
-            part = slice(start, start + n)
-            c = None if self._grid_c is None else self._grid_c[part]
-            images += to_pil(self.model.G_ema(self._grid_z[part], c))
-        self._save_sheet(images, f"{self.kimg:010.3f}.png")
+    def _save(self, due):
+        bad = self.model.finite.nonfinite_weights()
+        if bad:
+            self._fail(f"{len(bad)} weights are not finite, {bad[0]} the first of them")
+        self._attempt("the log", self._log.sync)
+        folder = self._attempt(f"the snapshot at {self.kimg:g} kimg", self.save_snapshot, due)
+        if folder:
+            self._report()
+        return folder
 
-    def save_real_grid(self):
-        """Real images in the layout of the sample grids, as samples/reals.png."""
-        count = min(len(self._grid_z), len(self.dataset))
-        picks = ImageStream(len(self.dataset), self.config.train.seed).epoch(0)[0][:count]
-        pixels = torch.stack([self.dataset[i][0] for i in picks])
-        self._save_sheet(to_pil(to_tensor(pixels, "cpu")), "reals.png")
+    def _save_last(self):
+        """The snapshot that a run ends with; where the disk is full, waits for room unless it is
+        asked to stop."""
+        if not self.model.finite.healthy():
+            return None
+        for _ in range(LAST_TRIES):
+            due = Due(1, 0)
+            folder = self._save(due)
+            if folder or self.interrupt.signal:
+                return folder
+            self._say("waiting for room on the disk for the last snapshot; Ctrl-C gives it up")
+            for _ in range(100):
+                time.sleep(0 if self.interrupt.signal else 0.1)
+        return None
 
-    def _save_sheet(self, images, name):
-        folder = self.run_dir / "samples"
-        folder.mkdir(exist_ok=True)
-        save_image(grid(images, self._columns), folder / name)
+    def _rescue(self, error):
+        """After an error: say so in the log, and save what is whole."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        self._attempt("the log", lambda: self._log.event(self.kimg, "failed", text[:500]))
+        if self._whole and self.model.images_seen and not isinstance(error, TrainingError):
+            if self.model.finite.healthy() and not self.model.finite.nonfinite_weights():
+                self._attempt("a snapshot", self.save_snapshot)
+        self._report()
 
-    def _grid_latents(self):
-        """z and c of the sample grid, one class per row where there are classes, and its
-        columns."""
-        height, width = self.config.G.resolution
-        columns, rows = min(max(1280 // width, 4), 12), min(max(960 // height, 3), 8)
-        rng = torch.Generator().manual_seed(self.config.train.seed)
-        z = torch.randn(rows * columns, self.config.G.z_dim, generator=rng).to(self.device)
-        if not self.config.G.c_dim:
-            return z, None, columns
-        if self.dataset.class_names:
-            number = torch.arange(len(z)) // columns % self.config.G.c_dim
-            c = torch.eye(self.config.G.c_dim)[number]
-        else:
-            pick = torch.randint(len(self.dataset), [len(z)], generator=rng)
-            c = torch.from_numpy(self.dataset.labels.vectors(pick.numpy()))
-        return z, c.to(self.device), columns
+    def _check(self, reals, c):
+        """Raises: TrainingError if updates have failed too often in a row."""
+        failing = self.model.finite.failing()
+        if failing:
+            layers = self.model.finite.layers()
+            where = self.model.first_nonfinite(reals, c)
+            self._fail(
+                f"{' and '.join(failing)} gave values that are not finite {LIMIT} times in a row"
+                + (f"; gradients most in {layers}" if layers else "")
+                + (f"; first in the output of {where}" if where else "")
+            )
 
-    def _loader(self):
-        data, t = self.config.data, self.config.train
-        start = self.model.images_seen
-        return DataLoader(
-            self.dataset,
-            batch_size=t.batch,
-            sampler=ImageStream(len(self.dataset), t.seed, data.mirror, start),
-            num_workers=data.workers,
-            persistent_workers=data.workers > 0,
-            pin_memory=self.device.type == "cuda",
+    def _fail(self, why):
+        snapshots = snapshots_of(self.run_dir)
+        good = (
+            f"the last good snapshot is {snapshots[-1]}: --init-from goes on from it with other "
+            "settings"
+            if snapshots
+            else "there is no snapshot from before"
+        )
+        raise TrainingError(
+            f"training failed at {self.kimg:g} kimg: {why}; {good}; a smaller --g-lr and --d-lr, a "
+            "larger --gamma or --precision float32 may help"
         )
 
-    def _batches(self):
+    def _tick(self, rate, due):
+        """A line in the log; where none is due, it does not count when the run is resumed."""
+        m = self.model
+        means = m.stats.means()
+        line = {"kimg": self.kimg, "seconds": self.seconds, "images_per_s": rate}
+        line |= {"memory_gb": peak_memory_gb(self.device), **means, "pl_mean": float(m.pl_mean)}
+        self._attempt("the log", lambda: self._log.write(line))
+        if due:
+            m.stats.clear()
+            self._logged = m.images_seen
+            for text in self.collapse(means, m.images_seen):
+                self._warn(text)
+            text = m.finite.take()
+            if text:
+                self._warn(text)
+        for name, why in self.dataset.take_skipped():
+            self._warn(f"passed over {name}: {why}")
+        return means
+
+    def _save_sheet(self, due):
+        path = self._sheet(f"{self.kimg:010.3f}")
+        self._attempt(f"{path.name}", lambda: self.samples.save(self.model.G_ema, path), due)
+
+    def _sheet(self, name):
+        return self.run_dir / "samples" / f"{name}.png"
+
+    def _report(self):
         try:
-            yield from self._loader()
-        except UserError as e:
-            # From a loader process it comes wrapped in the text of its traceback.
-            raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
+            self._attempt("report.html", lambda: write_report(self.run_dir))
+        except Exception as e:  # a picture of the run is not worth the run
+            self._say(f"report.html: {type(e).__name__}: {e}")
+
+    def _attempt(self, what, write, due=None):
+        """What `write()` returns, or None where the disk is full or cannot be written: a run does
+        not end for that. `due` is done, or due again in a minute."""
+        try:
+            result = write()
+        except OSError as e:
+            self._say(f"cannot write {what} ({e.strerror or e}); training goes on and tries again")
+            if due:
+                due.failed()
+            return None
+        if due:
+            due.done(self.model.images_seen)
+        return result
+
+    def _event(self, kind, text):
+        self._attempt("the log", lambda: self._log.event(self.kimg, kind, text))
+
+    def _warn(self, text):
+        self._event("warning", text)
+        self._say(f"warning: {text}")
+
+    def _say(self, text):
+        try:
+            tqdm.write(text)
+        except OSError:
+            pass  # the terminal is gone
+
+    def _open_batches(self):
+        data, t = self.config.data, self.config.train
+        return Batches(
+            self.dataset,
+            t.batch,
+            t.seed,
+            data.mirror,
+            position=self.model.images_seen,
+            workers=data.workers,
+            pin_memory=self.device.type == "cuda",
+            warn=self._warn,
+        )
 
     def _labels(self, c):
         return c.to(self.device, non_blocking=True) if self.config.D.c_dim else None
 
-    def _bar(self):
+    def _progress(self):
         batch = self.config.train.batch
         return _Bar(
-            total=-(-_images(self.config.train.kimg) // batch) * batch,
+            total=-(-images(self.config.train.kimg) // batch) * batch,
             initial=self.model.images_seen,
             unit="img",
             desc="train",
@@ -188,18 +338,6 @@ class Trainer:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {kimg} "
             "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
-
-    def _next(self, interval):
-        """Images seen when something that happens every `interval` kimg is due next."""
-        every = _images(interval)
-        return (self.model.images_seen // every + 1) * every
-
-    def _tick(self, log, rate):
-        means = self.model.stats.take()
-        line = {"kimg": self.kimg, "seconds": self.seconds, "images_per_s": rate}
-        line["memory_gb"] = peak_memory_gb(self.device)
-        log.write({**line, **means, "pl_mean": float(self.model.pl_mean)})
-        return means
 
 
 class _Bar(tqdm):
@@ -209,7 +347,3 @@ class _Bar(tqdm):
     def format_dict(self):
         d = super().format_dict
         return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
-
-
-def _images(kimg):
-    return max(round(kimg * 1000), 1)

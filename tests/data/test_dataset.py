@@ -10,6 +10,7 @@ from pictures import encoded, picture
 from PIL import Image
 
 from stylegan import UserError
+from stylegan.data import dataset
 from stylegan.data.dataset import ImageDataset, ImageStream
 
 
@@ -62,8 +63,9 @@ def test_odd_names_in_a_zip_are_only_names(tmp_path, names):
         for name in names:
             z.writestr(name, encoded(picture()))
     data = ImageDataset(tmp_path / "odd.zip")
-    assert 1 <= len(data) <= len(names)  # hidden names (a leading dot) are left out
-    assert data[0][0].shape == (3, 8, 8)
+    assert data.files == ["/x/a.png", names[1]] and data[0][0].shape == (3, 8, 8)
+    odd = ["../c.png: its name leads out of the archive"]
+    assert data.notes == (odd if len(names) == 3 else [])
 
 
 def test_a_folder_around_dataset_json(store):
@@ -85,8 +87,13 @@ def test_labels_that_are_vectors(store):
     [
         ('{"labels": [\n["a.png", 1],\n]}', "dataset.json: line 3, column 1"),
         ('{"labels": []}', "no label for a.png"),
-        ('{"labels": [["a.png", "red"]]}', "labels must all be class numbers"),
-        ('{"labels": [["a.png", -1]]}', "labels must all be class numbers"),
+        ('{"labels": [["a.png", "red"]]}', 'label of a.png is "red", expected a class number'),
+        ('{"labels": [["a.png", -1]]}', "label of a.png is -1, expected a class number"),
+        ('{"labels": [["a.png", 0.5]]}', "label of a.png is 0.5, expected a class number"),
+        ('{"labels": [["a.png", true]]}', "label of a.png is true"),
+        ('{"labels": [["a.png", [1, NaN]]]}', "label of a.png is .*, expected a list of 2 numbers"),
+        ('{"labels": [["a.png", []]]}', "label of a.png is .*expected"),
+        ("[" * 100_000, "brackets nested too deep"),
         ('{"labels": [3]}', "must be a list of"),
         ('{"labels": [["a.png", 3]], "label_names": ["x"]}', "label 3 has no name, there are 1"),
     ],
@@ -139,21 +146,56 @@ def test_resolution_crops_at_the_centre_and_resizes(store):
     assert (data[0][0].int() - blue)[:, :, 1:-1].abs().max() <= 1
 
 
-def test_images_of_another_size_are_named(store):
+def test_images_of_several_sizes(store):
     files = {"a.png": encoded(picture()), "b.png": encoded(picture((9, 8)))}
-    data = ImageDataset(store(files))
     with pytest.raises(UserError, match="b.png has 9x8 px but a.png has 8x8; --resolution"):
-        data[1]
+        ImageDataset(store(files))
 
 
-def test_broken_images_are_named(store):
+def test_what_cannot_be_used_is_passed_over_and_named(store, monkeypatch):
+    monkeypatch.setattr(dataset, "LOOK_AT", 2)  # a and d
     whole = encoded(picture((64, 64)))
-    files = {"a.png": whole, "b.png": whole[: len(whole) // 2], "c.png": b"hello"}
-    data = ImageDataset(store(files))
-    with pytest.raises(UserError, match="b.png: broken image"):
-        data[1]
-    with pytest.raises(UserError, match="c.png: not an image"):
-        data[2]
+    files = {"b.png": whole[: len(whole) // 2], "c.png": b"hello", "e.png": encoded(picture())}
+    data = ImageDataset(store({"a.png": whole, "d.png": whole, "f.png": whole, **files}))
+    for i, instead in ((0, 0), (1, 3), (2, 3), (3, 3), (4, 5)):
+        assert torch.equal(data[i][0], data[instead][0])
+    told = dict(data.take_skipped())
+    assert list(told) == ["b.png", "c.png", "e.png"] and data.take_skipped() == []
+    assert told["b.png"].startswith("broken image (")
+    assert told["c.png"] == "not an image that Pillow can read"
+    assert told["e.png"] == "8x8 px, not 64x64"
+    with pytest.raises(UserError, match="^b.png: broken image"):
+        data.pixels(1)
+
+
+def test_nothing_can_be_used(store):
+    files = {f"{i}.png": b"hello" for i in range(3)}
+    with pytest.raises(UserError, match="none of 3 files looked at can be used; 0.png: not an"):
+        ImageDataset(store(files))
+
+
+def test_a_disk_that_goes_away_is_not_the_files_fault(store):
+    data = ImageDataset(store({f"{i:03}.png": encoded(picture(seed=i)) for i in range(120)}))
+    data.source.read = lambda name: exec('raise UserError("gone")', {"UserError": UserError})
+    with pytest.raises(UserError, match="100 files in a row cannot be used; the last: gone"):
+        data[30]
+
+
+def test_a_subset_keeps_its_labels(store):
+    files = {f"{'abc'[i % 3]}/{i:02}.png": encoded(picture(seed=i)) for i in range(30)}
+    path = store(files)
+    data = ImageDataset(path, max_images=7, seed=1)
+    assert len(data) == 7 and data.c_dim == 3 and data.files == sorted(data.files)
+    assert [data.class_names[int(c.argmax())] for _, c in data] == [f[0] for f in data.files]
+    assert ImageDataset(path, max_images=7, seed=1).fingerprint == data.fingerprint
+    assert ImageDataset(path, max_images=7, seed=2).fingerprint != data.fingerprint
+    assert len(ImageDataset(path, max_images=99)) == 30
+
+
+def test_labels_of_files_that_are_not_there(store):
+    content = json.dumps({"labels": [["a.png", 0], ["x.png", 1], ["y.png", 1]]}).encode()
+    data = ImageDataset(store({"a.png": encoded(picture()), "dataset.json": content}))
+    assert data.notes == ["x.png and 1 more: in the labels, but not there"]
 
 
 @pytest.mark.parametrize("files", [{}, {"readme.txt": b""}])
@@ -183,7 +225,7 @@ def test_a_damaged_zip_names_the_file(tmp_path):
     path.write_bytes(content)
     data = ImageDataset(path)
     with pytest.raises(UserError, match="images.zip: cannot read b.png|b.png: broken image"):
-        data[1]
+        data.pixels(1)
 
 
 def test_loader_processes_read_too(store):

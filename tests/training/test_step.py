@@ -51,7 +51,7 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch():
         m = TrainingStep(tiny(batch=8, batch_gpu=batch_gpu, mbstd_channels=0), CPU)
         m.d_r1(reals(8))
         after.append(m.D.state_dict())
-        assert m.stats.take()["loss/r1"] > 0
+        assert m.stats.means()["loss/r1"] > 0
     before = TrainingStep(tiny(batch=8, mbstd_channels=0), CPU).D.state_dict()
     for name in before:
         torch.testing.assert_close(after[0][name], after[1][name], rtol=1e-3, atol=1e-5)
@@ -75,7 +75,7 @@ def test_nonfinite_gradients_are_replaced_and_counted():
     bad = reals()
     bad[0, 0, 0, 0] = float("nan")
     m.d_main(bad)
-    assert m.stats.take()["nonfinite_gradients"] > 0
+    assert m.stats.means()["nonfinite_gradients"] > 0
     assert all(p.isfinite().all() for p in m.D.parameters())
 
 
@@ -135,7 +135,7 @@ def test_half_precision_steps_stay_finite_and_close(precision):
         m.step(reals(size=32))
         assert all(v.isfinite().all() for v in m.G.parameters())
         assert all(v.isfinite().all() for v in m.D.parameters())
-        results.append(m.stats.take())
+        results.append(m.stats.means())
     exact, half = results
     assert half["nonfinite_gradients"] == 0
     for name in ("loss/G", "loss/D", "loss/path_length", "loss/r1"):

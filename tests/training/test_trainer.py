@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny import tiny
 
 from stylegan import UserError, load_networks
+from stylegan.errors import SnapshotError
 from stylegan.networks import snapshots_of
 from stylegan.training import checkpoint
 from stylegan.training.setup import fit_to_data, header
@@ -16,18 +19,26 @@ from stylegan.training.trainer import Trainer
 CPU = torch.device("cpu")
 
 
-def trainer(images, run_dir, cond=False, **fields):
+def trainer(images, run_dir, cond=False, workers=0, max_images=None, **fields):
     config = tiny(
         **{"kimg": 0.048, "tick_kimg": 0.004, "grid_kimg": 0.02, "snapshot_kimg": 0.02, **fields}
     )
-    data = dataclasses.replace(config.data, path=str(images), cond=cond, mirror=True)
+    data = dataclasses.replace(
+        config.data,
+        path=str(images),
+        cond=cond,
+        mirror=True,
+        workers=workers,
+        max_images=max_images,
+    )
     config, dataset = fit_to_data(dataclasses.replace(config, data=data))
     run_dir.mkdir(exist_ok=True)
     return Trainer(config, dataset, CPU, run_dir)
 
 
-def lines(run_dir):
-    return [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+def lines(run_dir, events=False):
+    log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    return [line for line in log if ("event" in line) == events]
 
 
 def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
@@ -68,12 +79,19 @@ def test_a_snapshot_gives_back_the_networks(images, tmp_path):
     assert load_networks(t.run_dir).folder == nets.folder
 
 
-@pytest.mark.parametrize("cond, batch_gpu", [(False, 4), (True, 2)])
-def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, cond, batch_gpu):
-    settings = dict(cond=cond, batch_gpu=batch_gpu)
+@pytest.mark.parametrize(
+    "stop, settings",
+    [
+        (0.02, dict()),
+        (0.012, dict(cond=True, batch_gpu=2)),  # in the middle of an epoch of 10 images
+        (0.012, dict(cond=True, workers=2, tick_kimg=0.016)),  # and of a tick
+        (0.028, dict(cond=True, batch_gpu=2, workers=2, max_images=7)),
+    ],
+)
+def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, stop, settings):
     whole = trainer(images, tmp_path / "whole", **settings)
     whole.run()
-    first = trainer(images, tmp_path / "parts", kimg=0.02, **settings)
+    first = trainer(images, tmp_path / "parts", **{**settings, "kimg": stop})
     snapshot = first.run()
     second = trainer(images, tmp_path / "parts", **settings)
     second.resume(snapshot)
@@ -83,8 +101,33 @@ def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, cond, batch
         assert {k: v for k, v in a.items() if k not in timing} == {
             k: v for k, v in b.items() if k not in timing
         }
-    for key, value in whole.model.G_ema.state_dict().items():
-        assert torch.equal(value, second.model.G_ema.state_dict()[key])
+    for name in ("G", "D", "G_ema"):
+        for key, value in getattr(whole.model, name).state_dict().items():
+            assert torch.equal(value, getattr(second.model, name).state_dict()[key]), key
+
+
+def test_resume_brings_back_all_random_numbers(images, tmp_path):
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), np.random.randn(), random.gauss(0, 1)
+
+    t = trainer(images, tmp_path / "run")
+    draw()
+    snapshot = t.save_snapshot()
+    expected = draw()
+    t = trainer(images, tmp_path / "other")
+    draw()
+    t.resume(snapshot)
+    assert draw() == expected
+
+
+def test_other_files_than_the_run_had_are_warned_of(images, tmp_path):
+    snapshot = trainer(images, tmp_path / "run").save_snapshot()
+    (images / "even" / "2.png").rename(images / "even" / "3.png")
+    t = trainer(images, tmp_path / "run", kimg=0.008)
+    t.resume(snapshot)
+    t.run()
+    (warning,) = [e for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
+    assert "the files are not those of 10 images" in warning["text"]
 
 
 def test_the_run_ends_by_time(images, tmp_path):
@@ -152,7 +195,7 @@ def test_training_needs_more_than_inference(images, tmp_path):
     snapshot = t.save_snapshot()
     (snapshot / "D.safetensors").unlink()
     assert load_networks(snapshot).D is None
-    with pytest.raises(UserError, match="holds no D, so training cannot go on"):
+    with pytest.raises(SnapshotError, match="holds no D, so training cannot go on"):
         t.resume(snapshot)
 
 
@@ -200,15 +243,14 @@ def test_data_that_cannot_be_used(images, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_image_is_named(images, tmp_path, workers):
-    (images / "even" / "2.png").write_bytes(b"not a picture")
-    t = trainer(images, tmp_path / "run")
-    t.config = dataclasses.replace(
-        t.config, data=dataclasses.replace(t.config.data, workers=workers)
-    )
-    with pytest.raises(UserError) as e:
-        t.run()
-    assert str(e.value) == "even/2.png: not an image that Pillow can read"
+def test_a_broken_image_is_named_and_passed_over(images, tmp_path, workers):
+    whole = (images / "even" / "2.png").read_bytes()
+    (images / "even" / "2.png").write_bytes(whole[: len(whole) // 2])
+    t = trainer(images, tmp_path / "run", workers=workers)
+    t.run()
+    (warning,) = [e for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
+    assert warning["text"].startswith("passed over even/2.png: broken image (")
+    assert lines(t.run_dir)[-1]["kimg"] == 0.048
 
 
 def test_tensorboard_where_it_is_installed(images, tmp_path):

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`stylegan runs`: how far every run is."""
+
+import json
+import math
+import re
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
+TEXTS = (0, 1, 7)  # columns that are no numbers, and stand at the left
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", default="runs")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--report", is_flag=True, help="Write report.html of every run anew.")
+def command(folder, as_json, report):
+    """List the runs in a folder (default: runs), or one run, with their state and newest numbers.
+
+    \b
+    stylegan runs
+    stylegan runs experiments --json
+    stylegan runs runs/00000-photos --report
+    """
+    rows = [_row(run_dir) for run_dir in _runs(Path(folder))]
+    failed = _report(rows) if report else []
+    if as_json:
+        click.echo(json.dumps(_finite(rows), indent=1, allow_nan=False))
+    else:
+        click.echo("\n".join(_table(rows)))
+        for row in rows:
+            if row["damage"]:
+                click.echo(_plain(row["damage"]))
+        for row in rows:
+            if row.get("report"):
+                click.echo(f"report: {_plain(row['report'])}")
+    for line in failed:
+        click.echo(_plain(line), err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _runs(folder):
+    """The run folders meant by `folder`, the newest last. Raises: UserError if there are none."""
+    from stylegan.errors import UserError
+    from stylegan.training.history import looks_like_run
+
+    if looks_like_run(folder):
+        return [folder]
+    if not folder.is_dir():
+        what = "expected a folder of runs, got a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {what}; `stylegan train` makes runs in the folder runs")
+    try:
+        found = [p for p in folder.iterdir() if re.match(r"\d+-", p.name) and looks_like_run(p)]
+    except OSError as e:
+        raise UserError(f"{folder}: cannot be read ({e.strerror})") from e
+    if not found:
+        raise UserError(f"{folder}: holds no runs; `stylegan train` makes them")
+    return sorted(found, key=lambda p: (int(p.name.partition("-")[0]), p.name))
+
+
+def _row(run_dir):
+    """What --json prints of a run."""
+    from stylegan.training.history import read_run
+
+    row = {"run": run_dir.resolve().name, "folder": str(run_dir)}
+    try:
+        run = read_run(run_dir, tail=True)
+    except Exception as e:  # whatever is wrong with one folder, the others are to be listed
+        names = ("kimg", "target_kimg", "images_per_s", "loss_G", "loss_D", "seconds", "written")
+        return {**row, "state": "damaged", **dict.fromkeys(names), "damage": f"{run_dir}: {e}"}
+    written = run.written and datetime.fromtimestamp(run.written).astimezone()
+    return {
+        **row,
+        "state": run.state,
+        "kimg": run.kimg,
+        "target_kimg": run.target_kimg,
+        "images_per_s": run.last.get("images_per_s"),
+        "loss_G": run.last.get("loss/G"),
+        "loss_D": run.last.get("loss/D"),
+        "seconds": run.last.get("seconds"),
+        "written": written and written.isoformat(timespec="seconds"),
+        "damage": run.damage,
+    }
+
+
+def _report(rows):
+    """Write the report of every row's run and put its path in the row; returns lines on those that
+    could not be."""
+    from stylegan.training.report import write_report
+
+    failed = []
+    for row in rows:
+        try:
+            row["report"] = str(write_report(row["folder"]))
+        except Exception as e:  # as in _row
+            reason = getattr(e, "strerror", None) or e
+            failed.append(f"{row['folder']}: report.html cannot be written ({reason})")
+    return failed
+
+
+def _table(rows):
+    """Lines: headings and a row per run."""
+    cells = [HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for line in cells:
+        padded = [
+            text.ljust(width) if i in TEXTS else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths))
+        ]
+        yield "  ".join(padded).rstrip()
+
+
+def _cells(row):
+    from stylegan.training.history import hours, short
+
+    kimg = "" if row["kimg"] is None else short(row["kimg"])
+    if row["target_kimg"] is not None:
+        kimg += f"/{short(row['target_kimg'])}"
+    written = row["written"] and datetime.fromisoformat(row["written"])
+    return (
+        _plain(row["run"]),
+        "damaged" if row["damage"] else row["state"],
+        kimg,
+        _number(row["images_per_s"], 1),
+        _number(row["loss_G"], 3),
+        _number(row["loss_D"], 3),
+        "" if row["seconds"] is None else hours(row["seconds"]),
+        f"{written:%Y-%m-%d %H:%M}" if written else "",
+    )
+
+
+def _number(value, digits):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _finite(value):
+    """`value` with None for NaN and infinities, which JSON does not have."""
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(text):
+    """`text` without what a terminal would obey or cannot show."""
+    return "".join(c if c.isprintable() else "?" for c in text)

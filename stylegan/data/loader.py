@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches for training, read by other processes, which may die."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import contextmanager
+
+import torch
+from torch.utils.data import DataLoader
+
+from stylegan.data.dataset import KILLER, ImageStream
+from stylegan.errors import UserError
+
+DEATHS = 5  # of loader processes before a run gives up
+
+
+class LoaderError(RuntimeError):
+    """Loader processes keep dying."""
+
+
+class Batches:
+    """Endless batches (uint8 [batch, channels, H, W], float32 [batch, c_dim]); a pure function of
+    seed and position, however many processes read.
+
+    A process that dies is named with the file that it was reading and replaced; a file at which
+    two die is passed over.
+
+    Args:
+        dataset: an `ImageDataset`.
+        batch: images in each.
+        seed, mirror, position: of the `ImageStream`.
+        workers: loader processes; 0 reads in this one.
+        pin_memory: for copies to a CUDA device.
+        warn: called with a line of text on what went wrong and was mended.
+    Raises: UserError if files cannot be used, LoaderError.
+    """
+
+    def __init__(self, dataset, batch, seed, mirror, position, workers, pin_memory, warn):
+        self.dataset, self.batch, self.workers, self.warn = dataset, batch, workers, warn
+        self.seed, self.mirror, self.position = seed, mirror, position
+        self.pin_memory, self.deaths = pin_memory, []
+        self._batches = self._start()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            try:
+                batch = next(self._batches)
+                self.position += self.batch
+                return batch
+            except UserError as e:  # from another process it comes in the text of a traceback
+                raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
+            except RuntimeError as e:
+                self._mourn(e)
+                self._batches = self._start()
+
+    def close(self):
+        """End the loader processes."""
+        self._batches = None
+
+    def _start(self):
+        if self.workers:
+            self.dataset.reading = torch.full([self.workers], -1).share_memory_()
+            self._pids = torch.zeros(self.workers, dtype=torch.int64).share_memory_()
+        before = set(multiprocessing.active_children())
+        loader = DataLoader(
+            self.dataset,
+            batch_size=self.batch,
+            sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator(),  # of its own: the global one is the run's
+            worker_init_fn=_Begin(self._pids) if self.workers else None,
+        )
+        with _kept_handler("SIGCHLD"):
+            batches = iter(loader)
+        self._processes = set(multiprocessing.active_children()) - before
+        return batches
+
+    def _mourn(self, error):
+        """Say which process died at which file. Raises: `error` if none did."""
+        dead = {p.pid: p.exitcode for p in self._processes if p.exitcode}
+        if not dead:
+            raise error
+        slots = [i for i, pid in enumerate(self._pids.tolist()) if pid in dead]
+        at = [i for i in self.dataset.reading[slots].tolist() if i >= 0]
+        where = ", ".join(f"at {self.dataset.files[i]}" for i in at) or "between two files"
+        text = f"a loader process died {where} ({_how(next(iter(dead.values())))})"
+        for i in at:
+            if i in self.deaths:
+                self.dataset.skipped[i] = KILLER
+        self.deaths += at or [None]
+        if len(self.deaths) >= DEATHS:
+            raise LoaderError(f"{text}, after {DEATHS - 1} others; --workers 0 does without")
+        self.warn(f"{text}; another takes its place")
+
+
+class _Begin:
+    """What a loader process does first."""
+
+    def __init__(self, pids):
+        self.pids = pids
+
+    def __call__(self, worker):
+        self.pids[worker] = os.getpid()
+        # Ctrl-C goes to all processes of a terminal; the run still wants its last batch.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _kept_handler(name):
+    """Undo what is done to the handler of a signal. DataLoader's own for SIGCHLD raises wherever
+    the main thread is when a loader process dies, be it in the middle of a training step."""
+    here = threading.current_thread() is threading.main_thread()
+    number = getattr(signal, name, None) if here else None  # Windows has none
+    kept = number and signal.getsignal(number)
+    yield
+    if number:
+        signal.signal(number, kept)
+
+
+def _how(exitcode):
+    if exitcode > 0:
+        return f"exit code {exitcode}"
+    name = signal.Signals(-exitcode).name
+    hints = {"SIGKILL": ", as when memory runs out", "SIGBUS": ", as when /dev/shm is full"}
+    return name + hints.get(name, "")

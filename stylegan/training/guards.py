@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in training, noticed: values that are not finite, and signs of collapse."""
+
+import torch
+
+LIMIT = 20  # updates of one kind in a row that fail before the run stops
+PATIENCE = 5  # ticks in a row that show a sign of collapse before it is said
+WARM_UP = 20_000  # images before which D winning, or images all alike, means nothing
+
+
+class Finite:
+    """Counts losses and gradients that are not finite, without making the device wait.
+
+    Args:
+        networks: {"G": module, "D": module}.
+    """
+
+    def __init__(self, networks, device):
+        self._networks, self._device = networks, device
+        self.names = {n: [k for k, _ in m.named_parameters()] for n, m in networks.items()}
+        zero = torch.zeros([], dtype=torch.int64, device=device)
+        self._layers = {n: zero.repeat(len(k)) for n, k in self.names.items()}
+        self._streaks, self._bad = {}, zero
+        self.updates = self._failed = 0
+        self._say_at = 1
+
+    def update(self, kind, name, loss_is_bad):
+        """Take in one update, after its backward: clean the gradients of networks[name] (NaN
+        becomes 0, infinities +-1e5) and count.
+
+        Args:
+            kind: "G main", "D R1", ...
+            loss_is_bad: bool tensor, whether any of its losses was not finite.
+        Returns: how many values of the gradients were not finite, an int64 tensor.
+        """
+        self.updates += 1
+        counts = _clean(self._networks[name], self._device)
+        if counts is None:
+            count = torch.zeros([], dtype=torch.int64, device=self._device)
+        else:
+            self._layers[name] = self._layers[name] + counts
+            count = counts.sum()
+        most = sum(p.numel() for p in self._networks[name].parameters()) // 2
+        self._bad = self._bad + (loss_is_bad | (count > 0))
+        # A few values too large for float16 now and then are no failure.
+        streak = self._streaks.get(kind, 0)
+        self._streaks[kind] = (streak + 1) * (loss_is_bad | (count > most))
+        return count
+
+    def failing(self):
+        """The kinds of update that failed the last LIMIT times; this waits for the device."""
+        return [kind for kind, streak in self._streaks.items() if int(streak) >= LIMIT]
+
+    def healthy(self):
+        """Whether the last update of every kind went well."""
+        return not any(int(streak) for streak in self._streaks.values())
+
+    def layers(self, most=3):
+        """The layers with the most values that were not finite since `take`, in words."""
+        counts = [
+            (int(c), f"{n}.{k}")
+            for n, names in self.names.items()
+            for k, c in zip(names, self._layers[n].tolist())
+            if c
+        ]
+        return ", ".join(
+            f"{layer} ({count:,})" for count, layer in sorted(counts)[: -most - 1 : -1]
+        )
+
+    def take(self):
+        """A line on what was not finite since the last, or None. In a long run lines come at the
+        1st, 2nd, 4th, 8th ... update that had any."""
+        bad = int(self._bad)
+        if not bad:
+            return None
+        self._bad = torch.zeros_like(self._bad)
+        self._failed += bad
+        layers = self.layers()
+        self._layers = {n: torch.zeros_like(c) for n, c in self._layers.items()}
+        if self._failed < self._say_at:
+            return None
+        while self._say_at <= self._failed:
+            self._say_at *= 2
+        where = f"; gradients most in {layers}" if layers else ""
+        return f"not finite: losses or gradients of {self._failed} of {self.updates} updates{where}"
+
+    def nonfinite_weights(self):
+        """Names of parameters that hold a NaN or an infinity."""
+        return [
+            f"{n}.{k}"
+            for n, network in self._networks.items()
+            for k, p in network.named_parameters()
+            if not bool(p.isfinite().all())
+        ]
+
+    def state_dict(self):
+        """For a snapshot."""
+        return {
+            "updates": self.updates,
+            "failed": self._failed,
+            "say_at": self._say_at,
+            "bad": self._bad,
+            "layers": self._layers,
+        }
+
+    def load_state_dict(self, state):
+        """The inverse of `state_dict`."""
+        self.updates, self._failed = state["updates"], state["failed"]
+        self._say_at, self._bad = state["say_at"], state["bad"].to(self._device)
+        self._layers = {n: c.to(self._device) for n, c in state["layers"].items()}
+
+
+class Collapse:
+    """Signs that training has gone astray, from the means of a tick."""
+
+    def __init__(self):
+        self.streaks = {name: 0 for name in SIGNS}
+
+    def __call__(self, means, images_seen):
+        """Lines of warning; each once, until the sign has gone and come back."""
+        lines = []
+        for name, (shows, text) in SIGNS.items():
+            if images_seen >= WARM_UP and shows(means):
+                self.streaks[name] += 1
+                if self.streaks[name] == PATIENCE:
+                    lines.append(text(means))
+            else:
+                self.streaks[name] = 0
+        return lines
+
+
+def _d_wins(m):
+    return m.get("sign/real", 0) > 0.97 and m.get("sign/fake", 0) < -0.97
+
+
+def _d_blind(m):
+    return m.get("sign/real", 1) * m.get("sign/fake", -1) > 0.97**2
+
+
+def _alike(m):
+    return m.get("std/fake", 1) < 0.25 * m.get("std/real", 0)
+
+
+SIGNS = {
+    "d_wins": (
+        _d_wins,
+        lambda m: (
+            f"D tells real from generated almost always (mean sign {m['sign/real']:.2f} and "
+            f"{m['sign/fake']:.2f}): too few images, or G no longer follows"
+        ),
+    ),
+    "d_blind": (
+        _d_blind,
+        lambda m: (
+            f"D says the same of all images (mean sign {m['sign/real']:.2f} of real and "
+            f"{m['sign/fake']:.2f} of generated ones): it may have collapsed"
+        ),
+    ),
+    "alike": (
+        _alike,
+        lambda m: (
+            f"generated images are nearly all alike (they differ by {m['std/fake']:.3f}, real "
+            f"ones by {m['std/real']:.3f}): G may have collapsed"
+        ),
+    ),
+}
+
+
+def first_nonfinite(networks, run):
+    """Name of the first layer whose output is not finite while `run()` runs, or None.
+
+    Args: networks: {"G": module, "D": module}.
+    """
+    found = []
+
+    def hook(name):
+        def look(module, inputs, output):
+            outputs = output if isinstance(output, tuple) else (output,)
+            if not found and any(torch.is_tensor(o) and not o.isfinite().all() for o in outputs):
+                found.append(name)
+
+        return look
+
+    handles = [
+        module.register_forward_hook(hook(f"{n}.{k}"))
+        for n, network in networks.items()
+        for k, module in network.named_modules()
+        if k and not any(module.children())
+    ]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
+@torch.no_grad()
+def _clean(network, device):
+    """Replace NaN by 0 and infinities by +-1e5 in the gradients; returns how many there were in
+    each parameter, int64 [parameters], or None if it is known that there were none."""
+    grads = [p.grad for p in network.parameters()]
+    if device.type == "cpu":
+        # A finite sum has finite terms, and on the CPU looking at it costs no wait.
+        sums = [g.sum() for g in grads if g is not None]
+        if all(torch.isfinite(s) for s in sums):
+            return None
+    counts = []
+    for g in grads:
+        if g is None:
+            counts.append(torch.zeros([], dtype=torch.int64, device=device))
+            continue
+        counts.append((~g.isfinite()).sum())
+        torch.nan_to_num(g, nan=0, posinf=1e5, neginf=-1e5, out=g)
+    return torch.stack(counts)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sheets of sample images, small enough to carry in a page."""
+
+import base64
+import io
+import re
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from stylegan.training.history import REALS, SAMPLES
+
+SHEETS = 24  # steps of the slider
+WIDTH = 1280  # px, more than a page shows of a sheet
+BYTES = 160 << 10  # of a sheet, so that all of them are some 5 MB in base64
+# (width, JPEG quality) to try until a sheet fits: fine detail costs most, and shows least.
+STEPS = ((WIDTH, 90), (WIDTH, 80), (WIDTH, 70), (960, 75), (960, 60), (640, 70))
+CHECKS = (255, 208)  # grey levels of the board behind transparent pixels
+CHECK = 8  # px
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture for a page."""
+
+    kimg: float
+    width: int
+    height: int
+    url: str  # data:
+
+
+def sheets_of(folder):
+    """(sheets over time, the sheet of real images or None), without those that are damaged.
+
+    At most `SHEETS` of them, evenly spaced, the first and the last among them.
+    """
+    found = sorted(
+        (float(m[1]), path)
+        for path in (folder / SAMPLES).glob("*.png")
+        if (m := re.fullmatch(r"(\d+(?:\.\d+)?)\.png", path.name))
+    )
+    n = min(len(found), SHEETS)
+    picks = [found[i * (len(found) - 1) // max(n - 1, 1)] for i in range(n)]
+    sheets = [_read(path, kimg) for kimg, path in picks]
+    return [s for s in sheets if s], _read(folder / SAMPLES / REALS, 0.0)
+
+
+def _read(path, kimg):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sheets that are merely large
+            with Image.open(path, formats=["PNG"]) as image:
+                image = _flat(image)
+        data, size = _encoded(image)
+    except Exception:  # a damaged file makes Pillow raise almost anything
+        return None
+    return Sheet(kimg, *size, f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")
+
+
+def _flat(image):
+    """Grey or RGB; transparent pixels over a checkerboard."""
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        board = _checkerboard(image.size)
+        return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _checkerboard(size):
+    y, x = np.ogrid[: size[1], : size[0]]
+    light = (y // CHECK + x // CHECK) % 2
+    return Image.fromarray(np.where(light, *CHECKS).astype(np.uint8))
+
+
+def _encoded(image):
+    """(JPEG, its size in px)."""
+    for width, quality in STEPS:
+        if width < image.width:
+            image = image.resize(
+                (width, max(round(image.height * width / image.width), 1)), Image.Resampling.LANCZOS
+            )
+        buffer = io.BytesIO()
+        # Colour at full resolution: the images of a sheet may be of 32 px.
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
+        if buffer.tell() <= BYTES:
+            break
+    return buffer.getvalue(), image.size

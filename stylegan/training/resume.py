@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which run to go on with, and whether it is the one that was asked for."""
+
+from pathlib import Path
+
+from stylegan.errors import UserError
+from stylegan.networks import load_networks, snapshots_of
+from stylegan.training.rundir import is_run, read_about, runs_of
+
+# Settings that may differ from those of the run: how long, how often, how, and where the images
+# lie. (With another batch_gpu the random draws come in another order.)
+FREE = {
+    "kimg",
+    "minutes",
+    "batch_gpu",
+    "workers",
+    "snapshot_kimg",
+    "snapshot_minutes",
+    "keep",
+    "grid_kimg",
+    "tick_kimg",
+    "tf32",
+    "ops",
+    "path",
+    "init_from",
+}
+
+
+def saved_config(path):
+    """(config, run folder, snapshot) of what `--resume` names.
+
+    Returns: of a run folder, (its config, it, None); of its newest snapshot the same; of any other
+        snapshot (its config, None, it): that becomes a run of its own.
+    Raises: UserError.
+    """
+    path = Path(path)
+    if is_run(path):
+        return read_about(path)["config"], path, None
+    nets = load_networks(path, "cpu")
+    run_dir = nets.folder.parent.parent
+    if is_run(run_dir) and nets.folder in snapshots_of(run_dir)[-1:]:
+        return nets.config, run_dir, None
+    return nets.config, None, nets.folder
+
+
+def differences(saved, wanted):
+    """[(option, saved value, wanted value)] of two resolved `Config`s, free settings aside."""
+    rows = []
+    saved, wanted = saved.to_dict(), wanted.to_dict()
+    for part in saved:
+        for name, value in saved[part].items():
+            now = wanted[part][name]
+            row = ("--" + name.replace("_", "-"), _text(value), _text(now))
+            if now != value and name not in FREE and row not in rows:
+                rows.append(row)
+    return rows
+
+
+def difference_table(path, rows):
+    """The lines of a table of `differences`."""
+    rows = [("setting", str(path), "now"), *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    return [f"  {a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows]
+
+
+def find_run(outdir, wanted):
+    """The newest run below `outdir` with the settings of a resolved `Config`, for `--resume auto`.
+
+    Returns: (run folder or None, differences of the newest run or None)
+    """
+    first = None
+    for run_dir in reversed(runs_of(outdir)):
+        try:
+            about = read_about(run_dir)
+        except UserError:
+            continue
+        rows = differences(about["config"], wanted)
+        if not rows and _path(about["config"]) == _path(wanted):
+            return run_dir, None
+        first = first or (run_dir, rows or [("--data", _path(about["config"]), _path(wanted))])
+    return None, first
+
+
+def kimg_of(run_dir):
+    """Thousands of images at the newest snapshot of a run; 0 without one."""
+    snapshots = snapshots_of(run_dir)
+    return float(snapshots[-1].name) if snapshots else 0.0
+
+
+def _path(config):
+    path = config.data.path
+    return "the demo" if path is None else str(Path(path).resolve())
+
+
+def _text(value):
+    if isinstance(value, (list, tuple)):
+        return "x".join(map(str, value))
+    return "-" if value is None else str(value)

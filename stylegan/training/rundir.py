@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run, and who is working in it.
+
+run.json      when, with what and on what the run was started; its settings
+log.jsonl     a line per tick, and a line per event (started, resumed, warnings, how it ended)
+samples/      sheets of images, by kimg      snapshots/  networks and state, by kimg
+report.html   all of it to look at           .lock       held while a process trains here
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import filelock
+
+from stylegan.config import Config
+from stylegan.errors import UserError
+from stylegan.networks import read_json
+
+RUN, LOCK = "run.json", ".lock"
+FORMAT, VERSION = "stylegan-run", 1
+
+
+def new_run_dir(outdir, name, config, about):
+    """Make and return the next folder `outdir/00000-name`, with its run.json, at once or not at
+    all.
+
+    Args:
+        config: the run's `Config`.
+        about: what else to keep in run.json: a dictionary for JSON.
+    Raises: UserError if it cannot be written.
+    """
+    outdir, name = Path(outdir), re.sub(r"[^\w.-]+", "-", name)
+    content = {"format": FORMAT, "version": VERSION, **about, "config": config.to_dict()}
+    part = outdir / f".part-{os.getpid()}"
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+        (part / RUN).write_text(json.dumps(content, indent=1), "utf-8")
+        taken = [int(m[1]) for p in outdir.iterdir() if (m := re.match(r"(\d{5,})-", p.name))]
+        number = max(taken, default=-1) + 1
+        while True:
+            run_dir = outdir / f"{number:05d}-{name}"
+            try:
+                part.rename(run_dir)
+                return run_dir
+            except OSError:  # another process took the number
+                if not run_dir.exists():
+                    raise
+                number += 1
+    except OSError as e:
+        shutil.rmtree(part, ignore_errors=True)
+        raise UserError(f"{outdir}: cannot make a run folder there ({e.strerror})") from e
+
+
+def update_config(run_dir, config):
+    """Put the settings that a run goes on with into its run.json. Raises: OSError."""
+    path = Path(run_dir) / RUN
+    content = {**read_about(run_dir), "config": config.to_dict()}
+    part = path.with_name(f".{RUN}.{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=1), "utf-8")
+    part.replace(path)
+
+
+def is_run(path):
+    """Whether `path` is the folder of a run."""
+    return (Path(path) / RUN).is_file()
+
+
+def runs_of(outdir):
+    """The run folders right below `outdir`, oldest first."""
+    return sorted(p.parent for p in Path(outdir).glob(f"[0-9]*-*/{RUN}"))
+
+
+def read_about(run_dir):
+    """The content of run.json, with "config" as a `Config`. Raises: UserError."""
+    path = Path(run_dir) / RUN
+    content = read_json(path)
+    try:
+        if (content["format"], content["version"]) != (FORMAT, VERSION):
+            raise ValueError(f"format {content['format']} version {content['version']}")
+        return {**content, "config": Config.from_dict(content["config"])}
+    except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
+        raise UserError(f"{path}: not the description of a run ({e})") from e
+
+
+def lock(run_dir):
+    """Take the run folder for this process: a lock that the system releases when its holder dies.
+
+    Returns: an object with `release()`, also a context manager.
+    Raises: UserError if another process trains there.
+    """
+    held = filelock.FileLock(Path(run_dir) / LOCK)
+    try:
+        held.acquire(timeout=2)  # `is_locked` of another process holds it for an instant
+    except filelock.Timeout:
+        raise UserError(f"{run_dir}: another process trains there") from None
+    except OSError as e:
+        raise UserError(f"{run_dir}: cannot be written ({e.strerror})") from e
+    return held
+
+
+def is_locked(run_dir):
+    """Whether a process trains in the run folder."""
+    path = Path(run_dir) / LOCK
+    if not path.exists():
+        return False
+    try:
+        with filelock.FileLock(path).acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # of somebody else, or read-only: it cannot be told
+        return False

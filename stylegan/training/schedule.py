@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When something is due."""
+
+import time
+
+RETRY_SECONDS = 60  # after a full disk
+
+
+class Due:
+    """Something to do every `kimg` thousand images, and after `seconds` at the latest.
+
+    Args:
+        seen: images seen so far.
+        first: due now as well.
+    """
+
+    def __init__(self, kimg, seen, seconds=None, first=False):
+        self.every, self.seconds = images(kimg), seconds
+        self.done(seen)
+        if first:
+            self._at = seen
+
+    def __call__(self, seen):
+        """Whether it is due at so many images."""
+        now = time.monotonic()
+        if self._retry is not None:
+            return now >= self._retry
+        late = self.seconds is not None and now - self._last >= self.seconds
+        return seen >= self._at or late
+
+    def done(self, seen):
+        """It was done."""
+        self._at = (seen // self.every + 1) * self.every
+        self._last, self._retry = time.monotonic(), None
+
+    def failed(self):
+        """It could not be done; it is due again in a minute."""
+        self._retry = time.monotonic() + RETRY_SECONDS
+
+
+def images(kimg):
+    """Thousands of images as a whole number of images, at least one."""
+    return max(round(kimg * 1000), 1)
