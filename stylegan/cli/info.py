@@ -6,12 +6,26 @@ from pathlib import Path
 
 import click
 
+from stylegan.cli.params import printable
+
+LOOK_AT = 2000  # images whose size and channels are looked at
+SIZES = 6  # that are listed, the most common
+THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
+
 
 @click.command()
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(path, as_json):
-    """Describe a network (run or snapshot folder) or a data set (folder or zip of images).
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False),
+    metavar="PNG",
+    help="Where the contact sheet of a data set goes. Default: <its name>-sheet.png here.",
+)
+@click.option("--no-sheet", is_flag=True, help="No contact sheet.")
+def command(path, as_json, sheet, no_sheet):
+    """Describe a network (run or snapshot folder) or a data set (folder or zip of images: how
+    many, their sizes, channels and labels, and a contact sheet of some).
 
     Without a path: the embedded demo images.
 
@@ -21,14 +35,19 @@ def command(path, as_json):
     """
     from stylegan.networks import CONFIG, snapshots_of
 
-    is_network = path and (snapshots_of(path) or (Path(path) / CONFIG).is_file())
-    rows = _network(path) if is_network else _dataset(path)
+    if path and (snapshots_of(path) or (Path(path) / CONFIG).is_file()):
+        rows = _network(path)
+    else:
+        rows = _dataset(path, sheet, not no_sheet)
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=1))
         return
     width = max(map(len, rows)) + 2
     for name, value in rows.items():
-        click.echo(f"{name:{width}}{value if not isinstance(value, list) else ', '.join(value)}")
+        lines = value if isinstance(value, list) and name == "problems" else [value]
+        for i, line in enumerate(lines):
+            line = ", ".join(line) if isinstance(line, list) else line
+            click.echo(f"{'' if i else name:{width}}{printable(line)}")
 
 
 def _network(path):
@@ -50,23 +69,68 @@ def _network(path):
     return rows
 
 
-def _dataset(path):
+def _dataset(path, sheet, with_sheet):
+    from stylegan.data.dataset import DEMO
+    from stylegan.data.decode import KINDS
+    from stylegan.data.labels import read_labels
+    from stylegan.data.source import open_source
+    from stylegan.data.survey import images_in, survey
+
+    source = open_source(DEMO if path is None else path)
+    files = images_in(source)
+    seen = survey(source, files, LOOK_AT)
+    some = "" if seen.looked == len(files) else f" (of {seen.looked:,} looked at)"
+    rows = {"path": str(source.path), "images": f"{len(files):,}"}
+    sizes = [f"{w}x{h} px ({n:,})" for (h, w), n in seen.sizes.most_common(SIZES)]
+    more = len(seen.sizes) - SIZES
+    rows["sizes"] = ", ".join([*sizes, *([f"{more} more"] if more > 0 else [])]) + some
+    kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
+    rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
+    problems = [*source.problems, *seen.failures]
+    labels = read_labels(source, files, unlabelled := [])
+    rows |= _labels(labels)
+    problems += [(name, "has no label in dataset.json") for name in unlabelled]
+    problems += [
+        (name, "has a label, but is not there") for name in labels and labels.missing or ()
+    ]
+    if problems:
+        rows["problems"] = [f"{name}: {why}" for name, why in problems]
+    if with_sheet:
+        rows["sheet"] = _sheet(source, files, Path(sheet or f"{source.path.stem}-sheet.png"))
+    return rows
+
+
+def _labels(labels):
     import numpy as np
 
-    from stylegan.data.dataset import ImageDataset
+    if not labels:
+        return {"labels": "none"}
+    if not labels.names:
+        return {"labels": f"vectors of {labels.c_dim} numbers"}
+    counts = np.bincount(labels.values, minlength=labels.c_dim)
+    return {"classes": [f"{name} ({n:,})" for name, n in zip(labels.names, counts)]}
 
-    data = ImageDataset(path)
-    height, width = data.resolution
-    rows = {
-        "path": str(data.path),
-        "images": f"{len(data):,}",
-        "first image": f"{width}x{height} px, {data.channels} channels",
-    }
-    if not data.labels:
-        rows["labels"] = "none"
-    elif not data.class_names:
-        rows["labels"] = f"vectors of {data.c_dim} numbers"
-    else:
-        counts = np.bincount(data.labels.values, minlength=data.c_dim)
-        rows["classes"] = [f"{name} ({n:,})" for name, n in zip(data.class_names, counts)]
-    return rows
+
+def _sheet(source, files, path):
+    """Write the contact sheet; returns where, or why not."""
+    from PIL import Image, ImageOps
+
+    from stylegan.data import decode
+    from stylegan.errors import UserError
+    from stylegan.imaging import grid, on_checkerboard, save_image
+
+    cells, cell = [], (THUMB, THUMB)
+    for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
+        try:
+            pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
+        except (UserError, ValueError, OSError):
+            continue
+        image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
+        background = Image.new("RGBA", cell)
+        background.paste(image, ((THUMB - image.width) // 2, (THUMB - image.height) // 2))
+        cells.append(background)
+    try:
+        save_image(on_checkerboard(grid(cells, 12)), path)
+    except OSError as e:
+        return f"{path}: cannot be written ({e.strerror})"
+    return str(path)

@@ -8,7 +8,16 @@ import sys
 
 import click
 
-COMMANDS = ("train", "generate", "mix", "info", "runs")  # each is `command` in stylegan.cli.<name>
+from stylegan.cli.params import printable
+
+COMMANDS = (
+    "dataset",
+    "train",
+    "generate",
+    "mix",
+    "info",
+    "runs",
+)  # each is `command` in stylegan.cli.<name>
 
 
 class Program(click.Group):
@@ -67,7 +76,7 @@ def _explain(e):
 
 
 def _one_line(e):
-    return " ".join(str(e).split())
+    return printable(" ".join(str(e).split()))
 
 
 @click.group(

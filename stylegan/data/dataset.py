@@ -2,8 +2,6 @@
 """A folder or a zip of images as a PyTorch data set, and the endless stream that training draws."""
 
 import hashlib
-from collections import Counter
-from os.path import splitext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from stylegan.data import decode
 from stylegan.data.labels import read_labels
 from stylegan.data.source import open_source
+from stylegan.data.survey import images_in, survey
 from stylegan.errors import UserError
 
 DEMO = Path(__file__).parent / "demo" / "fluent-emoji-64.zip"
@@ -43,18 +42,16 @@ class ImageDataset(Dataset):
     def __init__(self, path=None, resolution=None, channels=None, max_images=None, seed=0):
         self.source = open_source(DEMO if path is None else path)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
-        known = decode.extensions()
-        self.files = [f for f in self.source.names if splitext(f)[1].lower() in known]
-        if not self.files:
-            self.refuse("no images that Pillow can open")
+        self.files = images_in(self.source)
         self.labels = read_labels(self.source, self.files)
         self._take_subset(max_images, seed)
         self.notes = [f"{name}: {why}" for name, why in self.source.problems]
         if self.labels and self.labels.missing:
             self.notes.append(_missing(self.labels.missing))
         self.resize = resolution is not None
-        size, natural = self._look(resolution)
-        self.resolution, self.channels = tuple(resolution or size), channels or natural
+        seen = survey(self.source, self.files, LOOK_AT)
+        self.resolution = tuple(resolution or seen.one_size(self.path))
+        self.channels = channels or seen.common_channels
         size = len(self.files) * self.channels * self.resolution[0] * self.resolution[1]
         self.cache_bytes = size if size <= CACHE_BYTES else 0
         self._cache = {} if self.cache_bytes else None
@@ -155,28 +152,6 @@ class ImageDataset(Dataset):
             pick = np.sort(np.random.default_rng(seed).permutation(len(self.files))[:count])
             self.files = [self.files[i] for i in pick]
             self.labels = self.labels and self.labels.subset(pick)
-
-    def _look(self, resolution):
-        """((height, width), channels) that the images have, from some of them."""
-        step = max(len(self.files) // LOOK_AT, 1)
-        sizes, counts, failure = {}, Counter(), None
-        for name in self.files[::step]:
-            try:
-                height, width, channels = decode.look(self.source.read(name), name)
-            except UserError as e:
-                failure = failure or e
-                continue
-            sizes.setdefault((height, width), name)
-            counts[channels] += 1
-        if not sizes:
-            self.refuse(f"none of {len(self.files[::step])} files looked at can be used; {failure}")
-        if len(sizes) > 1 and resolution is None:
-            (a, first), (b, other) = list(sizes.items())[:2]
-            self.refuse(
-                f"{other} has {_px(b)} px but {first} has {_px(a)}; --resolution 256 crops and "
-                "resizes all"
-            )
-        return next(iter(sizes)), decode.common_channels(counts)
 
 
 KILLER = 2  # in `skipped`: a file that is not even tried again

@@ -4,7 +4,6 @@
 import functools
 import io
 import warnings
-from collections import Counter
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -91,19 +90,7 @@ def natural_channels(image):
     return 1 if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")) else 3
 
 
-def common_channels(counts):
-    """The channels that suit a set of images: 4 if at least half have transparency, else 3 if any
-    has colour, else 1.
-
-    Args: counts: {channels: images} by `natural_channels`.
-    """
-    counts = Counter(counts)
-    if 2 * counts[4] >= counts.total():
-        return 4
-    return 3 if counts[3] else 1
-
-
-def to_pixels(image, channels, size=None, crop=None):
+def to_pixels(image, channels, size=None, transform=None):
     """Pixels of an image.
 
     Args:
@@ -111,13 +98,13 @@ def to_pixels(image, channels, size=None, crop=None):
         channels: 1, 3 or 4; transparency that is not kept is laid over white. Where nothing is to
             be seen (alpha 0) colours are 0, so that they carry no signal.
         size: (height, width) to resize to; None keeps the image's.
-        crop: how an image of another shape gets that size, a function (PIL image, (height, width))
-            -> PIL image; default: cropped at the centre, Lanczos.
+        transform: how an image gets that size, a function (PIL image, (height, width)) -> PIL
+            image; default: cropped at the centre, Lanczos.
     Returns: uint8 array [channels, height, width].
     """
     image = _to_mode(image, MODES[channels])
-    if size is not None and image.size != (size[1], size[0]):
-        image = (crop or _center_crop)(image, size)
+    if size is not None:
+        image = (transform or center_crop)(image, size)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
     pixels = np.require(pixels.transpose(2, 0, 1), requirements="CW")
     if channels == 4:
@@ -125,7 +112,10 @@ def to_pixels(image, channels, size=None, crop=None):
     return pixels
 
 
-def _center_crop(image, size):
+def center_crop(image, size):
+    """The middle of a PIL image in the shape of size, (height, width), resized to it."""
+    if image.size == (size[1], size[0]):
+        return image
     return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
 
 

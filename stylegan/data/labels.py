@@ -33,8 +33,11 @@ class Labels:
         return replace(self, values=self.values[pick])
 
 
-def read_labels(source, images):
+def read_labels(source, images, unlabelled=None):
     """The labels of `images`, a list of names in `source`.
+
+    Images that dataset.json does not name are an error, unless `unlabelled` is a list, which takes
+    them; the labels are those of the others then.
 
     dataset.json, beside the images or in the folder around them, is `{"labels": [[file name, class
     number or list of numbers], ...]}` (a dictionary from file name to label serves too), with
@@ -48,12 +51,17 @@ def read_labels(source, images):
     for depth in range(len(around), -1, -1):
         folder = "".join(f"{part}/" for part in around[:depth])
         if folder + FILE in source.names:
-            return _from_json(source, folder + FILE, [i[len(folder) :] for i in images])
+            inside = [i[len(folder) :] for i in images]
+            missing = None if unlabelled is None else []
+            labels = _from_json(source, folder + FILE, inside, missing)
+            if missing:
+                unlabelled += [folder + name for name in missing]
+            return labels
     folder = "".join(f"{part}/" for part in around)
     return _from_folders([i[len(folder) :] for i in images])
 
 
-def _from_json(source, file, images):
+def _from_json(source, file, images, unlabelled):
     where = f"{source.path}/{file}"
     try:
         content = json.loads(source.read(file).decode("utf-8-sig"))
@@ -72,7 +80,10 @@ def _from_json(source, file, images):
     except (TypeError, ValueError):
         raise UserError(f'{where}: "labels" must be a list of [file name, label]') from None
     missing = [name for name in images if name not in given]
-    if missing:
+    if missing and unlabelled is not None and len(missing) < len(images):
+        unlabelled += missing
+        images = [name for name in images if name in given]
+    elif missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{where}: no label for {missing[0]}{more}")
     values = [given.pop(name) for name in images]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From settings and images to a run: what fits what, and the header that says so."""
 
-import os
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -11,6 +10,7 @@ import stylegan
 import stylegan_ops
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
+from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
 from stylegan.models.layers import block_resolutions
@@ -68,13 +68,6 @@ def check_ops(device):
             status = devices.get(device.type, {})
             if status.get("backend") != "native":
                 raise UserError(f"backend native: no {op} kernel is loaded for {device.type}")
-
-
-def cpu_count():
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def about(dataset, device):

@@ -108,7 +108,12 @@ def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, stop, setti
 
 def test_resume_brings_back_all_random_numbers(images, tmp_path):
     def draw():
-        return torch.rand(3).tolist(), np.random.rand(3).tolist(), np.random.randn(), random.gauss(0, 1)
+        return (
+            torch.rand(3).tolist(),
+            np.random.rand(3).tolist(),
+            np.random.randn(),
+            random.gauss(0, 1),
+        )
 
     t = trainer(images, tmp_path / "run")
     draw()
