@@ -23,8 +23,8 @@ from stylegan.training.checkpoint import read_state
 from stylegan.training.rundir import runs_of
 
 # Steps of some 30 ms, and a snapshot after each.
-SETTINGS = """--channel-base 128 --channel-max 8 --resolution 16 --batch 4 --batch-gpu 2 --cond --mirror
-    --tick-kimg 0.012 --grid-kimg 0.4 --snapshot-kimg 0.004 --keep 3 --device cpu""".split()
+SETTINGS = """--channel-base 128 --channel-max 8 --resolution 16 --batch 4 --batch-gpu 2 --cond
+    --mirror --tick-kimg 0.012 --grid-kimg 0.4 --snapshot-kimg 0.004 --keep 3 --device cpu""".split()
 TIMING = ("seconds", "images_per_s", "memory_gb")
 
 

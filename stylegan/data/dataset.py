@@ -123,7 +123,8 @@ class ImageDataset(Dataset):
 
     def _usable(self, index):
         """(index, pixels) of the image, or of the next one that can be used."""
-        for i in range(index, index + min(IN_A_ROW, len(self))):
+        tries = min(IN_A_ROW, len(self))
+        for i in range(index, index + tries):
             i %= len(self)
             if self.skipped[i] < KILLER:
                 worker = torch.utils.data.get_worker_info() if self.reading is not None else None
@@ -136,7 +137,7 @@ class ImageDataset(Dataset):
                 finally:
                     if worker:
                         self.reading[worker.id] = -1
-        raise UserError(f"{self.path}: {IN_A_ROW} files in a row cannot be used; the last: {last}")
+        raise UserError(f"{self.path}: {tries} files in a row cannot be used; the last: {last}")
 
     def _why(self, index):
         if self.skipped[index] >= KILLER:

@@ -4,6 +4,7 @@
 import functools
 import io
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -50,8 +51,7 @@ def open_image(data, name, load=True):
     Raises: UserError that names the file if Pillow cannot read it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of images that are merely large
+        with _quiet():
             image = Image.open(io.BytesIO(data), formats=formats())
             if load:
                 image.load()
@@ -76,7 +76,9 @@ def look(data, name):
     image = open_image(data, name, load=False)
     try:
         height, width = image.height, image.width
-        if image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):  # a quarter turn
+        with _quiet():
+            turn = image.getexif().get(ORIENTATION, 1)
+        if turn in (5, 6, 7, 8):  # a quarter turn
             height, width = width, height
         return height, width, natural_channels(image)
     except Exception as e:  # looking for transparent pixels reads them
@@ -117,6 +119,14 @@ def center_crop(image, size):
     if image.size == (size[1], size[0]):
         return image
     return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+
+
+@contextmanager
+def _quiet():
+    """No warnings of odd metadata, and of images that are merely large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _upright(image):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from contextlib import contextmanager
 
 import torch
@@ -67,15 +68,17 @@ class Batches:
             self.dataset.reading = torch.full([self.workers], -1).share_memory_()
             self._pids = torch.zeros(self.workers, dtype=torch.int64).share_memory_()
         before = set(multiprocessing.active_children())
-        loader = DataLoader(
-            self.dataset,
-            batch_size=self.batch,
-            sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
-            num_workers=self.workers,
-            pin_memory=self.pin_memory,
-            generator=torch.Generator(),  # of its own: the global one is the run's
-            worker_init_fn=_Begin(self._pids) if self.workers else None,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of more processes than CPUs: it was asked for
+            loader = DataLoader(
+                self.dataset,
+                batch_size=self.batch,
+                sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
+                num_workers=self.workers,
+                pin_memory=self.pin_memory,
+                generator=torch.Generator(),  # of its own: the global one is the run's
+                worker_init_fn=_Begin(self._pids) if self.workers else None,
+            )
         with _kept_handler("SIGCHLD"):
             batches = iter(loader)
         self._processes = set(multiprocessing.active_children()) - before
@@ -95,7 +98,7 @@ class Batches:
                 self.dataset.skipped[i] = KILLER
         self.deaths += at or [None]
         if len(self.deaths) >= DEATHS:
-            raise LoaderError(f"{text}, after {DEATHS - 1} others; --workers 0 does without")
+            raise LoaderError(f"{text}, {DEATHS} in all; --workers 0 does without")
         self.warn(f"{text}; another takes its place")
 
 

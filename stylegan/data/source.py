@@ -44,12 +44,15 @@ class FolderSource:
             return
         for entry in entries:
             name = prefix + entry.name
-            if entry.is_dir():
-                if entry.is_symlink() and os.path.realpath(entry.path) in here:
-                    self.problems.append((name, "a link to a folder that it is in"))
-                else:
-                    yield from self._walk(entry.path, name + "/", here)
-            elif entry.is_file():
+            try:
+                folder, file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link to itself
+                folder = file = False
+            if folder and entry.is_symlink() and os.path.realpath(entry.path) in here:
+                self.problems.append((name, "a link to a folder that it is in"))
+            elif folder:
+                yield from self._walk(entry.path, name + "/", here)
+            elif file:
                 yield name
             elif entry.is_symlink():
                 self.problems.append((name, "a link to nothing"))
