@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from stylegan.config import Config
 from stylegan.device import resolve_device
-from stylegan.errors import UserError
+from stylegan.errors import SnapshotError, UserError
 from stylegan.models.build import build_discriminator, build_generator
 
 FORMAT, VERSION = "stylegan-snapshot", 1
@@ -81,7 +81,7 @@ class Networks:
             network.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
             reason = " ".join(str(e).split())
-            raise UserError(
+            raise SnapshotError(
                 f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
             ) from e
         return network.to(self.device).eval().requires_grad_(False)
@@ -100,14 +100,14 @@ def load_networks(path, device="auto"):
     content = read_json(folder / CONFIG)
     about = content if isinstance(content, dict) else {}
     if about.get("format") != FORMAT or about.get("version") != VERSION:
-        raise UserError(
+        raise SnapshotError(
             f"{folder / CONFIG}: expected format {FORMAT} version {VERSION}, got "
             f"{about.get('format')} version {about.get('version')}"
         )
     try:
         config = Config.from_dict(content["config"])
     except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
-        raise UserError(f"{folder / CONFIG}: not a valid config ({e})") from e
+        raise SnapshotError(f"{folder / CONFIG}: not a valid config ({e})") from e
     meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 
@@ -137,6 +137,6 @@ def read_json(path):
     try:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as e:
-        raise UserError(f"{path}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+        raise SnapshotError(f"{path}: line {e.lineno}, column {e.colno}: {e.msg}") from e
     except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: cannot be read ({e})") from e
+        raise SnapshotError(f"{path}: cannot be read ({e})") from e

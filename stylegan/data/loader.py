@@ -41,7 +41,7 @@ class Batches:
     def __init__(self, dataset, batch, seed, mirror, position, workers, pin_memory, warn):
         self.dataset, self.batch, self.workers, self.warn = dataset, batch, workers, warn
         self.seed, self.mirror, self.position = seed, mirror, position
-        self.pin_memory, self.deaths = pin_memory, []
+        self.pin_memory, self.deaths, self._processes = pin_memory, [], set()
         self._batches = self._start()
 
     def __iter__(self):
@@ -54,14 +54,21 @@ class Batches:
                 self.position += self.batch
                 return batch
             except UserError as e:  # from another process it comes in the text of a traceback
+                self.close()
                 raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
             except RuntimeError as e:
-                self._mourn(e)
+                try:
+                    self._mourn(e)
+                finally:
+                    self.close()
                 self._batches = self._start()
 
     def close(self):
         """End the loader processes."""
         self._batches = None
+        for process in self._processes:  # those that an exception in flight still holds
+            if process.is_alive():
+                process.terminate()
 
     def _start(self):
         if self.workers:
@@ -79,8 +86,8 @@ class Batches:
                 generator=torch.Generator(),  # of its own: the global one is the run's
                 worker_init_fn=_Begin(self._pids) if self.workers else None,
             )
-        with _kept_handler("SIGCHLD"):
-            batches = iter(loader)
+            with _kept_handler("SIGCHLD"):
+                batches = iter(loader)
         self._processes = set(multiprocessing.active_children()) - before
         return batches
 
@@ -91,14 +98,15 @@ class Batches:
             raise error
         slots = [i for i, pid in enumerate(self._pids.tolist()) if pid in dead]
         at = [i for i in self.dataset.reading[slots].tolist() if i >= 0]
-        where = ", ".join(f"at {self.dataset.files[i]}" for i in at) or "between two files"
-        text = f"a loader process died {where} ({_how(next(iter(dead.values())))})"
-        for i in at:
-            if i in self.deaths:
-                self.dataset.skipped[i] = KILLER
-        self.deaths += at or [None]
+        where = ", ".join(f"at {self.dataset.files[i]}" for i in sorted(set(at)))
+        how = _how(next(iter(dead.values())))
+        text = f"a loader process died {where or 'between two files'} ({how})"
+        self.deaths.append(at)
         if len(self.deaths) >= DEATHS:
             raise LoaderError(f"{text}, {DEATHS} in all; --workers 0 does without")
+        for i in at:
+            if sum(d.count(i) for d in self.deaths) > 1:
+                self.dataset.skipped[i] = KILLER
         self.warn(f"{text}; another takes its place")
 
 
@@ -122,6 +130,8 @@ def _kept_handler(name):
     here = threading.current_thread() is threading.main_thread()
     number = getattr(signal, name, None) if here else None  # Windows has none
     kept = number and signal.getsignal(number)
+    if getattr(kept, "__module__", "").startswith("torch."):  # of a DataLoader before
+        kept = signal.SIG_DFL
     yield
     if number:
         signal.signal(number, kept)

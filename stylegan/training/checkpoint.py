@@ -79,7 +79,8 @@ def read_state(snapshot):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch.load raises whatever the damage leads to
-        raise SnapshotError(f"{path}: cannot be read ({str(e).splitlines()[0]})") from e
+        reason = " ".join(str(e).split())[:200] or type(e).__name__
+        raise SnapshotError(f"{path}: cannot be read ({reason})") from e
 
 
 def random_state():

@@ -185,7 +185,7 @@ def first_nonfinite(networks, run):
         module.register_forward_hook(hook(f"{n}.{k}"))
         for n, network in networks.items()
         for k, module in network.named_modules()
-        if k and not any(module.children())
+        if k  # an inner layer is done, and looked at, before the one around it
     ]
     try:
         with torch.no_grad():

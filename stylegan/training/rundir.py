@@ -21,6 +21,7 @@ from stylegan.networks import read_json
 
 RUN, LOCK = "run.json", ".lock"
 FORMAT, VERSION = "stylegan-run", 1
+LOCK_SECONDS = 10  # loader processes inherit the lock and outlive a killed run by up to five
 
 
 def new_run_dir(outdir, name, config, about):
@@ -93,7 +94,7 @@ def lock(run_dir):
     """
     held = filelock.FileLock(Path(run_dir) / LOCK)
     try:
-        held.acquire(timeout=2)  # `is_locked` of another process holds it for an instant
+        held.acquire(timeout=LOCK_SECONDS)
     except filelock.Timeout:
         raise UserError(f"{run_dir}: another process trains there") from None
     except OSError as e:

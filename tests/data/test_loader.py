@@ -82,7 +82,8 @@ def test_a_file_that_kills_twice_is_passed_over(folder):
     data, lines = ImageDataset(folder), []
     killing(data, 7)
     images = take(batches(data, 2, warn=lines.append, mirror=False), 6)
-    assert len(lines) == 2 and all("at 7.png" in line for line in lines)
+    # Two processes may have met it in the time that it takes to notice that one is gone.
+    assert 1 <= len(lines) <= 2 and all("at 7.png" in line for line in lines)
     assert data.take_skipped() == [("7.png", "kills the process that reads it")]
     eight = torch.from_numpy(data.pixels(8))
     assert (images == eight).all(dim=(1, 2, 3)).sum() >= 2 * 2  # in its own place, and for 7
@@ -110,7 +111,14 @@ def test_errors_come_through_as_one_line(folder, workers):
 
 
 @forked
-def test_the_handler_of_dying_children_is_as_before(folder):
-    before = signal.getsignal(signal.SIGCHLD)
+def test_no_handler_that_raises_in_the_middle_of_a_step_is_left(folder):
+    next(iter(torch.utils.data.DataLoader([1, 2], num_workers=1)))  # installs one
     take(batches(ImageDataset(folder), 2), 1)
-    assert signal.getsignal(signal.SIGCHLD) == before
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    mine = lambda *_: None
+    signal.signal(signal.SIGCHLD, mine)
+    try:
+        take(batches(ImageDataset(folder), 2), 1)
+        assert signal.getsignal(signal.SIGCHLD) == mine
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

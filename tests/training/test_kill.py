@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small version of benchmarks/kill_resume.py."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+try:
+    from kill_resume import kill_and_compare
+finally:
+    sys.path.pop(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_random_it_goes_on_as_if_nothing_had_happened(tmp_path, workers):
+    done = kill_and_compare(
+        kills=3, kimg=0.4, workers=workers, seed=workers, longest=6, folder=tmp_path
+    )
+    assert done["kills"] == 3 and done["lines compared"] >= 33

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+import torch
+from test_trainer import lines, trainer
+
+from stylegan import UserError
+from stylegan.errors import SnapshotError
+from stylegan.networks import Networks, snapshots_of
+from stylegan.training import checkpoint, rundir, schedule
+from stylegan.training import trainer as trainer_module
+from stylegan.training.trainer import Trainer
+
+
+def names(run_dir):
+    return [p.name for p in snapshots_of(run_dir)]
+
+
+def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def warnings(t):
+    return [e["text"] for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
+
+
+@pytest.mark.parametrize("keep, kept", [(1, ["12"]), (2, ["08", "12"]), (None, ["04", "08", "12"])])
+def test_the_newest_are_kept(images, tmp_path, keep, kept):
+    t = trainer(images, tmp_path / "run", kimg=0.012, snapshot_kimg=0.004, keep=keep)
+    t.run()
+    assert names(t.run_dir) == [f"000000.0{n}" for n in kept]
+    assert {p.name for p in (t.run_dir / "snapshots").iterdir()} == set(names(t.run_dir))
+
+
+def test_by_time(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", kimg=0.016, snapshot_kimg=100, snapshot_minutes=1)
+    clock = iter(range(0, 10_000_000, 7))  # every look at it is 7 s later
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: next(clock))
+    t.run()
+    assert len(names(t.run_dir)) >= 2
+
+
+def test_not_by_time(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", kimg=0.016, snapshot_kimg=100, snapshot_minutes=None)
+    clock = iter(range(0, 10_000_000, 7000))
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: next(clock))
+    t.run()
+    assert names(t.run_dir) == ["000000.016"]
+
+
+@pytest.mark.parametrize("function", ["torch.save", "networks.save_file", "os.fsync", "log", "png"])
+def test_a_full_disk_is_one_line_and_the_run_goes_on(
+    images, tmp_path, monkeypatch, capfd, function
+):
+    monkeypatch.setattr(schedule, "RETRY_SECONDS", 0)
+    t = trainer(images, tmp_path / "run", kimg=0.06, snapshot_kimg=0.02, grid_kimg=0.02)
+    whole = trainer(images, tmp_path / "whole", kimg=0.06, snapshot_kimg=0.02, grid_kimg=0.02)
+    whole.run()
+    step = t.model.step
+
+    def fill_and_empty(reals, c):
+        if t.kimg == 0.012:
+            patch = pytest.MonkeyPatch()
+            target = {
+                "torch.save": (checkpoint.torch, "save"),
+                "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
+                "os.fsync": (checkpoint.os, "fsync"),
+                "log": (t._log, "_append"),
+                "png": (sys.modules["stylegan.training.samples"], "save_image"),
+            }[function]
+            patch.setattr(*target, full)
+            fill_and_empty.patch = patch
+        if t.kimg == 0.024:
+            fill_and_empty.patch.undo()
+        step(reals, c)
+
+    monkeypatch.setattr(t.model, "step", fill_and_empty)
+    t.run()
+    out = capfd.readouterr()
+    text = out.out + out.err
+    assert "(No space left on device); training goes on and tries again" in text
+    assert "Traceback" not in text
+    assert names(t.run_dir)[-1] == "000000.060"
+    assert all(p.name[0] != "." for p in (t.run_dir / "snapshots").iterdir())
+    if function != "log":
+        assert len(lines(t.run_dir)) == len(lines(whole.run_dir))
+        assert lines(t.run_dir)[-1]["loss/G"] == lines(whole.run_dir)[-1]["loss/G"]
+    if function in ("torch.save", "networks.save_file"):
+        assert names(t.run_dir)[0] == "000000.028"  # as soon as there was room
+    if function == "png":
+        assert (t.run_dir / "samples" / "000000.028.png").exists()
+
+
+def test_the_log_keeps_lines_until_there_is_room(tmp_path):
+    from stylegan.training.log import RunLog
+
+    log = RunLog(tmp_path)
+    log.write({"kimg": 1.0})
+    path, log.path = log.path, tmp_path / "nowhere" / "log.jsonl"
+    for kimg in (2.0, 3.0):
+        with pytest.raises(OSError):
+            log.write({"kimg": kimg})
+    log.path = path
+    with path.open("a") as f:
+        f.write('{"kimg": 2.0')  # half a line is what a full disk leaves
+    log.write({"kimg": 4.0})
+    assert [line["kimg"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+    RunLog(tmp_path, 2000).write({"kimg": 2.5})
+    assert [line["kimg"] for line in lines(tmp_path)] == [1, 2, 2.5]
+
+
+def test_the_last_snapshot_waits_for_room(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", kimg=0.008)
+    tries, save = iter(range(99)), Networks.save
+    monkeypatch.setattr(Networks, "save", lambda *a: full() if next(tries) < 3 else save(*a))
+    monkeypatch.setattr(trainer_module.time, "sleep", lambda seconds: None)
+    assert t.run().name == "000000.008" and next(tries) == 4
+
+
+def test_a_real_full_disk(images, tmp_path):
+    """A file system of 1 MB, where this process may make one."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    try:
+        done = subprocess.run(mount, capture_output=True).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip("may not mount")
+    try:
+        t = trainer(images, small / "run", kimg=0.02)
+        with (small / "ballast").open("wb", buffering=0) as f, suppress(OSError):
+            while True:
+                f.write(bytes(4096))
+        for _ in range(2):
+            with pytest.raises(OSError) as e:
+                t.save_snapshot()
+            assert e.value.errno == 28, e.value
+        assert not snapshots_of(t.run_dir)
+        (small / "ballast").unlink()
+        assert t.save_snapshot().name == "000000.000"
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_leftovers_of_a_kill_are_cleared(images, tmp_path):
+    t = trainer(images, tmp_path / "run", kimg=0.004)
+    for name in ("snapshots/.part-000000.004-1", "snapshots/.old-000000.001"):
+        (t.run_dir / name).mkdir(parents=True)
+    (t.run_dir / ".report.html.1.part").write_text("")
+    t.run()
+    assert not list(t.run_dir.glob("snapshots/.*")) and not list(t.run_dir.glob(".*.part"))
+
+
+def test_a_damaged_snapshot_is_set_aside(images, tmp_path):
+    whole = trainer(images, tmp_path / "whole", kimg=0.016)
+    whole.run()
+    first = trainer(images, tmp_path / "run", kimg=0.012, snapshot_kimg=0.004)
+    first.run()
+    (first.run_dir / "snapshots/000000.012/D.safetensors").write_bytes(b"x")
+    (first.run_dir / "snapshots/000000.008/training_state.pt").write_bytes(b"")
+    t = trainer(images, tmp_path / "run", kimg=0.016)
+    t.resume_newest()
+    assert t.kimg == 0.004
+    t.run()
+    assert names(t.run_dir) == ["000000.004", "000000.016"]
+    assert (t.run_dir / "snapshots" / "damaged-000000.012").is_dir()
+    assert [w.endswith("the one before is taken") for w in warnings(t)] == [True, True]
+    assert lines(t.run_dir)[-1]["loss/G"] == lines(whole.run_dir)[-1]["loss/G"]
+
+
+def test_without_any_snapshot_it_begins_anew(images, tmp_path):
+    whole = trainer(images, tmp_path / "whole", kimg=0.008)
+    whole.run()
+    first = trainer(images, tmp_path / "run", kimg=0.008, snapshot_minutes=None)
+    first.run()
+    shutil.rmtree(first.run_dir / "snapshots")
+    t = trainer(images, tmp_path / "run", kimg=0.008)
+    t.resume_newest()
+    t.run()
+    assert len(lines(t.run_dir)) == 2
+    assert lines(t.run_dir)[-1]["loss/D"] == lines(whole.run_dir)[-1]["loss/D"]
+
+
+def test_a_state_of_another_kind(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    snapshot = t.save_snapshot()
+    state = checkpoint.read_state(snapshot)
+    del state["step"]["finite"]
+    torch.save(state, snapshot / checkpoint.STATE)
+    with pytest.raises(SnapshotError, match="training_state.pt does not fit"):
+        t.resume(snapshot)
+
+
+def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(rundir, "LOCK_SECONDS", 0.1)
+    t = trainer(images, tmp_path / "run")
+    code = "import sys, filelock; held = filelock.FileLock(sys.argv[1]); held.acquire(); "
+    code += "print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(t.run_dir / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        other.stdout.readline()
+        assert rundir.is_locked(t.run_dir)
+        with pytest.raises(UserError, match="another process trains there"):
+            t.run()
+    finally:
+        other.kill()  # as a crash: the system releases the lock
+        other.wait()
+    assert not rundir.is_locked(t.run_dir)
+    t.run()
+
+
+def test_an_error_between_two_steps_saves_what_is_whole(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", snapshot_minutes=None, snapshot_kimg=100)
+    tick = Trainer._tick
+
+    def fail(self, *args):
+        if self.kimg == 0.012:
+            raise ValueError("something\nodd")
+        return tick(self, *args)
+
+    monkeypatch.setattr(Trainer, "_tick", fail)
+    with pytest.raises(ValueError):
+        t.run()
+    assert names(t.run_dir) == ["000000.012"]
+    assert lines(t.run_dir, events=True)[-1]["text"] == "something odd"
+
+
+def test_an_error_in_a_step_saves_nothing(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", snapshot_kimg=0.008)
+    r1 = t.model.d_main
+
+    def fail(reals, c):
+        if t.kimg == 0.012:
+            raise RuntimeError("out of memory")
+        r1(reals, c)
+
+    monkeypatch.setattr(t.model, "d_main", fail)
+    with pytest.raises(RuntimeError):
+        t.run()
+    assert names(t.run_dir) == ["000000.008"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_run_folders(images, tmp_path):
+    t = trainer(images, tmp_path / "run")
+    made = [rundir.new_run_dir(tmp_path / "runs", "a b/ü", t.config, {"x": 1}) for _ in range(2)]
+    assert [p.name for p in made] == ["00000-a-b-ü", "00001-a-b-ü"]
+    assert rundir.runs_of(tmp_path / "runs") == made
+    about = rundir.read_about(made[1])
+    assert about["config"] == t.config and about["x"] == 1
+    (made[0] / "run.json").write_text('{"format": "stylegan-run", "version": 2}')
+    with pytest.raises(UserError, match="not the description of a run"):
+        rundir.read_about(made[0])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make a run folder there"):
+        rundir.new_run_dir(tmp_path / "file", "x", t.config, {})

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from test_trainer import trainer
+from tiny import tiny
+
+from stylegan import UserError
+from stylegan.training.step import TrainingStep
+from stylegan.training.transfer import transfer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(images, tmp_path):
+    return trainer(images, tmp_path / "run", kimg=0.012)
+
+
+def test_the_same_shape_fits_whole(trained):
+    folder = trained.run()
+    model = TrainingStep(tiny(seed=5), CPU)
+    table = transfer(model, folder)
+    for name in ("G", "D", "G_ema"):
+        for key, value in getattr(trained.model, name).state_dict().items():
+            assert torch.equal(value, getattr(model, name).state_dict()[key])
+    assert "0.012 kimg, 16x16 px, 3 channels, no classes" in table[0]
+    assert not any(" there" in line or " here" in line for line in table)
+    for line in table[2:]:
+        a, b = line.split()[2], line.split()[4]
+        assert a == b
+
+
+def test_twice_the_size_with_classes_and_alpha(trained):
+    trained.run()
+    model = TrainingStep(
+        tiny(resolution=32, channel_base=256, channels=4, c_dim=2), CPU, torch.tensor([0, 1])
+    )
+    before = {k: v.clone() for k, v in model.G.state_dict().items()}
+    table = "\n".join(transfer(model, trained.run_dir))
+    old, new = trained.model.G.state_dict(), model.G.state_dict()
+    assert torch.equal(new["synthesis.b8.conv1.weight"], old["synthesis.b8.conv1.weight"])
+    assert torch.equal(new["synthesis.b32.conv1.weight"], before["synthesis.b32.conv1.weight"])
+    rows = {tuple(line.split()[:2]): line for line in table.splitlines()}
+    assert "0 of" in rows["G", "synthesis.b32"] and "there" in rows["G", "synthesis.b32"]
+    assert "torgb.weight is [3, 8, 1, 1] there, [4, 8, 1, 1] here" in rows["G", "synthesis.b8"]
+    assert "embed.weight" in rows["G", "mapping"]
+    assert "0 of" in rows["D", "b32"]
+    model.step(torch.zeros(4, 4, 32, 32), torch.eye(2)[[0, 1, 0, 1]])
+
+
+def test_only_what_inference_needs(trained):
+    folder = trained.run()
+    for name in ("G", "D"):
+        (folder / f"{name}.safetensors").unlink()
+    model = TrainingStep(tiny(seed=5), CPU)
+    table = transfer(model, folder)
+    averaged = trained.model.G_ema.state_dict()
+    assert all(torch.equal(v, averaged[k]) for k, v in model.G.state_dict().items())
+    assert any(line.split()[:2] == ["D", "none"] and "begins anew" in line for line in table)
+
+
+def test_nothing_fits(trained):
+    folder = trained.run()
+    model = TrainingStep(tiny(), CPU)
+    for network in (model.G, model.D, model.G_ema):
+        for p in [*network.parameters(), *network.buffers()]:
+            p.data = p.data[None].clone()
+    with pytest.raises(UserError, match="nothing of it fits the new network"):
+        transfer(model, folder)
