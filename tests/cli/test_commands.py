@@ -60,13 +60,20 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
     (tmp_path / "grey").mkdir()
     (tmp_path / "grey" / "a.png").write_bytes(encoded(picture((16, 16), "L")))
     code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey")
-    assert code == 2 and "has channels 3, but the data set has 1" in err
+    assert code == 2 and re.search(r"--channels +3 +1\n", err) and "is a run with other" in err
     code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
     assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err
     code, _, err = run(
-        "train", "--resume", run_dir, "--kimg", "1", "--batch", "8", "--device", "cpu"
+        *("train", "--resume", run_dir, "--kimg", "1", "--device", "cpu"),
+        *("--batch", "8", "--pl-weight", "0.5", "--snapshot-minutes", "3", "--workers", "2"),
     )
-    assert code == 2 and "--batch 8: the run to resume has 4" in err
+    *table, line = err.splitlines()
+    assert code == 2 and [row.split() for row in table] == [
+        ["setting", str(run_dir), "now"],
+        ["--batch", "4", "8"],
+        ["--pl-weight", "0", "0.5"],
+    ]
+    assert line.startswith(f"stylegan: {run_dir} is a run with other settings (above); ")
 
 
 def test_an_older_snapshot_becomes_a_run_of_its_own(run, tmp_path):
