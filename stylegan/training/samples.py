@@ -33,15 +33,15 @@ class Samples:
 
     @torch.no_grad()
     def save(self, G, path):
-        """Images of a generator, as a PNG."""
+        """Images of a generator, as a PNG; returns its path."""
         images = []
         for start in range(0, len(self.z), self.batch):
             part = slice(start, start + self.batch)
             images += to_pil(G(self.z[part], None if self.c is None else self.c[part]))
-        self._save(images, path)
+        return self._save(images, path)
 
     def save_reals(self, path):
-        """Real images in the same layout."""
+        """Real images in the same layout; returns the path."""
         picks = ImageStream(len(self.dataset), self.seed).epoch(0)[0]
         pixels = []
         for i in picks[: len(self.z)]:
@@ -51,7 +51,9 @@ class Samples:
                 continue
         if pixels:
             self._save(to_pil(to_tensor(torch.stack(pixels), "cpu")), path)
+        return path
 
     def _save(self, images, path):
         path.parent.mkdir(exist_ok=True)
         save_image(on_checkerboard(grid(images, self.columns)), path)
+        return path

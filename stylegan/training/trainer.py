@@ -3,8 +3,6 @@
 
 import time
 
-from tqdm import tqdm
-
 from stylegan.data.loader import Batches
 from stylegan.errors import SnapshotError, TrainingError, UserError
 from stylegan.imaging import to_tensor
@@ -12,9 +10,8 @@ from stylegan.networks import Networks, load_networks, snapshots_of
 from stylegan.training import checkpoint, rundir
 from stylegan.training.guards import LIMIT, Collapse
 from stylegan.training.interrupt import Interrupt
-from stylegan.training.log import RunLog
 from stylegan.training.memory import peak_memory_gb
-from stylegan.training.report import write_report
+from stylegan.training.record import Bar, Record
 from stylegan.training.samples import Samples
 from stylegan.training.schedule import Due, images
 from stylegan.training.step import TrainingStep
@@ -102,18 +99,21 @@ class Trainer:
         """
         with rundir.lock(self.run_dir), self.interrupt:
             checkpoint.clean(self.run_dir)
+            self.record = Record(self.run_dir, self._logged)
             if rundir.is_run(self.run_dir):
-                self._attempt("run.json", lambda: rundir.update_config(self.run_dir, self.config))
-            self._log, self._batches = RunLog(self.run_dir, self._logged), self._open_batches()
+                update = lambda: rundir.update_config(self.run_dir, self.config)
+                self.record.attempt("run.json", update)
+            self._batches = self._open_batches()
+            t, m = self.config.train, self.model
             try:
-                with self._progress() as bar:
+                with Bar(m.images_seen, images(t.kimg), t.batch) as bar:
                     return self._run(bar)
             except BaseException as e:
                 self._rescue(e)
                 raise
             finally:
                 self._batches.close()
-                self._log.close()
+                self.record.close()
 
     def _run(self, bar):
         t, m = self.config.train, self.model
@@ -126,7 +126,7 @@ class Trainer:
         for note in self._notes:
             self._warn(note)
         if fresh:
-            self._attempt("samples", lambda: self.samples.save_reals(self._sheet("reals")))
+            self._save_reals()
             self._save_sheet(sheet)
         begun, earlier = time.monotonic(), self.seconds
         tick_time, tick_images = begun, m.images_seen
@@ -152,11 +152,9 @@ class Trainer:
             if due:
                 tick.done(m.images_seen)
                 tick_time, tick_images = now, m.images_seen
-            if done:
-                break
-            if sheet(m.images_seen):
+            if not done and sheet(m.images_seen):
                 self._save_sheet(sheet)
-            if snapshot(m.images_seen) and self.model.finite.healthy():
+            if not done and snapshot(m.images_seen) and m.finite.healthy():
                 last = self._save(snapshot)
         return self._finish(last)
 
@@ -164,12 +162,12 @@ class Trainer:
         """The end of a run: what is left to write. Returns the last snapshot's folder."""
         asked = self.interrupt.signal
         if not asked:
-            self._save_sheet(Due(1, 0))
+            self._save_sheet()
         last = last or self._save_last()
         kind = "interrupted" if asked else "finished"
         why = f" by signal {asked}" if asked else " by the time limit" if self.late else ""
         self._event(kind, f"at {self.kimg:g} kimg{why}")
-        self._report()
+        self.record.report()
         return last or (snapshots_of(self.run_dir) or [None])[-1]
 
     def save_snapshot(self):
@@ -193,14 +191,16 @@ class Trainer:
         }
         return checkpoint.write_snapshot(self.run_dir, networks, state, self.config.train.keep)
 
-    def _save(self, due):
+    def _save(self, due=None):
+        """A snapshot, if its weights are finite, and a report; None where the disk is full."""
         bad = self.model.finite.nonfinite_weights()
         if bad:
             self._fail(f"{len(bad)} weights are not finite, {bad[0]} the first of them")
-        self._attempt("the log", self._log.sync)
-        folder = self._attempt(f"the snapshot at {self.kimg:g} kimg", self.save_snapshot, due)
+        self.record.attempt("the log", self.record.log.sync)
+        what = f"the snapshot at {self.kimg:g} kimg"
+        folder = self._written(self.record.attempt(what, self.save_snapshot), due)
         if folder:
-            self._report()
+            self.record.report()
         return folder
 
     def _save_last(self):
@@ -209,23 +209,40 @@ class Trainer:
         if not self.model.finite.healthy():
             return None
         for _ in range(LAST_TRIES):
-            due = Due(1, 0)
-            folder = self._save(due)
+            folder = self._save()
             if folder or self.interrupt.signal:
                 return folder
-            self._say("waiting for room on the disk for the last snapshot; Ctrl-C gives it up")
+            self.record.say("waiting for room for the last snapshot; Ctrl-C gives it up")
             for _ in range(100):
                 time.sleep(0 if self.interrupt.signal else 0.1)
         return None
 
+    def _save_sheet(self, due=None):
+        path = self.run_dir / "samples" / f"{self.kimg:010.3f}.png"
+        save = lambda: self.samples.save(self.model.G_ema, path)
+        self._written(self.record.attempt(path.name, save), due)
+
+    def _save_reals(self):
+        path = self.run_dir / "samples" / "reals.png"
+        self.record.attempt(path.name, lambda: self.samples.save_reals(path))
+
+    def _written(self, path, due):
+        """`path`; what was due is done, or due again in a minute where the path is None."""
+        if due and path:
+            due.done(self.model.images_seen)
+        elif due:
+            due.failed()
+        return path
+
     def _rescue(self, error):
         """After an error: say so in the log, and save what is whole."""
         text = " ".join(str(error).split()) or type(error).__name__
-        self._attempt("the log", lambda: self._log.event(self.kimg, "failed", text[:500]))
-        if self._whole and self.model.images_seen and not isinstance(error, TrainingError):
-            if self.model.finite.healthy() and not self.model.finite.nonfinite_weights():
-                self._attempt("a snapshot", self.save_snapshot)
-        self._report()
+        self._event("failed", text[:500])
+        m = self.model
+        if self._whole and m.images_seen and not isinstance(error, TrainingError):
+            if m.finite.healthy() and not m.finite.nonfinite_weights():
+                self.record.attempt("a snapshot", self.save_snapshot)
+        self.record.report()
 
     def _check(self, reals, c):
         """Raises: TrainingError if updates have failed too often in a row."""
@@ -258,58 +275,22 @@ class Trainer:
         means = m.stats.means()
         line = {"kimg": self.kimg, "seconds": self.seconds, "images_per_s": rate}
         line |= {"memory_gb": peak_memory_gb(self.device), **means, "pl_mean": float(m.pl_mean)}
-        self._attempt("the log", lambda: self._log.write(line))
+        self.record.numbers(line)
         if due:
             m.stats.clear()
             self._logged = m.images_seen
-            for text in self.collapse(means, m.images_seen):
-                self._warn(text)
-            text = m.finite.take()
-            if text:
-                self._warn(text)
+            for text in (*self.collapse(means, m.images_seen), m.finite.take()):
+                if text:
+                    self._warn(text)
         for name, why in self.dataset.take_skipped():
             self._warn(f"passed over {name}: {why}")
         return means
 
-    def _save_sheet(self, due):
-        path = self._sheet(f"{self.kimg:010.3f}")
-        self._attempt(f"{path.name}", lambda: self.samples.save(self.model.G_ema, path), due)
-
-    def _sheet(self, name):
-        return self.run_dir / "samples" / f"{name}.png"
-
-    def _report(self):
-        try:
-            self._attempt("report.html", lambda: write_report(self.run_dir))
-        except Exception as e:  # a picture of the run is not worth the run
-            self._say(f"report.html: {type(e).__name__}: {e}")
-
-    def _attempt(self, what, write, due=None):
-        """What `write()` returns, or None where the disk is full or cannot be written: a run does
-        not end for that. `due` is done, or due again in a minute."""
-        try:
-            result = write()
-        except OSError as e:
-            self._say(f"cannot write {what} ({e.strerror or e}); training goes on and tries again")
-            if due:
-                due.failed()
-            return None
-        if due:
-            due.done(self.model.images_seen)
-        return result
-
     def _event(self, kind, text):
-        self._attempt("the log", lambda: self._log.event(self.kimg, kind, text))
+        self.record.event(self.kimg, kind, text)
 
     def _warn(self, text):
-        self._event("warning", text)
-        self._say(f"warning: {text}")
-
-    def _say(self, text):
-        try:
-            tqdm.write(text)
-        except OSError:
-            pass  # the terminal is gone
+        self.record.warn(self.kimg, text)
 
     def _open_batches(self):
         data, t = self.config.data, self.config.train
@@ -326,24 +307,3 @@ class Trainer:
 
     def _labels(self, c):
         return c.to(self.device, non_blocking=True) if self.config.D.c_dim else None
-
-    def _progress(self):
-        batch = self.config.train.batch
-        return _Bar(
-            total=-(-images(self.config.train.kimg) // batch) * batch,
-            initial=self.model.images_seen,
-            unit="img",
-            desc="train",
-            mininterval=1,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {kimg} "
-            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
-        )
-
-
-class _Bar(tqdm):
-    """Counts images, shows kimg."""
-
-    @property
-    def format_dict(self):
-        d = super().format_dict
-        return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}

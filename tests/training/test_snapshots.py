@@ -70,7 +70,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
                 "torch.save": (checkpoint.torch, "save"),
                 "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
                 "os.fsync": (checkpoint.os, "fsync"),
-                "log": (t._log, "_append"),
+                "log": (t.record.log, "_append"),
                 "png": (sys.modules["stylegan.training.samples"], "save_image"),
             }[function]
             patch.setattr(*target, full)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run writes as it goes on, to a disk that may be full and a terminal that may be gone."""
+
+from tqdm import tqdm
+
+from stylegan.training.log import RunLog
+from stylegan.training.report import write_report
+
+
+class Record:
+    """log.jsonl, report.html and lines on the terminal; none of them ends a run.
+
+    Args:
+        run_dir: the run's folder.
+        logged: images seen up to which an earlier log counts.
+    """
+
+    def __init__(self, run_dir, logged):
+        self.run_dir, self.log = run_dir, RunLog(run_dir, logged)
+
+    def attempt(self, what, write):
+        """What `write()` returns, or None where the disk is full or cannot be written."""
+        try:
+            return write()
+        except OSError as e:
+            self.say(f"cannot write {what} ({e.strerror or e}); training goes on and tries again")
+            return None
+
+    def numbers(self, line):
+        """A line of numbers in the log."""
+        self.attempt("the log", lambda: self.log.write(line))
+
+    def event(self, kimg, kind, text):
+        """A line of words in the log; kinds as of `RunLog.event`."""
+        self.attempt("the log", lambda: self.log.event(kimg, kind, text))
+
+    def warn(self, kimg, text):
+        """A warning, in the log and on the terminal."""
+        self.event(kimg, "warning", text)
+        self.say(f"warning: {text}")
+
+    def report(self):
+        """Write report.html."""
+        try:
+            self.attempt("report.html", lambda: write_report(self.run_dir))
+        except Exception as e:  # a picture of the run is not worth the run
+            self.say(f"report.html: {type(e).__name__}: {e}")
+
+    def say(self, text):
+        """A line on the terminal, above the bar."""
+        try:
+            tqdm.write(text)
+        except OSError:
+            pass  # the terminal is gone
+
+    def close(self):
+        """Close what is open."""
+        self.log.close()
+
+
+class Bar(tqdm):
+    """Counts images, shows kimg."""
+
+    def __init__(self, seen, end, batch):
+        super().__init__(
+            total=-(-end // batch) * batch,
+            initial=seen,
+            unit="img",
+            desc="train",
+            mininterval=1,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {kimg} "
+            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+        )
+
+    @property
+    def format_dict(self):
+        """As of tqdm, with kimg."""
+        d = super().format_dict
+        return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
