@@ -34,8 +34,9 @@ def command(path, as_json, sheet, no_sheet):
     stylegan info photos.zip
     """
     from stylegan.networks import CONFIG, snapshots_of
+    from stylegan.training.rundir import is_run
 
-    if path and (snapshots_of(path) or (Path(path) / CONFIG).is_file()):
+    if path and (is_run(path) or snapshots_of(path) or (Path(path) / CONFIG).is_file()):
         rows = _network(path)
     else:
         rows = _dataset(path, sheet, not no_sheet)

@@ -192,7 +192,7 @@ def _plan(preset, outdir, resume, device, options):
         return config, dataset, run_dir, None
     if preset:
         raise click.UsageError("--preset does not go with --resume, which keeps the run's settings")
-    saved, run_dir, snapshot = old.saved_config(resume)
+    saved, run_dir, snapshot, kimg = old.saved_config(resume)
     config, dataset = fit_to_data(_with_options(saved, options))
     rows = old.differences(saved, config)
     if rows:
@@ -201,7 +201,6 @@ def _plan(preset, outdir, resume, device, options):
             f"{resume} is a run with other settings (above); leave the options out to go on with "
             "it, or begin a new run from its networks with --init-from"
         )
-    kimg = float(snapshot.name) if snapshot else old.kimg_of(run_dir)
     if kimg >= config.train.kimg:
         raise UserError(
             f"{resume} is at {kimg:g} kimg and ends at {config.train.kimg:g}; "

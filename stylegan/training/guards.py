@@ -18,6 +18,7 @@ class Finite:
     def __init__(self, networks, device):
         self._networks, self._device = networks, device
         self.names = {n: [k for k, _ in m.named_parameters()] for n, m in networks.items()}
+        self._sizes = {n: sum(p.numel() for p in m.parameters()) for n, m in networks.items()}
         zero = torch.zeros([], dtype=torch.int64, device=device)
         self._layers = {n: zero.repeat(len(k)) for n, k in self.names.items()}
         self._streaks, self._bad = {}, zero
@@ -40,11 +41,10 @@ class Finite:
         else:
             self._layers[name] = self._layers[name] + counts
             count = counts.sum()
-        most = sum(p.numel() for p in self._networks[name].parameters()) // 2
         self._bad = self._bad + (loss_is_bad | (count > 0))
         # A few values too large for float16 now and then are no failure.
         streak = self._streaks.get(kind, 0)
-        self._streaks[kind] = (streak + 1) * (loss_is_bad | (count > most))
+        self._streaks[kind] = (streak + 1) * (loss_is_bad | (count > self._sizes[name] // 2))
         return count
 
     def failing(self):

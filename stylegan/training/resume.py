@@ -27,20 +27,25 @@ FREE = {
 
 
 def saved_config(path):
-    """(config, run folder, snapshot) of what `--resume` names.
+    """What `--resume` names, as (config, run folder, snapshot, kimg).
 
-    Returns: of a run folder, (its config, it, None); of its newest snapshot the same; of any other
-        snapshot (its config, None, it): that becomes a run of its own.
+    Of a run folder, or the newest snapshot of one, the snapshot is None: the newest that can be
+    read is taken. Any other snapshot has no run folder: it becomes a run of its own.
+
     Raises: UserError.
     """
     path = Path(path)
     if is_run(path):
-        return read_about(path)["config"], path, None
+        try:
+            return read_about(path)["config"], path, None, kimg_of(path)
+        except UserError:
+            if not snapshots_of(path):
+                raise
     nets = load_networks(path, "cpu")
-    run_dir = nets.folder.parent.parent
-    if is_run(run_dir) and nets.folder in snapshots_of(run_dir)[-1:]:
-        return nets.config, run_dir, None
-    return nets.config, None, nets.folder
+    kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
+    if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
+        return nets.config, run_dir if path.resolve() != run_dir else path, None, kimg
+    return nets.config, None, nets.folder, kimg
 
 
 def differences(saved, wanted):

@@ -58,7 +58,11 @@ def new_run_dir(outdir, name, config, about):
 def update_config(run_dir, config):
     """Put the settings that a run goes on with into its run.json. Raises: OSError."""
     path = Path(run_dir) / RUN
-    content = {**read_about(run_dir), "config": config.to_dict()}
+    try:
+        content = read_about(run_dir)
+    except UserError:  # damaged: what counts is in the snapshots
+        content = {"format": FORMAT, "version": VERSION}
+    content["config"] = config.to_dict()
     part = path.with_name(f".{RUN}.{os.getpid()}.part")
     part.write_text(json.dumps(content, indent=1), "utf-8")
     part.replace(path)

@@ -41,6 +41,7 @@ class Trainer:
         self._logged = 0  # images seen at the last line of the log that was due
         self._whole = True  # not in the middle of a step
         self._notes = []  # warnings from before there was a log
+        self._lock = None
 
     def resume(self, snapshot):
         """Go on from a snapshot folder, bit for bit as if there had been no break (on the CPU).
@@ -66,7 +67,10 @@ class Trainer:
             checkpoint.set_random_state(state["random"])
             data = state["data"]
         except (KeyError, ValueError, RuntimeError) as e:
-            raise SnapshotError(f"{snapshot}: {checkpoint.STATE} does not fit ({e})") from e
+            raise UserError(
+                f"{snapshot}: {checkpoint.STATE} is of another version ({type(e).__name__} {e}); "
+                "--init-from begins with its networks"
+            ) from e
         self.resumed = True
         if data["fingerprint"] != self.dataset.fingerprint:
             self._notes.append(
@@ -76,15 +80,25 @@ class Trainer:
 
     def resume_newest(self):
         """Go on from the newest snapshot of the run's folder that can be read; from the start where
-        there is none. Those that cannot be read are set aside."""
-        self.resumed = True
+        there is none. Newer ones that cannot be read are set aside.
+
+        Raises: SnapshotError if there are snapshots, and none can be read.
+        """
+        self._hold()
+        self.resumed, damaged = True, []
         for snapshot in reversed(snapshots_of(self.run_dir)):
             try:
-                return self.resume(snapshot)
+                self.resume(snapshot)
+                break
             except SnapshotError as e:
-                checkpoint.set_aside(snapshot)
-                self._notes.append(f"{e}; the one before is taken")
+                damaged.append((snapshot, e))
                 self.model = TrainingStep(self.config, self.device, self.model.labels)
+        else:
+            if damaged:
+                raise damaged[0][1]
+        for snapshot, e in damaged:
+            checkpoint.set_aside(snapshot)
+            self._notes.append(f"{e}; the one before is taken")
 
     @property
     def kimg(self):
@@ -97,23 +111,35 @@ class Trainer:
 
         Raises: TrainingError if training fails for good; the last snapshot is from before.
         """
-        with rundir.lock(self.run_dir), self.interrupt:
-            checkpoint.clean(self.run_dir)
-            self.record = Record(self.run_dir, self._logged)
-            if rundir.is_run(self.run_dir):
-                update = lambda: rundir.update_config(self.run_dir, self.config)
-                self.record.attempt("run.json", update)
-            self._batches = self._open_batches()
-            t, m = self.config.train, self.model
-            try:
-                with Bar(m.images_seen, images(t.kimg), t.batch) as bar:
-                    return self._run(bar)
-            except BaseException as e:
-                self._rescue(e)
-                raise
-            finally:
-                self._batches.close()
-                self.record.close()
+        self._hold()
+        try:
+            with self.interrupt:
+                return self._run_here()
+        finally:
+            self._lock.release()
+
+    def _run_here(self):
+        checkpoint.clean(self.run_dir)
+        self.record = Record(self.run_dir, self._logged)
+        if rundir.is_run(self.run_dir):
+            update = lambda: rundir.update_config(self.run_dir, self.config)
+            self.record.attempt("run.json", update)
+        self._batches = self._open_batches()
+        t, m = self.config.train, self.model
+        try:
+            with Bar(m.images_seen, images(t.kimg), t.batch) as bar:
+                return self._run(bar)
+        except BaseException as e:
+            self._rescue(e)
+            raise
+        finally:
+            self._batches.close()
+            self.record.close()
+
+    def _hold(self):
+        """Keep other processes out of the run's folder, from before a snapshot is read."""
+        if self._lock is None or not self._lock.is_locked:
+            self._lock = rundir.lock(self.run_dir)
 
     def _run(self, bar):
         t, m = self.config.train, self.model

@@ -194,8 +194,21 @@ def test_a_state_of_another_kind(images, tmp_path):
     state = checkpoint.read_state(snapshot)
     del state["step"]["finite"]
     torch.save(state, snapshot / checkpoint.STATE)
-    with pytest.raises(SnapshotError, match="training_state.pt does not fit"):
-        t.resume(snapshot)
+    for resume in (lambda: t.resume(snapshot), t.resume_newest):
+        with pytest.raises(UserError, match="training_state.pt is of another version"):
+            resume()
+    assert snapshots_of(t.run_dir) == [snapshot]
+
+
+def test_nothing_is_set_aside_where_nothing_can_be_read(images, tmp_path):
+    t = trainer(images, tmp_path / "run", kimg=0.008, snapshot_kimg=0.004)
+    t.run()
+    for snapshot in snapshots_of(t.run_dir):
+        (snapshot / "G.safetensors").write_bytes(b"")
+    t = trainer(images, tmp_path / "run", kimg=0.016)
+    with pytest.raises(SnapshotError, match="000000.008/G.safetensors: does not fit"):
+        t.resume_newest()
+    assert names(t.run_dir) == ["000000.004", "000000.008"]
 
 
 def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch):
@@ -211,8 +224,9 @@ def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch)
     try:
         other.stdout.readline()
         assert rundir.is_locked(t.run_dir)
-        with pytest.raises(UserError, match="another process trains there"):
-            t.run()
+        for action in (t.run, t.resume_newest):
+            with pytest.raises(UserError, match="another process trains there"):
+                action()
     finally:
         other.kill()  # as a crash: the system releases the lock
         other.wait()
