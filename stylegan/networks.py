@@ -9,6 +9,7 @@ Nothing in it can run code when it is loaded.
 """
 
 import json
+import re
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -20,7 +21,7 @@ from stylegan.errors import SnapshotError, UserError
 from stylegan.models.build import build_discriminator, build_generator
 
 FORMAT, VERSION = "stylegan-snapshot", 1
-CONFIG = "config.json"
+CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
 
 
 class Networks:
@@ -115,21 +116,29 @@ def load_networks(path, device="auto"):
 def find_snapshot(path):
     """The snapshot folder meant by `path`. Raises: UserError."""
     path = Path(path)
-    if (path / CONFIG).is_file() and (path / "G_ema.safetensors").is_file():
-        return path
     snapshots = snapshots_of(path)
     if snapshots:
         return snapshots[-1]
+    if is_snapshot(path):
+        return path
     if path.is_file():
         raise UserError(f"{path}: expected a snapshot folder or a run folder, got a file")
+    if (path / CONFIG).is_file():
+        raise SnapshotError(f"{path}: holds no {AVERAGED}")
     what = "holds no snapshot" if path.is_dir() else "there is no such folder"
     raise UserError(f"{path}: {what}; expected a snapshot folder or a run folder")
+
+
+def is_snapshot(path):
+    """Whether a folder holds what inference needs."""
+    return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
 
 
 def snapshots_of(run_dir):
     """The snapshot folders of a run, oldest first."""
     folders = Path(run_dir).glob("snapshots/[0-9]*")
-    return sorted(f for f in folders if (f / CONFIG).is_file())
+    names = re.compile(r"\d{6,}\.\d{3}")
+    return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
 
 
 def read_json(path):

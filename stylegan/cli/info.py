@@ -33,10 +33,10 @@ def command(path, as_json, sheet, no_sheet):
     stylegan info runs/00000-photos
     stylegan info photos.zip
     """
-    from stylegan.networks import CONFIG, snapshots_of
+    from stylegan.networks import is_snapshot, snapshots_of
     from stylegan.training.rundir import is_run
 
-    if path and (is_run(path) or snapshots_of(path) or (Path(path) / CONFIG).is_file()):
+    if path and (is_run(path) or snapshots_of(path) or is_snapshot(path)):
         rows = _network(path)
     else:
         rows = _dataset(path, sheet, not no_sheet)
@@ -94,10 +94,12 @@ def _dataset(path, sheet, with_sheet):
     problems += [
         (name, "has a label, but is not there") for name in labels and labels.missing or ()
     ]
+    if with_sheet:
+        place = Path(sheet or f"{source.path.stem}-sheet.png")
+        rows["sheet"], broken = _sheet(source, files, place)
+        problems += [problem for problem in broken if problem not in problems]
     if problems:
         rows["problems"] = [f"{name}: {why}" for name, why in problems]
-    if with_sheet:
-        rows["sheet"] = _sheet(source, files, Path(sheet or f"{source.path.stem}-sheet.png"))
     return rows
 
 
@@ -113,25 +115,28 @@ def _labels(labels):
 
 
 def _sheet(source, files, path):
-    """Write the contact sheet; returns where, or why not."""
+    """Write the contact sheet; returns (where, or why not, [(file, why)] that are not on it)."""
     from PIL import Image, ImageOps
 
     from stylegan.data import decode
     from stylegan.errors import UserError
     from stylegan.imaging import grid, on_checkerboard, save_image
 
-    cells, cell = [], (THUMB, THUMB)
+    cells, broken, cell = [], [], (THUMB, THUMB)
     for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
         try:
             pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
-        except (UserError, ValueError, OSError):
+        except (UserError, ValueError, OSError) as e:
+            broken.append((name, str(e).removeprefix(f"{name}: ")))
             continue
         image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
         background = Image.new("RGBA", cell)
         background.paste(image, ((THUMB - image.width) // 2, (THUMB - image.height) // 2))
         cells.append(background)
+    if not cells:
+        return "none of the images looked at can be read", broken
     try:
         save_image(on_checkerboard(grid(cells, 12)), path)
     except OSError as e:
-        return f"{path}: cannot be written ({e.strerror})"
-    return str(path)
+        return f"{path}: cannot be written ({e.strerror})", broken
+    return str(path), broken

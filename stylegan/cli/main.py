@@ -71,7 +71,7 @@ def _explain(e):
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
         return 1, f"out of memory; --batch-gpu with a smaller number needs less ({text[:120]})"
     if isinstance(e, OSError):
-        return 1, text
+        return 1, f"{e.filename}: {e.strerror}" if e.filename and e.strerror else text
     return 1, f"{type(e).__name__}: {text} (--debug shows where)"
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan train`: from images to a network."""
 
+import os
+import sys
+
 import click
 
 from stylegan.cli.params import Size, device_option
@@ -115,16 +118,20 @@ def command(preset, outdir, resume, device, dry_run, **options):
     options = {name: value for name, value in options.items() if value is not None}
     if "channels" in options:
         options["channels"] = None if options["channels"] == "auto" else int(options["channels"])
+    for name in ("path", "init_from"):  # a run may go on from another folder
+        if name in options:
+            options[name] = os.path.abspath(options[name])
     for name in ("minutes", "snapshot_minutes", "keep"):  # 0 is none
         if name in options:
             options[name] = options[name] or None
     if resume and resume != "auto" and "init_from" in options:
         raise click.UsageError("--init-from begins a new run, --resume goes on with one")
 
-    from contextlib import nullcontext
+    from contextlib import nullcontext, suppress
 
     import stylegan_ops
     from stylegan.device import resolve_device
+    from stylegan.networks import snapshots_of
     from stylegan.training.rundir import new_run_dir
     from stylegan.training.setup import about, check_ops, configure_device, header
     from stylegan.training.trainer import Trainer
@@ -142,7 +149,8 @@ def command(preset, outdir, resume, device, dry_run, **options):
         elif run_dir and not dry_run:
             trainer.resume_newest()
         click.echo("\n".join(header(config, dataset, trainer.model, device)))
-        if config.train.init_from and not trainer.model.images_seen:
+        begins = not snapshot and not (run_dir and snapshots_of(run_dir))
+        if config.train.init_from and begins:
             click.echo("\n".join(["", *transfer(trainer.model, config.train.init_from)]))
         if dry_run:
             return
@@ -152,12 +160,12 @@ def command(preset, outdir, resume, device, dry_run, **options):
             trainer.run_dir = new_run_dir(outdir, name, config, about(dataset, device))
         click.echo(f"folder  {trainer.run_dir}\n")
         last = trainer.run()
-    _say_how_it_ended(trainer, last)
+    with suppress(OSError):  # standard output on a full disk
+        _say_how_it_ended(trainer, last)
+    sys.exit(trainer.interrupt.exit_code if last or trainer.interrupt.signal else 1)
 
 
 def _say_how_it_ended(trainer, last):
-    import sys
-
     at = f"at {trainer.kimg:g} of {trainer.config.train.kimg:g} kimg"
     go_on = f"--resume {trainer.run_dir} goes on"
     if trainer.interrupt.signal:
@@ -166,9 +174,8 @@ def _say_how_it_ended(trainer, last):
         click.echo(f"\nended by --minutes {trainer.config.train.minutes:g} {at}; {go_on}")
     if last is None:
         click.echo("\nno snapshot could be written", err=True)
-        sys.exit(trainer.interrupt.exit_code or 1)
-    click.echo(f"\nsnapshot: {last}\nreport:   {trainer.run_dir / 'report.html'}")
-    sys.exit(trainer.interrupt.exit_code)
+    else:
+        click.echo(f"\nsnapshot: {last}\nreport:   {trainer.run_dir / 'report.html'}")
 
 
 def _plan(preset, outdir, resume, device, options):

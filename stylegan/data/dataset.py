@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from stylegan.data import decode
-from stylegan.data.labels import read_labels
+from stylegan.data.labels import read_labels, stray_images
 from stylegan.data.source import open_source
 from stylegan.data.survey import images_in, survey
 from stylegan.errors import UserError
@@ -48,6 +48,8 @@ class ImageDataset(Dataset):
         self.notes = [f"{name}: {why}" for name, why in self.source.problems]
         if self.labels and self.labels.missing:
             self.notes.append(_missing(self.labels.missing))
+        if not self.labels and (stray := stray_images(self.files)):
+            self.notes.append(f"{stray[0]}: beside the folders, so that these are no classes")
         self.resize = resolution is not None
         seen = survey(self.source, self.files, LOOK_AT)
         self.resolution = tuple(resolution or seen.one_size(self.path))
@@ -77,9 +79,10 @@ class ImageDataset(Dataset):
 
     @property
     def fingerprint(self):
-        """A hash of the files' names in their order, which the order of training depends on."""
+        """A hash of the files' names, whose order that of training depends on, and the labels."""
         names = "\0".join(self.files).encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(names, digest_size=8).hexdigest()
+        labels = self.labels.values.tobytes() if self.labels else b""
+        return hashlib.blake2b(names + labels, digest_size=8).hexdigest()
 
     def refuse(self, why):
         """Raises: UserError that names the data set."""
@@ -123,7 +126,7 @@ class ImageDataset(Dataset):
 
     def _usable(self, index):
         """(index, pixels) of the image, or of the next one that can be used."""
-        tries = min(IN_A_ROW, len(self))
+        tries, last = min(IN_A_ROW, len(self)), "it kills the process that reads it"
         for i in range(index, index + tries):
             i %= len(self)
             if self.skipped[i] < KILLER:

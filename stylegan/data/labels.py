@@ -61,6 +61,16 @@ def read_labels(source, images, unlabelled=None):
     return _from_folders([i[len(folder) :] for i in images])
 
 
+def stray_images(images):
+    """The few images that lie beside a folder per class, and so make them none; of names relative
+    to the folder around them all."""
+    around = commonprefix([name.split("/")[:-1] for name in images])
+    depth = len(around)
+    stray = [name for name in images if name.count("/") == depth]
+    folders = {name.split("/")[depth] for name in images if name.count("/") > depth}
+    return stray if len(folders) > 1 and 0 < 10 * len(stray) < len(images) else []
+
+
 def _from_json(source, file, images, unlabelled):
     where = f"{source.path}/{file}"
     try:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 
 import torch
@@ -14,7 +15,10 @@ from torch.utils.data import DataLoader
 from stylegan.data.dataset import KILLER, ImageStream
 from stylegan.errors import UserError
 
-DEATHS = 5  # of loader processes before a run gives up
+DEATHS = 10  # of loader processes before a run gives up
+RECOVERED = 100  # batches after which they are forgotten
+POLL_SECONDS = 1  # between looks at whether loader processes live, while waiting for a batch
+HANGS_SECONDS = 60  # after which a wait is worth a word
 
 
 class LoaderError(RuntimeError):
@@ -35,28 +39,43 @@ class Batches:
         workers: loader processes; 0 reads in this one.
         pin_memory: for copies to a CUDA device.
         warn: called with a line of text on what went wrong and was mended.
+        stop: asked while waiting; if it says so, there are no more batches.
     Raises: UserError if files cannot be used, LoaderError.
     """
 
-    def __init__(self, dataset, batch, seed, mirror, position, workers, pin_memory, warn):
-        self.dataset, self.batch, self.workers, self.warn = dataset, batch, workers, warn
+    def __init__(
+        self, dataset, batch, seed, mirror, position, workers, pin_memory, warn, stop=lambda: False
+    ):
+        self.dataset, self.batch, self.workers = dataset, batch, workers
         self.seed, self.mirror, self.position = seed, mirror, position
-        self.pin_memory, self.deaths, self._processes = pin_memory, [], set()
+        self.pin_memory, self.warn, self.stop = pin_memory, warn, stop
+        self._processes, self._died_at = set(), Counter()
+        self._deaths = self._since = 0  # and batches since the last
         self._batches = self._start()
 
     def __iter__(self):
         return self
 
     def __next__(self):
+        waited = 0
         while True:
             try:
                 batch = next(self._batches)
                 self.position += self.batch
+                self._since += 1
                 return batch
             except UserError as e:  # from another process it comes in the text of a traceback
                 self.close()
                 raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
-            except RuntimeError as e:
+            except (RuntimeError, OSError, EOFError) as e:
+                if self.stop():
+                    raise StopIteration from e
+                if "timed out" in str(e) and not self._dead():
+                    waited += POLL_SECONDS
+                    if waited % HANGS_SECONDS == 0:
+                        where = self._where(range(self.workers))
+                        self.warn(f"no images for {waited} s: loader processes are {where}")
+                    continue
                 try:
                     self._mourn(e)
                 finally:
@@ -65,10 +84,9 @@ class Batches:
 
     def close(self):
         """End the loader processes."""
+        for process in self._processes:  # they only read; one that hangs would be waited for
+            process.terminate()
         self._batches = None
-        for process in self._processes:  # those that an exception in flight still holds
-            if process.is_alive():
-                process.terminate()
 
     def _start(self):
         if self.workers:
@@ -83,6 +101,7 @@ class Batches:
                 sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
                 num_workers=self.workers,
                 pin_memory=self.pin_memory,
+                timeout=POLL_SECONDS if self.workers else 0,
                 generator=torch.Generator(),  # of its own: the global one is the run's
                 worker_init_fn=_Begin(self._pids) if self.workers else None,
             )
@@ -91,23 +110,37 @@ class Batches:
         self._processes = set(multiprocessing.active_children()) - before
         return batches
 
+    def _dead(self):
+        """{pid: exit code} of loader processes that have died."""
+        return {p.pid: p.exitcode for p in self._processes if p.exitcode}
+
     def _mourn(self, error):
         """Say which process died at which file. Raises: `error` if none did."""
-        dead = {p.pid: p.exitcode for p in self._processes if p.exitcode}
+        for process in self._processes:
+            process.join(0.1)  # a connection breaks before there is an exit code
+        dead = self._dead()
         if not dead:
             raise error
         slots = [i for i, pid in enumerate(self._pids.tolist()) if pid in dead]
-        at = [i for i in self.dataset.reading[slots].tolist() if i >= 0]
-        where = ", ".join(f"at {self.dataset.files[i]}" for i in sorted(set(at)))
         how = _how(next(iter(dead.values())))
-        text = f"a loader process died {where or 'between two files'} ({how})"
-        self.deaths.append(at)
-        if len(self.deaths) >= DEATHS:
-            raise LoaderError(f"{text}, {DEATHS} in all; --workers 0 does without")
+        text = f"a loader process died {self._where(slots)} ({how})"
+        at = [i for i in self.dataset.reading[slots].tolist() if i >= 0]
+        self._died_at.update(at)
         for i in at:
-            if sum(d.count(i) for d in self.deaths) > 1:
+            if self._died_at[i] > 1:
                 self.dataset.skipped[i] = KILLER
+        self._deaths = 1 if self._since > RECOVERED else self._deaths + 1
+        self._since = 0
+        if self._deaths >= DEATHS:
+            raise LoaderError(f"{text}, {DEATHS} by now; --workers 0 does without")
         self.warn(f"{text}; another takes its place")
+
+    def _where(self, slots):
+        """Which files loader processes are at, in words."""
+        at = sorted({i for i in self.dataset.reading[list(slots)].tolist() if i >= 0})
+        if not at:
+            return "between two files"
+        return ", ".join(f"at {self.dataset.files[i]}" for i in at)
 
 
 class _Begin:

@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os.path import splitext
 from pathlib import Path
@@ -19,13 +20,14 @@ from pathlib import Path
 from PIL import Image
 
 from stylegan.data import decode
-from stylegan.data.labels import FILE, read_labels
+from stylegan.data.labels import FILE, read_labels, stray_images
 from stylegan.data.source import open_source
 from stylegan.data.survey import cpu_count, images_in, survey
 from stylegan.errors import UserError
 
 LOOK_AT = 256  # images opened beforehand, to learn sizes and channels
 CHUNK = 8  # images a process gets at once
+PART = ".stylegan-part"
 AHEAD = 4  # chunks per process that may wait, so that memory stays bounded
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
 
@@ -79,7 +81,8 @@ def prepare(
     """
     if transform == "center-crop-wide" and (size is None or size[1] <= size[0]):
         raise UserError("center-crop-wide: expected a resolution that is wider than high")
-    source, dest = open_source(source), Path(dest)
+    source, shown = open_source(source), Path(dest)
+    dest = shown.absolute()
     _check(source.path, dest, overwrite)
     files = images_in(source)
     failures, ignored = list(source.problems), Counter()
@@ -93,29 +96,27 @@ def prepare(
     given = read_labels(source, files, unlabelled) if labels else None
     if given and given.missing:
         failures += [(name, "has a label, but is not there") for name in given.missing]
-    if unlabelled:
-        failures += [(name, "has no label in dataset.json") for name in unlabelled]
-        files = [name for name in files if name not in set(unlabelled)]
+    failures += [(name, "has no label in dataset.json") for name in unlabelled]
+    without = set(unlabelled)
+    files = [name for name in files if name not in without]
+    if labels and not given and (stray := stray_images(files)):
+        why = "beside the folders, so that these are no classes (it is used)"
+        failures += [(name, why) for name in stray]
     seen = survey(source, files, LOOK_AT)
     if size is None:
         size, transform = seen.one_size(source.path), None
     channels = channels or seen.common_channels
     final = (size[1], size[1]) if transform == "center-crop-wide" else size
-    out = Prepared(dest, final, channels, failures=failures, ignored=ignored)
+    out = Prepared(shown, final, channels, failures=failures, ignored=ignored)
     convert = functools.partial(_convert, source, size, transform, channels)
-    part = dest.with_name(f".{dest.name}.part-{os.getpid()}")
-    for stale in dest.parent.glob(f".{dest.name}.part-*"):
-        _delete(stale)
+    results = _results(convert, progress(files), workers)
     try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        with (_Zip if dest.suffix.lower() == ".zip" else _Folder)(part) as target:
-            _fill(target, out, _results(convert, progress(files), workers), files, given, dedupe)
-        if dest.exists():
-            _delete(dest)
-        part.rename(dest)
-    except BaseException:
-        _delete(part)
-        raise
+        with _target(dest) as target:
+            _fill(target, out, results, files, given, dedupe)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), str(shown)) from e
+    finally:
+        results.close()
     return out
 
 
@@ -256,6 +257,33 @@ TRANSFORMS = {
 }
 
 
+@contextmanager
+def _target(dest):
+    """What to write into; dest appears, or is replaced, when all is well, and only then."""
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    inside = dest.is_dir()  # a folder that is there stays, for it may be a mount point
+    part = (dest / PART if inside else dest.with_name(f".{dest.name}{PART}")).with_suffix(
+        f".{os.getpid()}"
+    )
+    for stale in part.parent.glob(f"{part.stem}.*"):
+        _delete(stale)
+    try:
+        with (_Zip if dest.suffix.lower() == ".zip" and not inside else _Folder)(part) as target:
+            yield target
+        if inside:
+            for old in sorted(dest.iterdir(), key=lambda p: p.name != FILE):
+                if old != part:
+                    _delete(old)
+            for new in sorted(part.iterdir(), key=lambda p: p.name == FILE):
+                new.rename(dest / new.name)
+            part.rmdir()
+        else:
+            part.replace(dest)
+    except BaseException:
+        _delete(part)
+        raise
+
+
 class _Zip:
     """A zip archive to write into; PNG is compressed already."""
 
@@ -295,9 +323,11 @@ class _Folder:
 
 def _check(source, dest, overwrite):
     """Raises: UserError if dest is not a place to write to."""
-    inside = source.resolve() in (dest.resolve(), *dest.resolve().parents)
-    if inside or dest.resolve() == source.resolve():
+    here, there = source.resolve(), dest.resolve()
+    if here in (there, *there.parents):
         raise UserError(f"{dest}: lies in the source; choose a place outside of {source}")
+    if there in here.parents and there.exists() and overwrite:
+        raise UserError(f"{dest}: holds the source, {source}, and is not replaced")
     if not dest.exists() or dest.is_dir() and not any(dest.iterdir()):
         return
     if not overwrite:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from stylegan.errors import SnapshotError
+from stylegan.errors import SnapshotError, UserError
 from stylegan.networks import snapshots_of
 
 STATE = "training_state.pt"
+ASIDE = ".aside-"  # before the name of a snapshot, while another takes its place
 
 
 def write_snapshot(run_dir, networks, state, keep=None):
@@ -39,13 +40,19 @@ def write_snapshot(run_dir, networks, state, keep=None):
         torch.save(state, part / STATE)
         for path in [*part.iterdir(), part]:
             _fsync(path)
-        if target.exists():  # of the same moment, or its remains
-            _remove(target)
+        aside = parent / f"{ASIDE}{target.name}"
+        if target.exists():  # of the same moment
+            shutil.rmtree(aside, ignore_errors=True)
+            target.rename(aside)
         part.rename(target)
         _fsync(parent)
+        shutil.rmtree(aside, ignore_errors=True)
     except (SafetensorError, RuntimeError) as e:  # they wrap the error of the system
+        error = _os_error(e, parent)
         shutil.rmtree(part, ignore_errors=True)
-        raise _os_error(e, parent) from e
+        if error is None:
+            raise
+        raise error from e
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -57,11 +64,21 @@ def write_snapshot(run_dir, networks, state, keep=None):
 def set_aside(snapshot):
     """Take a damaged snapshot out of the row of snapshots."""
     snapshot = Path(snapshot)
-    snapshot.rename(snapshot.with_name(f"damaged-{snapshot.name}"))
+    for end in ("", *(f"-{n}" for n in range(2, 1000))):
+        target = snapshot.with_name(f"damaged-{snapshot.name}{end}")
+        if not target.exists():
+            snapshot.rename(target)
+            return
 
 
 def clean(run_dir):
     """Delete what a killed process left half written or half deleted."""
+    for aside in Path(run_dir).glob(f"snapshots/{ASIDE}*"):
+        target = aside.with_name(aside.name.removeprefix(ASIDE))
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(target)
     for pattern in ("snapshots/.part-*", "snapshots/.old-*", ".*.part", "samples/.*.part"):
         for path in Path(run_dir).glob(pattern):
             if path.is_dir():
@@ -71,13 +88,19 @@ def clean(run_dir):
 
 
 def read_state(snapshot):
-    """The training state beside the networks. Raises: SnapshotError if it is not there or
-    damaged."""
+    """The training state beside the networks.
+
+    Raises: SnapshotError if it is not there or damaged, UserError if it may not be read.
+    """
     path = Path(snapshot) / STATE
     if not path.is_file():
         raise SnapshotError(f"{snapshot}: holds no {STATE}, so training cannot go on from it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except OSError as e:
+        raise UserError(f"{path}: cannot be read ({e.strerror or e})") from e
     except Exception as e:  # torch.load raises whatever the damage leads to
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise SnapshotError(f"{path}: cannot be read ({reason})") from e
@@ -115,11 +138,15 @@ def _remove(snapshot):
 
 
 def _os_error(e, folder):
+    """The OSError that a library's error tells of, or None if it is of another kind."""
     told = re.search(r"os error (\d+)", str(e))
     if told:
         code = int(told[1])
+    elif "PytorchStreamWriter" in str(e) or "file write failed" in str(e):
+        full = shutil.disk_usage(folder).free < 1 << 20
+        code = errno.ENOSPC if full else errno.EIO
     else:
-        code = errno.ENOSPC if shutil.disk_usage(folder).free < 1 << 20 else errno.EIO
+        return None
     return OSError(code, os.strerror(code), str(folder))
 
 

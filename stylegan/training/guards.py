@@ -4,6 +4,9 @@
 import torch
 
 LIMIT = 20  # updates of one kind in a row that fail before the run stops
+# Each failure counts 1 and fades by a LIMIT-th with every update; so many in a row reach this, and
+# so does what fails two times out of three in the long run.
+TOO_MANY = LIMIT * (1 - (1 - 1 / LIMIT) ** LIMIT)
 PATIENCE = 5  # ticks in a row that show a sign of collapse before it is said
 WARM_UP = 20_000  # images before which D winning, or images all alike, means nothing
 
@@ -18,10 +21,13 @@ class Finite:
     def __init__(self, networks, device):
         self._networks, self._device = networks, device
         self.names = {n: [k for k, _ in m.named_parameters()] for n, m in networks.items()}
-        self._sizes = {n: sum(p.numel() for p in m.parameters()) for n, m in networks.items()}
-        zero = torch.zeros([], dtype=torch.int64, device=device)
-        self._layers = {n: zero.repeat(len(k)) for n, k in self.names.items()}
-        self._streaks, self._bad = {}, zero
+        self._halves = {
+            n: torch.tensor([p.numel() // 2 for p in m.parameters()], device=device)
+            for n, m in networks.items()
+        }
+        self._layers = {n: torch.zeros_like(h) for n, h in self._halves.items()}
+        self._bad = torch.zeros([], dtype=torch.int64, device=device)
+        self._failures = {}  # {kind of update: [1 + parameters], of its loss and of each layer}
         self.updates = self._failed = 0
         self._say_at = 1
 
@@ -37,23 +43,33 @@ class Finite:
         self.updates += 1
         counts = _clean(self._networks[name], self._device)
         if counts is None:
-            count = torch.zeros([], dtype=torch.int64, device=self._device)
+            counts = torch.zeros_like(self._halves[name])
         else:
             self._layers[name] = self._layers[name] + counts
-            count = counts.sum()
+        count = counts.sum()
         self._bad = self._bad + (loss_is_bad | (count > 0))
-        # A few values too large for float16 now and then are no failure.
-        streak = self._streaks.get(kind, 0)
-        self._streaks[kind] = (streak + 1) * (loss_is_bad | (count > self._sizes[name] // 2))
+        # A few values too large for float16 now and then are no failure of a layer.
+        failed = torch.cat([loss_is_bad[None], counts > self._halves[name]]).float()
+        self._failures[kind] = self._failures.get(kind, 0) * (1 - 1 / LIMIT) + failed
         return count
 
     def failing(self):
-        """The kinds of update that failed the last LIMIT times; this waits for the device."""
-        return [kind for kind, streak in self._streaks.items() if int(streak) >= LIMIT]
+        """What has failed LIMIT times in a row, or nearly always, in words; this waits for the
+        device."""
+        told = []
+        for kind, failures in self._failures.items():
+            loss, *layers = (failures > TOO_MANY - 1e-3).tolist()
+            names = [k for k, bad in zip(self.names[kind[0]], layers) if bad]
+            if loss:
+                told.append(f"the loss of {kind}")
+            elif names:
+                more = f" and {len(names) - 1} more" if names[1:] else ""
+                told.append(f"the gradient of {kind[0]}.{names[0]}{more} in {kind}")
+        return told
 
     def healthy(self):
-        """Whether the last update of every kind went well."""
-        return not any(int(streak) for streak in self._streaks.values())
+        """Whether nothing has failed repeatedly of late."""
+        return not any(bool((failures > 2).any()) for failures in self._failures.values())
 
     def layers(self, most=3):
         """The layers with the most values that were not finite since `take`, in words."""

@@ -3,11 +3,15 @@
 TensorBoard."""
 
 import json
+import math
 import os
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
+
+ROOM = 1 << 20  # bytes free on the disk, below which TensorBoard is left out
 
 
 class Stats:
@@ -50,26 +54,19 @@ class RunLog:
 
     Args:
         run_dir: an existing folder.
-        images_seen: up to where lines count; what an earlier process logged beyond is dropped.
+        logged: images seen up to which lines of numbers count; what an earlier process logged
+            beyond is dropped, for it is about to be logged again.
+        seen: images seen up to which events count.
     """
 
-    def __init__(self, run_dir, images_seen=0):
+    def __init__(self, run_dir, logged=0, seen=0):
         self.path, self._pending = Path(run_dir) / "log.jsonl", []
-        self._size = _length_until(self.path, images_seen)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(run_dir), purge_step=images_seen)
-        except (ImportError, OSError):
-            self._board = None
+        self._size = _cut(self.path, logged, seen)
+        self._board = _Board(run_dir, logged)
 
     def write(self, values):
         """Append {name: number}, with "kimg" in it. Raises: OSError, once the line is kept."""
-        if self._board is not None:
-            step = round(values["kimg"] * 1000)
-            for name, value in values.items():
-                if name != "kimg":
-                    self._board.add_scalar(name, value, step)
+        self._board.write(values)
         self._append({name: _short(value) for name, value in values.items()})
 
     def event(self, kimg, kind, text):
@@ -84,20 +81,20 @@ class RunLog:
         self._append({"kimg": kimg, "time": now, "event": kind, "text": text})
 
     def sync(self):
-        """Have the disk hold what was written, as a snapshot is held."""
-        with self.path.open("rb") as f:
+        """Have the disk hold all lines, as a snapshot is held. Raises: OSError."""
+        self._flush()
+        with self.path.open("rb+") as f:
             os.fsync(f.fileno())
 
     def close(self):
         """Close what is open."""
-        if self._board is not None:
-            try:
-                self._board.close()
-            except OSError:
-                pass  # a copy for TensorBoard; log.jsonl has it all
+        self._board.close()
 
     def _append(self, line):
         self._pending.append(json.dumps(line) + "\n")
+        self._flush()
+
+    def _flush(self):
         data = "".join(self._pending).encode()
         with self.path.open("ab") as f:
             f.truncate(self._size)  # of what a full disk, or a kill, cut short
@@ -106,23 +103,66 @@ class RunLog:
         self._pending = []
 
 
-def _length_until(path, images_seen):
-    """Bytes of the lines of a log up to a moment of its run."""
-    size = 0
-    if path.exists():
-        with path.open("rb") as f:
-            for line in f:
-                if _images_of(line) > images_seen:
-                    break
-                size += len(line)
+class _Board:
+    """TensorBoard's files, where it is installed: a copy of the numbers, which fails silently."""
+
+    def __init__(self, run_dir, images_seen):
+        self._run_dir, self._purge, self._writer = str(run_dir), images_seen, None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            SummaryWriter = None
+        self._open = SummaryWriter
+
+    def write(self, values):
+        step = round(values["kimg"] * 1000)
+        # The writer's thread dies of a full disk, with a traceback.
+        if self._open is None or shutil.disk_usage(self._run_dir).free < ROOM:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self._open(self._run_dir, purge_step=self._purge)
+            for name, value in values.items():
+                if name != "kimg":
+                    self._writer.add_scalar(name, value, step)
+        except Exception:
+            self._writer, self._purge = None, step
+
+    def close(self):
+        try:
+            if self._writer:
+                self._writer.close()
+        except Exception:
+            pass  # log.jsonl has it all
+
+
+def _cut(path, logged, seen):
+    """Bytes of a log up to a moment of its run, after dropping what follows."""
+    if not path.exists():
+        return 0
+    kept, dropped, size = [], False, 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        images, is_event = _images_of(line)
+        if images > (seen if is_event else logged):
+            dropped = True
+            continue
+        kept.append(line)
+        size += len(line)
+    if dropped:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_bytes(b"".join(kept))
+        part.replace(path)
     return size
 
 
 def _images_of(line):
+    """(images seen, whether it is an event) of a line; infinitely many where it was cut off."""
     try:
-        return round(json.loads(line)["kimg"] * 1000) if line.endswith(b"\n") else float("inf")
-    except (ValueError, KeyError, TypeError):  # cut off by a crash
-        return float("inf")
+        values = json.loads(line)
+        images = round(values["kimg"] * 1000) if line.endswith(b"\n") else math.inf
+        return images, "event" in values
+    except (ValueError, KeyError, TypeError):
+        return math.inf, False
 
 
 def _short(value):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run writes as it goes on, to a disk that may be full and a terminal that may be gone."""
 
+import sys
+
 from tqdm import tqdm
 
 from stylegan.training.log import RunLog
@@ -12,19 +14,31 @@ class Record:
 
     Args:
         run_dir: the run's folder.
-        logged: images seen up to which an earlier log counts.
+        logged, seen: up to where an earlier log counts, as of `RunLog`.
     """
 
-    def __init__(self, run_dir, logged):
-        self.run_dir, self.log = run_dir, RunLog(run_dir, logged)
+    def __init__(self, run_dir, logged, seen):
+        self.run_dir, self.log = run_dir, RunLog(run_dir, logged, seen)
+        self._failing = set()
 
     def attempt(self, what, write):
-        """What `write()` returns, or None where the disk is full or cannot be written."""
+        """What `write()` returns, or None where the disk is full or cannot be written, which is
+        said once until it works again.
+
+        Args: what: a name of what is written, the same every time.
+        """
         try:
-            return write()
+            result = write()
         except OSError as e:
-            self.say(f"cannot write {what} ({e.strerror or e}); training goes on and tries again")
+            if what not in self._failing:
+                reason = e.strerror or e
+                self.say(f"cannot write {what} ({reason}); training goes on and tries again")
+            self._failing.add(what)
             return None
+        if what in self._failing:
+            self._failing.remove(what)
+            self.say(f"{what} could be written again")
+        return result
 
     def numbers(self, line):
         """A line of numbers in the log."""
@@ -65,6 +79,7 @@ class Bar(tqdm):
         super().__init__(
             total=-(-end // batch) * batch,
             initial=seen,
+            file=_Deaf(sys.stderr),
             unit="img",
             desc="train",
             mininterval=1,
@@ -77,3 +92,25 @@ class Bar(tqdm):
         """As of tqdm, with kimg."""
         d = super().format_dict
         return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
+
+
+class _Deaf:
+    """A stream that does not mind being written to a full disk, or a terminal that is gone."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self):
+        try:
+            self._stream.flush()
+        except OSError:
+            pass
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)

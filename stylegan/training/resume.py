@@ -71,30 +71,31 @@ def difference_table(path, rows):
 def find_run(outdir, wanted):
     """The newest run below `outdir` with the settings of a resolved `Config`, for `--resume auto`.
 
-    Returns: (run folder or None, differences of the newest run or None)
+    Returns: (run folder or None, (newest run, its differences) or None)
     """
-    first = None
+    nearest = None
     for run_dir in reversed(runs_of(outdir)):
         try:
-            about = read_about(run_dir)
+            saved = read_about(run_dir)["config"]
         except UserError:
             continue
-        rows = differences(about["config"], wanted)
-        if not rows and _path(about["config"]) == _path(wanted):
+        rows = differences(saved, wanted)
+        for option, was, now in (
+            ("--data", saved.data.path, wanted.data.path),
+            ("--init-from", saved.train.init_from, wanted.train.init_from),
+        ):
+            if was != now:
+                rows.append((option, _text(was), _text(now)))
+        if not rows:
             return run_dir, None
-        first = first or (run_dir, rows or [("--data", _path(about["config"]), _path(wanted))])
-    return None, first
+        nearest = nearest or (run_dir, rows)
+    return None, nearest
 
 
 def kimg_of(run_dir):
     """Thousands of images at the newest snapshot of a run; 0 without one."""
     snapshots = snapshots_of(run_dir)
     return float(snapshots[-1].name) if snapshots else 0.0
-
-
-def _path(config):
-    path = config.data.path
-    return "the demo" if path is None else str(Path(path).resolve())
 
 
 def _text(value):

@@ -38,7 +38,7 @@ def new_run_dir(outdir, name, config, about):
     part = outdir / f".part-{os.getpid()}"
     try:
         part.mkdir(parents=True, exist_ok=True)
-        (part / RUN).write_text(json.dumps(content, indent=1), "utf-8")
+        _write(part / RUN, content)
         taken = [int(m[1]) for p in outdir.iterdir() if (m := re.match(r"(\d{5,})-", p.name))]
         number = max(taken, default=-1) + 1
         while True:
@@ -64,7 +64,7 @@ def update_config(run_dir, config):
         content = {"format": FORMAT, "version": VERSION}
     content["config"] = config.to_dict()
     part = path.with_name(f".{RUN}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1), "utf-8")
+    _write(part, content)
     part.replace(path)
 
 
@@ -118,3 +118,11 @@ def is_locked(run_dir):
         return True
     except OSError:  # of somebody else, or read-only: it cannot be told
         return False
+
+
+def _write(path, content):
+    """JSON, on the disk when this returns."""
+    with path.open("w", encoding="utf-8") as f:
+        json.dump(content, f, indent=1)
+        f.flush()
+        os.fsync(f.fileno())

@@ -2,6 +2,9 @@
 """A run: steps, the log, sample sheets and snapshots, and being stopped at any moment."""
 
 import time
+from contextlib import suppress
+
+import torch
 
 from stylegan.data.loader import Batches
 from stylegan.errors import SnapshotError, TrainingError, UserError
@@ -66,6 +69,8 @@ class Trainer:
             self.seconds, self._logged = state["seconds"], state["logged"]
             checkpoint.set_random_state(state["random"])
             data = state["data"]
+        except torch.OutOfMemoryError:
+            raise
         except (KeyError, ValueError, RuntimeError) as e:
             raise UserError(
                 f"{snapshot}: {checkpoint.STATE} is of another version ({type(e).__name__} {e}); "
@@ -74,8 +79,8 @@ class Trainer:
         self.resumed = True
         if data["fingerprint"] != self.dataset.fingerprint:
             self._notes.append(
-                f"the files are not those of {data['images']} images that the run had: it goes on "
-                "with these, not exactly as it would have"
+                f"the files or labels are not those of {data['images']} images that the run had: "
+                "it goes on with these, not exactly as it would have"
             )
 
     def resume_newest(self):
@@ -120,7 +125,7 @@ class Trainer:
 
     def _run_here(self):
         checkpoint.clean(self.run_dir)
-        self.record = Record(self.run_dir, self._logged)
+        self.record = Record(self.run_dir, self._logged, self.model.images_seen)
         if rundir.is_run(self.run_dir):
             update = lambda: rundir.update_config(self.run_dir, self.config)
             self.record.attempt("run.json", update)
@@ -156,19 +161,20 @@ class Trainer:
             self._save_sheet(sheet)
         begun, earlier = time.monotonic(), self.seconds
         tick_time, tick_images = begun, m.images_seen
-        end, last = images(t.kimg), None
-        done = m.images_seen >= end
+        done = m.images_seen >= images(t.kimg)
         while not done:
-            pixels, c = next(self._batches)
-            reals, c = to_tensor(pixels, self.device), self._labels(c)
+            batch = next(self._batches, None)
+            if batch is None:  # asked to stop while waiting for it
+                break
+            reals, c = to_tensor(batch[0], self.device), self._labels(batch[1])
             self._whole = False
             m.step(reals, c)
-            self._whole, last = True, None
+            self._whole = True
             bar.update(t.batch)
             now = time.monotonic()
             self.seconds = earlier + now - begun
             self.late = t.minutes is not None and now - begun >= t.minutes * 60
-            done = m.images_seen >= end or self.late or bool(self.interrupt.signal)
+            done = m.images_seen >= images(t.kimg) or self.late or bool(self.interrupt.signal)
             due = tick(m.images_seen)
             if done or due or m.steps % CHECK_STEPS == 0:
                 self._check(reals, c)
@@ -181,15 +187,16 @@ class Trainer:
             if not done and sheet(m.images_seen):
                 self._save_sheet(sheet)
             if not done and snapshot(m.images_seen) and m.finite.healthy():
-                last = self._save(snapshot)
-        return self._finish(last)
+                self._save(snapshot)
+                self.record.report()
+        return self._finish()
 
-    def _finish(self, last):
+    def _finish(self):
         """The end of a run: what is left to write. Returns the last snapshot's folder."""
         asked = self.interrupt.signal
         if not asked:
             self._save_sheet()
-        last = last or self._save_last()
+        last = self._save_last()
         kind = "interrupted" if asked else "finished"
         why = f" by signal {asked}" if asked else " by the time limit" if self.late else ""
         self._event(kind, f"at {self.kimg:g} kimg{why}")
@@ -218,22 +225,17 @@ class Trainer:
         return checkpoint.write_snapshot(self.run_dir, networks, state, self.config.train.keep)
 
     def _save(self, due=None):
-        """A snapshot, if its weights are finite, and a report; None where the disk is full."""
+        """A snapshot, if its weights are finite; None where the disk is full."""
         bad = self.model.finite.nonfinite_weights()
         if bad:
             self._fail(f"{len(bad)} weights are not finite, {bad[0]} the first of them")
-        self.record.attempt("the log", self.record.log.sync)
-        what = f"the snapshot at {self.kimg:g} kimg"
-        folder = self._written(self.record.attempt(what, self.save_snapshot), due)
-        if folder:
-            self.record.report()
-        return folder
+        with suppress(OSError):  # a snapshot is worth more than the lines before it
+            self.record.log.sync()
+        return self._written(self.record.attempt("a snapshot", self.save_snapshot), due)
 
     def _save_last(self):
         """The snapshot that a run ends with; where the disk is full, waits for room unless it is
         asked to stop."""
-        if not self.model.finite.healthy():
-            return None
         for _ in range(LAST_TRIES):
             folder = self._save()
             if folder or self.interrupt.signal:
@@ -246,11 +248,11 @@ class Trainer:
     def _save_sheet(self, due=None):
         path = self.run_dir / "samples" / f"{self.kimg:010.3f}.png"
         save = lambda: self.samples.save(self.model.G_ema, path)
-        self._written(self.record.attempt(path.name, save), due)
+        self._written(self.record.attempt("a sheet of samples", save), due)
 
     def _save_reals(self):
         path = self.run_dir / "samples" / "reals.png"
-        self.record.attempt(path.name, lambda: self.samples.save_reals(path))
+        self.record.attempt("the sheet of real images", lambda: self.samples.save_reals(path))
 
     def _written(self, path, due):
         """`path`; what was due is done, or due again in a minute where the path is None."""
@@ -266,7 +268,7 @@ class Trainer:
         self._event("failed", text[:500])
         m = self.model
         if self._whole and m.images_seen and not isinstance(error, TrainingError):
-            if m.finite.healthy() and not m.finite.nonfinite_weights():
+            if not m.finite.nonfinite_weights():
                 self.record.attempt("a snapshot", self.save_snapshot)
         self.record.report()
 
@@ -277,8 +279,8 @@ class Trainer:
             layers = self.model.finite.layers()
             where = self.model.first_nonfinite(reals, c)
             self._fail(
-                f"{' and '.join(failing)} gave values that are not finite {LIMIT} times in a row"
-                + (f"; gradients most in {layers}" if layers else "")
+                f"{' and '.join(failing)} was not finite {LIMIT} times in a row, or nearly always"
+                + (f"; most in {layers}" if layers else "")
                 + (f"; first in the output of {where}" if where else "")
             )
 
@@ -329,6 +331,7 @@ class Trainer:
             workers=data.workers,
             pin_memory=self.device.type == "cuda",
             warn=self._warn,
+            stop=lambda: bool(self.interrupt.signal),
         )
 
     def _labels(self, c):

@@ -69,3 +69,21 @@ def test_info_shows_sizes_labels_problems_and_a_sheet(run, photos, tmp_path):
     assert json.loads(out)["problems"] == [rows["problems"]]
     code, out, _ = run("info", "photos", "--sheet", "nowhere/x.png")
     assert code == 0 and "cannot be written (No such file or directory)" in out
+
+
+def test_info_where_nothing_can_be_read_whole(run, tmp_path):
+    (tmp_path / "pics").mkdir()
+    for i in range(2):
+        whole = encoded(picture((64, 64), seed=i), "JPEG")
+        (tmp_path / "pics" / f"{i}.jpg").write_bytes(whole[: len(whole) // 2])
+    code, out, err = run("info", "pics")
+    assert code == 0 and "none of the images looked at can be read" in out, err
+    assert out.count("broken image (image file is truncated") == 2
+
+
+def test_a_config_json_among_pictures_makes_no_network(run, tmp_path):
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "config.json").write_text("{}")
+    (tmp_path / "pics" / "a.png").write_bytes(encoded(picture()))
+    code, out, err = run("info", "pics", "--no-sheet")
+    assert code == 0 and "8x8 px (1)" in out, err

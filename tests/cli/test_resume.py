@@ -2,7 +2,9 @@
 """`--resume auto` and `--init-from`."""
 
 import json
+import os
 import re
+import shutil
 
 import pytest
 from pictures import encoded, picture
@@ -81,7 +83,7 @@ def test_init_from_says_what_fits(train):
     rows = {tuple(line.split()[:2]): line for line in out.splitlines()}
     assert "no embed.weight here" in rows["G", "mapping"]
     assert rows["D", "b16"].split()[2] == rows["D", "b16"].split()[4] != "0"
-    assert read_about(runs[1])["config"].train.init_from == str(first)
+    assert read_about(runs[1])["config"].train.init_from == os.path.abspath(first)
     assert json.loads((runs[1] / "log.jsonl").read_text().splitlines()[1])["kimg"] == 0.004
     code, out, err, runs = train("--resume", runs[1], "--kimg", "0.008", small=["--device", "cpu"])
     assert code == 0 and "weights of" not in out, err
@@ -131,3 +133,52 @@ def test_labels_that_are_not_used_are_warned_of(train, tmp_path):
     options = ["--data", "pics", "--dry-run"]
     assert "warning the images have 2 classes, not used (--cond uses them)" in train(*options)[1]
     assert "warning" not in train(*options, "--cond")[1]
+
+
+def test_a_snapshot_anywhere_goes_on_as_a_new_run(train, tmp_path):
+    _, _, _, (first,) = train("--kimg", "0.004")
+    shutil.copytree(snapshots_of(first)[-1], tmp_path / "best")
+    code, out, err, runs = train("--resume", "best", "--kimg", "0.008", small=["--device", "cpu"])
+    assert code == 0 and len(runs) == 2, err
+    assert snapshots_of(runs[1])[-1].name == "000000.008"
+    code, _, err, _ = train("--resume", "best", small=["--device", "cpu"])
+    assert code == 2 and "best is at 0.004 kimg and ends at 0.004" in err
+
+
+def test_a_run_whose_description_is_damaged(train):
+    _, _, _, (run_dir,) = train("--kimg", "0.004")
+    (run_dir / "run.json").write_text("{")
+    code, _, err, runs = train("--resume", run_dir, "--kimg", "0.008", small=["--device", "cpu"])
+    assert code == 0, err
+    assert read_about(run_dir)["config"].train.kimg == 0.008
+
+
+def test_a_run_goes_on_from_another_folder(train, tmp_path, monkeypatch):
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "a.png").write_bytes(encoded(picture((16, 16))))
+    _, _, _, (run_dir,) = train("--data", "pics", "--preset", "demo", "--kimg", "0.004")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err, _ = train("--resume", run_dir, "--kimg", "0.008", small=["--device", "cpu"])
+    assert code == 0, err
+
+
+def test_auto_minds_init_from(train):
+    _, _, _, (first,) = train("--kimg", "0.004", "--seed", "1")
+    auto = ("--resume", "auto", "--init-from", first)
+    code, out, err, runs = train(*auto, "--kimg", "0.004", "--seed", "1")
+    assert code == 0 and len(runs) == 2 and "weights of" in out, err
+    code, out, err, runs = train(*auto, "--kimg", "0.008", "--seed", "1")
+    assert code == 0 and len(runs) == 2 and "weights of" not in out, err
+    assert read_about(runs[0])["config"].train.init_from is None
+    code, out, err, runs = train("--resume", "auto", "--kimg", "0.008", "--seed", "1")
+    assert code == 0 and f"folder  {runs[0]}".endswith(out.split("folder  ")[1].split()[0]), err
+
+
+def test_dry_run_of_a_run_that_was_begun_with_another(train, tmp_path):
+    _, _, _, (first,) = train("--kimg", "0.004")
+    _, _, _, runs = train("--kimg", "0.004", "--init-from", first)
+    first.rename(tmp_path / "moved")
+    options = ["--resume", runs[1], "--kimg", "0.008", "--dry-run"]
+    code, out, err, _ = train(*options, small=["--device", "cpu"])
+    assert code == 0 and "weights of" not in out, err

@@ -2,6 +2,7 @@
 import os
 import signal
 import sys
+import time
 
 import pytest
 import torch
@@ -95,8 +96,41 @@ def test_processes_that_keep_dying(folder, monkeypatch):
     data = ImageDataset(folder)
     here = os.getpid()
     data.pixels = lambda i: os._exit(3) if os.getpid() != here else None
-    with pytest.raises(LoaderError, match=r"died at \d.png \(exit code 3\), 2 in all; --work"):
+    with pytest.raises(LoaderError, match=r"died at \d.png \(exit code 3\), 2 by now; --work"):
         take(batches(data, 1), 1)
+
+
+@forked
+def test_deaths_long_ago_are_forgotten(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(loader, "DEATHS", 2)
+    monkeypatch.setattr(loader, "RECOVERED", 3)
+    data, lines = ImageDataset(folder), []
+    stream = batches(data, 1, warn=lines.append)
+    for n in range(2):
+        killing(data, n, once=tmp_path / f"done {n}")
+        stream.close()
+        stream._batches = stream._start()  # so that the process has the new way to die
+        for _ in range(8):
+            next(stream)
+    stream.close()
+    assert len(lines) == 2
+
+
+@forked
+def test_a_process_that_hangs_is_named_and_stop_is_heard(folder, monkeypatch):
+    monkeypatch.setattr(loader, "HANGS_SECONDS", 1)
+    data, lines, asked = ImageDataset(folder), [], []
+    whole = take(batches(data, mirror=False), 3)
+    pixels = data.pixels
+    data.pixels = lambda i: (time.sleep(2.5 if i == 7 else 0), pixels(i))[1]
+    assert torch.equal(take(batches(data, 2, warn=lines.append, mirror=False), 3), whole)
+    assert lines[0] == "no images for 1 s: loader processes are at 7.png"
+    data.pixels = lambda i: time.sleep(1000)
+    stream = Batches(data, 4, 1, False, 0, 2, False, lines.append, stop=lambda: bool(asked))
+    asked.append(True)
+    begun = time.monotonic()
+    assert next(stream, None) is None and time.monotonic() - begun < 5
+    stream.close()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

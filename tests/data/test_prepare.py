@@ -171,10 +171,12 @@ def test_places_that_are_not_written_to(tmp_path):
         folder.mkdir()
         (folder / "a.png").write_bytes(encoded(picture()))
     (tmp_path / "text.zip").write_text("precious")
+    (tmp_path / "dataset.json").write_text("{}")
     for dest, overwrite, message in (
         (source, True, "lies in the source"),
         (source / "deep" / "out.zip", False, "lies in the source"),
         (full, False, "is there already; --overwrite replaces it"),
+        (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path / "text.zip", True, "is no zip archive; not replaced"),
     ):
@@ -208,8 +210,47 @@ def test_whole_or_not_at_all(store, tmp_path, monkeypatch, error, name):
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_what_a_killed_process_left_is_cleared(store, tmp_path):
-    (tmp_path / ".out.part-123").mkdir()
-    (tmp_path / ".out.part-123" / "img.png").write_bytes(b"")
-    prepare.prepare(store({"a.png": encoded(picture())}), tmp_path / "out", workers=0)
-    assert not (tmp_path / ".out.part-123").exists()
+@pytest.mark.parametrize("name", ["out", "out.zip"])
+def test_what_a_killed_process_left_is_cleared(store, tmp_path, monkeypatch, name):
+    source = store({"a.png": encoded(picture())})
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "_delete", lambda path: None)  # as if it had been killed
+        patch.setattr(prepare, "_fill", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare.prepare(source, tmp_path / name, workers=0)
+    (left,) = tmp_path.glob(f".{name}*")
+    left.rename(left.with_suffix(".1"))  # of another process
+    prepare.prepare(source, tmp_path / name, workers=0)
+    assert not list(tmp_path.glob(".*")) and len(ImageDataset(tmp_path / name)) == 1
+
+
+def test_into_a_folder_that_is_there(store, tmp_path, monkeypatch):
+    """It stays the same folder: it may be a mount point, or the current one."""
+    source = store({"a.png": encoded(picture())})
+    dest = tmp_path / "here"
+    dest.mkdir()
+    monkeypatch.chdir(dest)
+    inode = dest.stat().st_ino
+    prepare.prepare(source, ".", workers=0)
+    prepare.prepare(source, ".", size=(4, 4), workers=0, overwrite=True)
+    assert dest.stat().st_ino == inode
+    assert sorted(p.name for p in dest.iterdir()) == ["00000", "dataset.json"]
+    assert ImageDataset(dest).resolution == (4, 4)
+
+
+def test_one_image_beside_the_classes_is_named(store, tmp_path):
+    files = {f"{c}/{i}.png": encoded(picture(seed=i)) for c in "ab" for i in range(10)}
+    source = store({**files, "stray.png": encoded(picture())})
+    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    assert done.written == 21 and not done.labelled
+    told = "beside the folders, so that these are no classes"
+    assert done.failures == [("stray.png", f"{told} (it is used)")]
+    assert ImageDataset(source).notes == [f"stray.png: {told}"]
+
+
+def test_many_images_without_a_label(store, tmp_path):
+    labels = [[f"{i}.png", 0] for i in range(0, 4000, 2)]
+    files = {f"{i}.png": b"" for i in range(1, 4000)} | {"0.png": encoded(picture())}
+    source = store({**files, "dataset.json": json.dumps({"labels": labels}).encode()})
+    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    assert done.written == 1 and len(done.failures) == 3999

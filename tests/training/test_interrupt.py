@@ -11,6 +11,7 @@ import time
 import pytest
 
 from stylegan.networks import load_networks, snapshots_of
+from stylegan.training.interrupt import Interrupt
 from stylegan.training.rundir import is_locked, runs_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -89,11 +90,8 @@ def test_the_second_ctrl_c_stops_at_once(training):
     assert process.wait(timeout=5) in (-signal.SIGINT, 130)
 
 
-def test_an_ignored_signal_stays_ignored(training):
+def test_an_ignored_signal_stays_ignored():
     """nohup ignores SIGHUP."""
-    process, run_dir = training()
-    from stylegan.training.interrupt import Interrupt
-
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interrupt() as interrupt:

@@ -70,10 +70,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
                 "torch.save": (checkpoint.torch, "save"),
                 "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
                 "os.fsync": (checkpoint.os, "fsync"),
-                "log": (t.record.log, "_append"),
+                "log": (t.record.log, "path", tmp_path / "nowhere" / "log.jsonl"),
                 "png": (sys.modules["stylegan.training.samples"], "save_image"),
             }[function]
-            patch.setattr(*target, full)
+            patch.setattr(*(target if len(target) == 3 else (*target, full)))
             fill_and_empty.patch = patch
         if t.kimg == 0.024:
             fill_and_empty.patch.undo()
@@ -83,13 +83,15 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     t.run()
     out = capfd.readouterr()
     text = out.out + out.err
-    assert "(No space left on device); training goes on and tries again" in text
+    assert text.count("training goes on and tries again") == 1, text  # one line
+    assert text.count("could be written again") == 1
+    why = "No such file or directory" if function == "log" else "No space left on device"
+    assert f"({why}); training goes on and tries again" in text
     assert "Traceback" not in text
     assert names(t.run_dir)[-1] == "000000.060"
     assert all(p.name[0] != "." for p in (t.run_dir / "snapshots").iterdir())
-    if function != "log":
-        assert len(lines(t.run_dir)) == len(lines(whole.run_dir))
-        assert lines(t.run_dir)[-1]["loss/G"] == lines(whole.run_dir)[-1]["loss/G"]
+    losses = [[line["loss/G"] for line in lines(r.run_dir)] for r in (t, whole)]
+    assert losses[0] == losses[1] and len(losses[0]) == 15
     if function in ("torch.save", "networks.save_file"):
         assert names(t.run_dir)[0] == "000000.028"  # as soon as there was room
     if function == "png":
@@ -110,8 +112,24 @@ def test_the_log_keeps_lines_until_there_is_room(tmp_path):
         f.write('{"kimg": 2.0')  # half a line is what a full disk leaves
     log.write({"kimg": 4.0})
     assert [line["kimg"] for line in lines(tmp_path)] == [1, 2, 3, 4]
-    RunLog(tmp_path, 2000).write({"kimg": 2.5})
-    assert [line["kimg"] for line in lines(tmp_path)] == [1, 2, 2.5]
+    log.path = tmp_path / "nowhere" / "log.jsonl"
+    with pytest.raises(OSError):
+        log.write({"kimg": 5.0})
+    log.path = path
+    log.sync()  # before a snapshot that says that it was logged
+    assert [line["kimg"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_the_log_is_cut_where_a_run_goes_on(tmp_path):
+    from stylegan.training.log import RunLog
+
+    log = RunLog(tmp_path)
+    for kimg in (1.0, 2.0, 3.0):
+        log.write({"kimg": kimg})
+        log.event(kimg, "warning", "x")
+    RunLog(tmp_path, logged=1000, seen=2000).write({"kimg": 1.5})
+    assert [line["kimg"] for line in lines(tmp_path)] == [1, 1.5]
+    assert [line["kimg"] for line in lines(tmp_path, events=True)] == [1, 2]
 
 
 def test_the_last_snapshot_waits_for_room(images, tmp_path, monkeypatch):
@@ -198,6 +216,63 @@ def test_a_state_of_another_kind(images, tmp_path):
         with pytest.raises(UserError, match="training_state.pt is of another version"):
             resume()
     assert snapshots_of(t.run_dir) == [snapshot]
+
+
+def test_out_of_memory_is_no_damage(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", kimg=0.004)
+    t.run()
+
+    def full(state):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(t.model, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        t.resume_newest()
+    assert names(t.run_dir) == ["000000.004"]
+
+
+def test_a_snapshot_that_lacks_a_network(images, tmp_path):
+    first = trainer(images, tmp_path / "run", kimg=0.008, snapshot_kimg=0.004)
+    first.run()
+    for _ in range(2):  # the second time there is one of that name aside already
+        (first.run_dir / "snapshots/000000.008/G_ema.safetensors").unlink()
+        t = trainer(images, tmp_path / "run", kimg=0.008)
+        t.resume_newest()
+        assert t.kimg == 0.004
+        t.run()
+    damaged = sorted(p.name for p in first.run_dir.glob("snapshots/d*"))
+    assert damaged == ["damaged-000000.008", "damaged-000000.008-2"]
+
+
+def test_a_kill_while_a_snapshot_takes_the_place_of_another(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run", kimg=0.004)
+    t.run()
+    target = t.run_dir / "snapshots" / "000000.004"
+    target.rename(target.with_name(".aside-000000.004"))
+    checkpoint.clean(t.run_dir)
+    assert names(t.run_dir) == ["000000.004"]
+    assert t.save_snapshot() == target and list(target.parent.iterdir()) == [target]
+
+
+def test_folders_of_other_names_are_no_snapshots(images, tmp_path):
+    t = trainer(images, tmp_path / "run", kimg=0.012, snapshot_kimg=0.004, keep=1)
+    first = t.save_snapshot()
+    shutil.copytree(first, first.with_name("000000.000-backup"))
+    t.run()
+    assert names(t.run_dir) == ["000000.012"]
+    assert (first.parent / "000000.000-backup").is_dir()
+
+
+def test_other_errors_of_a_library_are_not_hidden(images, tmp_path, monkeypatch):
+    t = trainer(images, tmp_path / "run")
+
+    def fail(*args):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(checkpoint.torch, "save", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        t.save_snapshot()
+    assert not list((t.run_dir / "snapshots").iterdir())
 
 
 def test_nothing_is_set_aside_where_nothing_can_be_read(images, tmp_path):

@@ -132,7 +132,7 @@ def test_other_files_than_the_run_had_are_warned_of(images, tmp_path):
     t.resume(snapshot)
     t.run()
     (warning,) = [e for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
-    assert "the files are not those of 10 images" in warning["text"]
+    assert "the files or labels are not those of 10 images" in warning["text"]
 
 
 def test_the_run_ends_by_time(images, tmp_path):

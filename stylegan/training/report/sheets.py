@@ -2,6 +2,7 @@
 """Sheets of sample images, small enough to carry in a page."""
 
 import base64
+import functools
 import io
 import re
 import warnings
@@ -48,6 +49,16 @@ def sheets_of(folder):
 
 
 def _read(path, kimg):
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _sheet(path, kimg, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(4 * SHEETS)
+def _sheet(path, kimg, mtime_ns, size):
+    """The sheet in a file as it was at that time: a run writes a report with every snapshot."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sheets that are merely large
