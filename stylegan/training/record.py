@@ -63,7 +63,7 @@ class Record:
     def say(self, text):
         """A line on the terminal, above the bar."""
         try:
-            tqdm.write(text)
+            tqdm.write(text, file=sys.stderr)
         except OSError:
             pass  # the terminal is gone
 
@@ -111,6 +111,11 @@ class _Deaf:
             self._stream.flush()
         except OSError:
             pass
+
+    def __eq__(self, other):  # tqdm.write clears the bars of the stream that it writes to
+        return self._stream == getattr(other, "_stream", other)
+
+    __hash__ = None
 
     def __getattr__(self, name):
         return getattr(self._stream, name)

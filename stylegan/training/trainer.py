@@ -236,11 +236,12 @@ class Trainer:
     def _save_last(self):
         """The snapshot that a run ends with; where the disk is full, waits for room unless it is
         asked to stop."""
-        for _ in range(LAST_TRIES):
+        for attempt in range(LAST_TRIES):
             folder = self._save()
             if folder or self.interrupt.signal:
                 return folder
-            self.record.say("waiting for room for the last snapshot; Ctrl-C gives it up")
+            if not attempt:
+                self.record.say("waiting for room for the last snapshot; Ctrl-C gives it up")
             for _ in range(100):
                 time.sleep(0 if self.interrupt.signal else 0.1)
         return None
