@@ -20,6 +20,7 @@ class Record:
     def __init__(self, run_dir, logged, seen):
         self.run_dir, self.log = run_dir, RunLog(run_dir, logged, seen)
         self._failing = set()
+        self.stream = _Deaf(sys.stderr)
 
     def attempt(self, what, write):
         """What `write()` returns, or None where the disk is full or cannot be written, which is
@@ -62,10 +63,7 @@ class Record:
 
     def say(self, text):
         """A line on the terminal, above the bar."""
-        try:
-            tqdm.write(text, file=sys.stderr)
-        except OSError:
-            pass  # the terminal is gone
+        tqdm.write(text, file=self.stream)
 
     def close(self):
         """Close what is open."""
@@ -73,13 +71,19 @@ class Record:
 
 
 class Bar(tqdm):
-    """Counts images, shows kimg."""
+    """Counts images, shows kimg.
 
-    def __init__(self, seen, end, batch):
+    Args:
+        seen, end: images at the beginning, and to come to.
+        batch: images in a step.
+        stream: what to draw on.
+    """
+
+    def __init__(self, seen, end, batch, stream):
         super().__init__(
             total=-(-end // batch) * batch,
             initial=seen,
-            file=_Deaf(sys.stderr),
+            file=stream,
             unit="img",
             desc="train",
             mininterval=1,
@@ -111,11 +115,6 @@ class _Deaf:
             self._stream.flush()
         except OSError:
             pass
-
-    def __eq__(self, other):  # tqdm.write clears the bars of the stream that it writes to
-        return self._stream == getattr(other, "_stream", other)
-
-    __hash__ = None
 
     def __getattr__(self, name):
         return getattr(self._stream, name)

@@ -132,7 +132,7 @@ class Trainer:
         self._batches = self._open_batches()
         t, m = self.config.train, self.model
         try:
-            with Bar(m.images_seen, images(t.kimg), t.batch) as bar:
+            with Bar(m.images_seen, images(t.kimg), t.batch, self.record.stream) as bar:
                 return self._run(bar)
         except BaseException as e:
             self._rescue(e)

@@ -16,20 +16,22 @@ class Full(io.StringIO):
 
 def test_a_terminal_on_a_full_disk_ends_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stderr", Full())
-    with Bar(0, 100, 10) as bar:
+    record = Record(tmp_path, 0, 0)
+    with Bar(0, 100, 10, record.stream) as bar:
         for _ in range(10):
             bar.update(10)
             bar.set_postfix_str("x")
-            Record(tmp_path, 0, 0).say("hello")
+            record.say("hello")
     assert bar.n == 100
 
 
 def test_a_line_is_written_above_the_bar(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with Bar(0, 100, 10) as bar:
+    record = Record(tmp_path, 0, 0)
+    with Bar(0, 100, 10, record.stream) as bar:
         bar.update(10)
         bar.refresh()
-        Record(tmp_path, 0, 0).say("hello")
+        record.say("hello")
     text = sys.stderr.getvalue()
     before = text[: text.index("hello")]
     assert before.split("\r")[-1] == "" and "hello\n" in text  # the line was cleared
