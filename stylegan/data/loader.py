@@ -50,7 +50,7 @@ class Batches:
         self.seed, self.mirror, self.position = seed, mirror, position
         self.pin_memory, self.warn, self.stop = pin_memory, warn, stop
         self._processes, self._died_at = set(), Counter()
-        self._deaths = self._since = 0  # and batches since the last
+        self._deaths = self._since = 0  # of loader processes, and batches since the last
         self._batches = self._start()
 
     def __iter__(self):
@@ -165,9 +165,11 @@ def _kept_handler(name):
     kept = number and signal.getsignal(number)
     if getattr(kept, "__module__", "").startswith("torch."):  # of a DataLoader before
         kept = signal.SIG_DFL
-    yield
-    if number:
-        signal.signal(number, kept)
+    try:
+        yield
+    finally:
+        if number:
+            signal.signal(number, kept)
 
 
 def _how(exitcode):

@@ -84,29 +84,12 @@ def prepare(
     source, shown = open_source(source), Path(dest)
     dest = shown.absolute()
     _check(source.path, dest, overwrite)
-    files = images_in(source)
-    failures, ignored = list(source.problems), Counter()
-    for name in set(source.names) - set(files):
-        ending = splitext(name)[1].lower()
-        if ending in ARCHIVES:
-            failures.append((name, "an archive in the data is not opened; unpack it first"))
-        elif name.split("/")[-1] != FILE:
-            ignored[ending or "no ending"] += 1
-    unlabelled = []
-    given = read_labels(source, files, unlabelled) if labels else None
-    if given and given.missing:
-        failures += [(name, "has a label, but is not there") for name in given.missing]
-    failures += [(name, "has no label in dataset.json") for name in unlabelled]
-    without = set(unlabelled)
-    files = [name for name in files if name not in without]
-    if labels and not given and (stray := stray_images(files)):
-        why = "beside the folders, so that these are no classes (it is used)"
-        failures += [(name, why) for name in stray]
+    files, given, failures, ignored = _gather(source, labels)
     seen = survey(source, files, LOOK_AT)
     if size is None:
         size, transform = seen.one_size(source.path), None
-    channels = channels or seen.common_channels
     final = (size[1], size[1]) if transform == "center-crop-wide" else size
+    channels = channels or seen.common_channels
     out = Prepared(shown, final, channels, failures=failures, ignored=ignored)
     convert = functools.partial(_convert, source, size, transform, channels)
     results = _results(convert, progress(files), workers)
@@ -118,6 +101,30 @@ def prepare(
     finally:
         results.close()
     return out
+
+
+def _gather(source, with_labels):
+    """(images, their `Labels` or None, [(file, why)] that cannot be used, {ending: other files})"""
+    files, failures, ignored = images_in(source), list(source.problems), Counter()
+    for name in sorted(set(source.names) - set(files)):
+        ending = splitext(name)[1].lower()
+        if ending in ARCHIVES:
+            failures.append((name, "an archive in the data is not opened; unpack it first"))
+        elif name.split("/")[-1] != FILE:
+            ignored[ending or "no ending"] += 1
+    if not with_labels:
+        return files, None, failures, ignored
+    given = read_labels(source, files, unlabelled := [])
+    failures += [
+        (name, "has a label, but is not there") for name in (given and given.missing or ())
+    ]
+    failures += [(name, "has no label in dataset.json") for name in unlabelled]
+    without = set(unlabelled)
+    files = [name for name in files if name not in without]
+    if not given:
+        why = "beside the folders, so that these are no classes (it is used)"
+        failures += [(name, why) for name in stray_images(files)]
+    return files, given, failures, ignored
 
 
 def _fill(target, out, results, files, given, dedupe):
