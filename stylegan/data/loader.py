@@ -59,34 +59,49 @@ class Batches:
     def __next__(self):
         waited = 0
         while True:
-            try:
-                batch = next(self._batches)
+            batch, error = self._next()
+            if error is None:
                 self.position += self.batch
                 self._since += 1
                 return batch
-            except UserError as e:  # from another process it comes in the text of a traceback
-                self.close()
-                raise UserError(str(e).rpartition("UserError: ")[2].strip()) from e
-            except (RuntimeError, OSError, EOFError) as e:
-                if self.stop():
-                    raise StopIteration from e
-                if "timed out" in str(e) and not self._dead():
-                    waited += POLL_SECONDS
-                    if waited % HANGS_SECONDS == 0:
-                        where = self._where(range(self.workers))
-                        self.warn(f"no images for {waited} s: loader processes are {where}")
-                    continue
-                try:
-                    self._mourn(e)
-                finally:
-                    self.close()
-                self._batches = self._start()
+            if self.stop():
+                self._end_hanging()
+                raise StopIteration
+            if "timed out" in error and not self._dead():
+                waited += POLL_SECONDS
+                if waited % HANGS_SECONDS == 0:
+                    where = self._where(range(self.workers))
+                    self.warn(f"no images for {waited} s: loader processes are {where}")
+                continue
+            self._mourn(error)
+            self.close()
+            self._batches = self._start()
+
+    def _next(self):
+        """(batch, None), or (None, why there is none). An exception would keep the iterator, and so
+        the loader processes, alive until it is forgotten."""
+        if not self.workers:
+            return next(self._batches), None
+        try:
+            return next(self._batches), None
+        except UserError as e:  # it comes in the text of a traceback
+            text = str(e).rpartition("UserError: ")[2].strip()
+        except (RuntimeError, OSError, EOFError) as e:
+            return None, f"{type(e).__name__}: {e}"
+        self.close()
+        raise UserError(text)
 
     def close(self):
         """End the loader processes."""
-        for process in self._processes:  # they only read; one that hangs would be waited for
-            process.terminate()
         self._batches = None
+
+    def _end_hanging(self):
+        """End processes that are at a file for long, which `close` would wait for. (To end any
+        other so is not safe: it may hold a lock.)"""
+        at = dict(zip(self._pids.tolist(), self.dataset.reading.tolist()))
+        for process in self._processes:
+            if at.get(process.pid, -1) >= 0:
+                process.terminate()
 
     def _start(self):
         if self.workers:
@@ -115,12 +130,12 @@ class Batches:
         return {p.pid: p.exitcode for p in self._processes if p.exitcode}
 
     def _mourn(self, error):
-        """Say which process died at which file. Raises: `error` if none did."""
+        """Say which process died at which file. Raises: RuntimeError if none did."""
         for process in self._processes:
             process.join(0.1)  # a connection breaks before there is an exit code
         dead = self._dead()
         if not dead:
-            raise error
+            raise RuntimeError(error)
         slots = [i for i, pid in enumerate(self._pids.tolist()) if pid in dead]
         how = _how(next(iter(dead.values())))
         text = f"a loader process died {self._where(slots)} ({how})"
