@@ -8,9 +8,9 @@ import re
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
+from stylegan.imaging import on_checkerboard
 from stylegan.training.history import REALS, SAMPLES
 
 SHEETS = 24  # steps of the slider
@@ -18,8 +18,6 @@ WIDTH = 1280  # px, more than a page shows of a sheet
 BYTES = 160 << 10  # of a sheet, so that all of them are some 5 MB in base64
 # (width, JPEG quality) to try until a sheet fits: fine detail costs most, and shows least.
 STEPS = ((WIDTH, 90), (WIDTH, 80), (WIDTH, 70), (960, 75), (960, 60), (640, 70))
-CHECKS = (255, 208)  # grey levels of the board behind transparent pixels
-CHECK = 8  # px
 
 
 @dataclass(frozen=True)
@@ -73,16 +71,8 @@ def _sheet(path, kimg, mtime_ns, size):
 def _flat(image):
     """Grey or RGB; transparent pixels over a checkerboard."""
     if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        board = _checkerboard(image.size)
-        return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
+        return on_checkerboard(image.convert("RGBA"))
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
-
-
-def _checkerboard(size):
-    y, x = np.ogrid[: size[1], : size[0]]
-    light = (y // CHECK + x // CHECK) % 2
-    return Image.fromarray(np.where(light, *CHECKS).astype(np.uint8))
 
 
 def _encoded(image):
