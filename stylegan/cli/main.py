@@ -10,14 +10,8 @@ import click
 
 from stylegan.cli.params import printable
 
-COMMANDS = (
-    "dataset",
-    "train",
-    "generate",
-    "mix",
-    "info",
-    "runs",
-)  # each is `command` in stylegan.cli.<name>
+# Each is `command` in stylegan.cli.<name>.
+COMMANDS = ("dataset", "train", "generate", "mix", "info", "runs")
 
 
 class Program(click.Group):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from stylegan.cli.params import printable
+
 HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
 TEXTS = (0, 1, 7)  # columns that are no numbers, and stand at the left
 
@@ -33,12 +35,12 @@ def command(folder, as_json, report):
         click.echo("\n".join(_table(rows)))
         for row in rows:
             if row["damage"]:
-                click.echo(_plain(row["damage"]))
+                click.echo(printable(row["damage"]))
         for row in rows:
             if row.get("report"):
-                click.echo(f"report: {_plain(row['report'])}")
+                click.echo(f"report: {printable(row['report'])}")
     for line in failed:
-        click.echo(_plain(line), err=True)
+        click.echo(printable(line), err=True)
     if failed:
         raise SystemExit(1)
 
@@ -122,7 +124,7 @@ def _cells(row):
         kimg += f"/{short(row['target_kimg'])}"
     written = row["written"] and datetime.fromisoformat(row["written"])
     return (
-        _plain(row["run"]),
+        printable(row["run"]),
         "damaged" if row["damage"] else row["state"],
         kimg,
         _number(row["images_per_s"], 1),
@@ -144,8 +146,3 @@ def _finite(value):
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain(text):
-    """`text` without what a terminal would obey or cannot show."""
-    return "".join(c if c.isprintable() else "?" for c in text)

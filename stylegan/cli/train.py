@@ -119,7 +119,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
     if "channels" in options:
         options["channels"] = None if options["channels"] == "auto" else int(options["channels"])
     for name in ("path", "init_from"):  # a run may go on from another folder
-        if name in options:
+        if os.path.exists(options.get(name, "")):
             options[name] = os.path.abspath(options[name])
     for name in ("minutes", "snapshot_minutes", "keep"):  # 0 is none
         if name in options:

@@ -17,6 +17,7 @@ from stylegan.errors import UserError
 DEMO = Path(__file__).parent / "demo" / "fluent-emoji-64.zip"
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 LOOK_AT = 64  # images opened beforehand, to learn sizes and channels
+KILLER = 2  # in `skipped`: a file that is not even tried again
 IN_A_ROW = 100  # files that cannot be used before it is not the files' fault
 
 
@@ -156,9 +157,6 @@ class ImageDataset(Dataset):
             pick = np.sort(np.random.default_rng(seed).permutation(len(self.files))[:count])
             self.files = [self.files[i] for i in pick]
             self.labels = self.labels and self.labels.subset(pick)
-
-
-KILLER = 2  # in `skipped`: a file that is not even tried again
 
 
 class ImageStream(Sampler):

@@ -2,6 +2,7 @@
 """Any pictures to a data set of one size and kind: a zip or a folder with dataset.json."""
 
 import functools
+import glob
 import hashlib
 import io
 import json
@@ -269,11 +270,10 @@ def _target(dest):
     """What to write into; dest appears, or is replaced, when all is well, and only then."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     inside = dest.is_dir()  # a folder that is there stays, for it may be a mount point
-    part = (dest / PART if inside else dest.with_name(f".{dest.name}{PART}")).with_suffix(
-        f".{os.getpid()}"
-    )
-    for stale in part.parent.glob(f"{part.stem}.*"):
+    folder, name = (dest, PART) if inside else (dest.parent, f".{dest.name}{PART}")
+    for stale in folder.glob(f"{glob.escape(name)}-*"):
         _delete(stale)
+    part = folder / f"{name}-{os.getpid()}"
     try:
         with (_Zip if dest.suffix.lower() == ".zip" and not inside else _Folder)(part) as target:
             yield target
@@ -341,7 +341,7 @@ def _check(source, dest, overwrite):
         raise UserError(f"{dest}: is there already; --overwrite replaces it")
     if dest.is_dir() and not (dest / FILE).is_file():
         raise UserError(f"{dest}: is a folder without {FILE}, not a data set; not replaced")
-    if dest.is_file() and not zipfile.is_zipfile(dest):
+    if dest.is_file() and not (dest.suffix.lower() == ".zip" and zipfile.is_zipfile(dest)):
         raise UserError(f"{dest}: is no zip archive; not replaced")
 
 

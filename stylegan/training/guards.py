@@ -117,6 +117,7 @@ class Finite:
             "say_at": self._say_at,
             "bad": self._bad,
             "layers": self._layers,
+            "failures": self._failures,
         }
 
     def load_state_dict(self, state):
@@ -124,6 +125,7 @@ class Finite:
         self.updates, self._failed = state["updates"], state["failed"]
         self._say_at, self._bad = state["say_at"], state["bad"].to(self._device)
         self._layers = {n: c.to(self._device) for n, c in state["layers"].items()}
+        self._failures = {k: f.to(self._device) for k, f in state["failures"].items()}
 
 
 class Collapse:

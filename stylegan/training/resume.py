@@ -44,7 +44,7 @@ def saved_config(path):
     nets = load_networks(path, "cpu")
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
-        return nets.config, run_dir if path.resolve() != run_dir else path, None, kimg
+        return nets.config, run_dir, None, kimg
     return nets.config, None, nets.folder, kimg
 
 

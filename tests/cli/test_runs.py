@@ -89,7 +89,7 @@ def test_a_damaged_run_is_a_row(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("stylegan.training.history.read_run", broken)
     code, out, _ = run("runs")
-    assert code == 0 and out.count("damaged") == 3 and "boom ?[2J" in out and "\x1b" not in out
+    assert code == 0 and out.count("damaged") == 3 and "boom \\x1b[2J" in out and "\x1b" not in out
 
 
 def test_report(run, tmp_path):

@@ -172,6 +172,7 @@ def test_places_that_are_not_written_to(tmp_path):
         (folder / "a.png").write_bytes(encoded(picture()))
     (tmp_path / "text.zip").write_text("precious")
     (tmp_path / "dataset.json").write_text("{}")
+    zipfile.ZipFile(tmp_path / "zip without its ending", "w").close()
     for dest, overwrite, message in (
         (source, True, "lies in the source"),
         (source / "deep" / "out.zip", False, "lies in the source"),
@@ -179,6 +180,7 @@ def test_places_that_are_not_written_to(tmp_path):
         (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path / "text.zip", True, "is no zip archive; not replaced"),
+        (tmp_path / "zip without its ending", True, "is no zip archive; not replaced"),
     ):
         with pytest.raises(UserError, match=message):
             prepare.prepare(source, dest, overwrite=overwrite, workers=0)
@@ -219,9 +221,12 @@ def test_what_a_killed_process_left_is_cleared(store, tmp_path, monkeypatch, nam
         with pytest.raises(ZeroDivisionError):
             prepare.prepare(source, tmp_path / name, workers=0)
     (left,) = tmp_path.glob(f".{name}*")
-    left.rename(left.with_suffix(".1"))  # of another process
+    assert left.name == f".{name}.stylegan-part-{os.getpid()}"
+    left.rename(left.with_name(f".{name}.stylegan-part-1"))  # of another process
+    mine = tmp_path / f".{name}.backup"
+    mine.write_text("precious")
     prepare.prepare(source, tmp_path / name, workers=0)
-    assert not list(tmp_path.glob(".*")) and len(ImageDataset(tmp_path / name)) == 1
+    assert list(tmp_path.glob(".*")) == [mine] and len(ImageDataset(tmp_path / name)) == 1
 
 
 def test_into_a_folder_that_is_there(store, tmp_path, monkeypatch):

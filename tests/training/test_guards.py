@@ -147,6 +147,19 @@ def test_failing_nearly_always_is_failing(fails, stops):
     assert m.finite.healthy()
 
 
+def test_failures_are_counted_on_after_a_snapshot():
+    m, n = TrainingStep(tiny(), CPU), TrainingStep(tiny(), CPU)
+    m.d_main(reals())
+    for i in range(guards.LIMIT):
+        if i == 12:
+            n.d_main(reals())
+            n.load_state_dict(m.state_dict())
+        for step in (m, n)[: 1 + (i >= 12)]:
+            step.finite.update("D main", "D", torch.tensor(True))
+    assert m.finite.failing() == n.finite.failing() == ["the loss of D main"]
+    assert m.finite.take() == n.finite.take() is not None
+
+
 def test_weights_that_are_not_finite_are_not_saved(images, tmp_path, monkeypatch):
     t = trainer(images, tmp_path / "run", snapshot_kimg=0.004)
     step = t.model.step
