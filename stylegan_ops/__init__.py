@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations of the StyleGAN family, each twice differentiable, on any device of PyTorch."""
 
-from stylegan_ops._dispatch import backend, info, mode
+from stylegan_ops._dispatch import backend, build_info, info, load, mode
 from stylegan_ops.bias_act import bias_act
 from stylegan_ops.conv2d_resample import conv2d_resample
 from stylegan_ops.grid_sample import grid_sample
@@ -11,11 +11,13 @@ from stylegan_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn
 __all__ = [
     "backend",
     "bias_act",
+    "build_info",
     "conv2d_resample",
     "downsample2d",
     "filter2d",
     "grid_sample",
     "info",
+    "load",
     "mode",
     "modulated_conv2d",
     "setup_filter",

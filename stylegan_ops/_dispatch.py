@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Native kernel or reference: the one place where that is decided.
 
-A kernel library announces itself with `register(op, device, kernel)`. Every public op asks
-`kernel(op, x)` and runs its PyTorch reference where the answer is None.
+An op announces its kernels with `register(op, device, kernel)`. Every public op asks
+`kernel(op, x)` and runs its PyTorch reference where the answer is None. The library that holds the
+kernels of a device is loaded, and if need be built, when it is first asked for.
 """
 
 import os
+import threading
+import warnings
 from contextlib import contextmanager
 
 MODES = ("auto", "native", "reference")
 
-_kernels = {}  # (op, device type) -> callable with the op's own signature
+_kernels = {}  # (op, device type) -> (callable with the op's own signature, from our library?)
+_libraries = {}  # device type -> (module or None, why not)
+_lock = threading.Lock()
 _ops = []  # names of the ops that have a place for a kernel, in order of definition
 _mode = None  # None until first use, so that the environment variable is read then
 
@@ -21,11 +26,46 @@ def declare(op):
     return op
 
 
-def register(op, device_type, kernel):
-    """Install `kernel` for `op` on tensors of `device_type` ("cpu", "cuda")."""
+def register(op, device_type, kernel, library=False):
+    """Install `kernel` for `op` on tensors of `device_type` ("cpu", "cuda").
+
+    Args:
+        library: the kernel needs the native library of that device (`load`).
+    """
     if op not in _ops:
         raise ValueError(f"register: no op is called {op!r}; there are {', '.join(_ops)}")
-    _kernels[op, device_type] = kernel
+    _kernels[op, device_type] = kernel, library
+
+
+def load(device_type):
+    """Load the native library of a device ("cpu", "cuda"), building it first where need be. Ops do
+    it at first use; call it to choose the moment, as before several processes start.
+
+    Returns: None, or one line that says why there is no library.
+    """
+    with _lock:
+        if device_type not in _libraries:
+            from stylegan_ops import _build
+
+            if device_type in _build.DEVICES:
+                _libraries[device_type] = _build.load(device_type)
+            else:
+                _libraries[device_type] = None, f"there are no kernels for {device_type}"
+            reason = _libraries[device_type][1]
+            if reason and device_type in _build.DEVICES:
+                text = f"no {device_type} kernels, the slower reference is taken: {reason}"
+                warnings.warn_explicit(text, RuntimeWarning, "stylegan_ops", 0)
+    return _libraries[device_type][1] or None
+
+
+def _loaded(device_type):
+    known = _libraries.get(device_type)
+    return known[0] is not None if known else load(device_type) is None
+
+
+# What torch.compiler.assume_constant_result does; that would import the compiler, one second of
+# it. A graph being traced calls the function and keeps its result.
+_loaded._dynamo_marked_constant = True
 
 
 def mode():
@@ -71,14 +111,17 @@ def kernel(op, x):
     chosen = mode()
     if chosen == "reference":
         return None
-    found = _kernels.get((op, x.device.type))
+    device_type = x.device.type
+    found, library = _kernels.get((op, device_type), (None, False))
+    if library and not _loaded(device_type):
+        found = None
     if found is None and chosen == "native":
-        raise RuntimeError(f"{op}: backend is 'native' but no kernel is loaded for {x.device.type}")
+        raise RuntimeError(f"{op}: backend is 'native' but {_status(op, device_type)['reason']}")
     return found
 
 
 def info():
-    """What runs each op on each device, and why.
+    """What runs each op on each device, and why. Loads nothing; see `load`.
 
     Returns: {op: {device type: {"backend": "native" | "reference", "reason": str}}} for "cpu",
         "cuda" and every other device that a kernel is registered for.
@@ -87,9 +130,21 @@ def info():
     return {op: {d: _status(op, d) for d in devices} for op in _ops}
 
 
+def build_info():
+    """What the loaded libraries are: {device type: {"compiler": ..., "date": ..., ...}}."""
+    return {d: dict(module.build_info()) for d, (module, _) in _libraries.items() if module}
+
+
 def _status(op, device_type):
-    if (op, device_type) not in _kernels:
-        return {"backend": "reference", "reason": f"no {op} kernel is loaded for {device_type}"}
+    found, library = _kernels.get((op, device_type), (None, False))
+    module, why_not = _libraries.get(device_type, (None, "not loaded before its first use"))
+    if found is None:
+        return {"backend": "reference", "reason": f"there is no {op} kernel for {device_type}"}
+    if library and module is None:
+        return {
+            "backend": "reference",
+            "reason": f"no kernel is loaded for {device_type}: {why_not}",
+        }
     if mode() == "reference":
         return {"backend": "reference", "reason": "the reference backend was asked for"}
     return {"backend": "native", "reason": "kernel loaded"}

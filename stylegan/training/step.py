@@ -139,6 +139,10 @@ class TrainingStep:
         for loss in partial_losses:
             loss.backward()
             bad = bad | ~loss.detach().isfinite()
+        for p in network.parameters():
+            # Where a derivative is 0 by nature (R1 by a bias before lrelu), one kernel says 0 and
+            # another nothing; the optimizer shall do the same with both.
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         network.requires_grad_(False)
         self.stats.add("nonfinite_gradients", self.finite.update(kind, kind[0], bad))
         optimizer.step()

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiling: blocks of 512 elements in memory order, whatever the layout. A block is loaded and converted
+// into L1, bias, activation, gain, clamp and the bits of the mask are loops over it there, and it is
+// stored: each tensor passes through DRAM once, which bounds the kernel. For piecewise linear
+// activations the backward reads two bits a sample where it would read all of x again.
+//
+// Sums over channels are taken in chunks of the image that do not depend on the number of threads, in
+// double, and added in order: the result is the same bits in every run.
+
+#include "bias_act.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "convert.h"
+
+namespace stylegan::cpu {
+namespace {
+
+constexpr int64_t kBlock = kMaskBlock;        // 2 KiB of float32: a few blocks fit in any L1
+constexpr int64_t kGrainBlocks = 64;          // 32768 elements, the library's own grain
+constexpr int64_t kLanes = kBlock / 32;       // 32-bit words in a plane of one block
+constexpr int64_t kMostChunks = 64;           // of a sum; enough for as many threads
+constexpr int64_t kShortInner = 128;          // runs of one channel below this are laid out beforehand
+constexpr int64_t kLongestPattern = 1 << 16;  // elements; 256 KiB of float32 fits in L2
+
+// Channels seen as one repeated pattern of `period` elements (short runs), or as runs (long ones).
+struct Pattern {
+  explicit Pattern(Channels c)
+      : channels(c),
+        used(c.inner == 1 || (c.inner < kShortInner && c.inner * c.channels <= kLongestPattern)),
+        period(c.inner * c.channels) {}
+
+  // f(channel, offset in the block, length) for each run of one channel in [first, first + count).
+  template <class F> void runs(int64_t first, int64_t count, F&& f) const {
+    int64_t row = first / channels.inner, channel = row % channels.channels;
+    int64_t length = (row + 1) * channels.inner - first;
+    for (int64_t i = 0; i < count; i += length, length = channels.inner) {
+      if (i > 0 && ++channel == channels.channels) channel = 0;
+      length = std::min(length, count - i);
+      f(channel, i, length);
+    }
+  }
+
+  Channels channels;
+  bool used;
+  int64_t period;
+};
+
+// A vector with one value per channel, ready to be added to blocks.
+template <class C> class ChannelVector {
+ public:
+  ChannelVector(Channels channels, const void* values)
+      : pattern_(channels), values_(static_cast<const C*>(values)) {
+    if (values_ == nullptr || !pattern_.used) return;
+    table_.resize(pattern_.period + kBlock);  // a block may begin anywhere and never wraps around
+    for (size_t i = 0; i < table_.size(); ++i)
+      table_[i] = values_[static_cast<int64_t>(i) / channels.inner % channels.channels];
+  }
+
+  void add(int64_t first, int64_t count, C* u) const {
+    if (values_ == nullptr) return;
+    if (pattern_.used) {
+      const C* v = table_.data() + first % pattern_.period;
+      for (int64_t i = 0; i < kBlock; ++i) u[i] += v[i];
+    } else {
+      pattern_.runs(first, count, [&](int64_t channel, int64_t offset, int64_t length) {
+        const C v = values_[channel];
+        for (int64_t i = offset; i < offset + length; ++i) u[i] += v;
+      });
+    }
+  }
+
+ private:
+  Pattern pattern_;
+  const C* values_;
+  std::vector<C> table_;
+};
+
+// Sums per channel over the blocks of one chunk.
+template <class C> class ChannelSum {
+ public:
+  explicit ChannelSum(const Pattern& pattern)
+      : pattern_(pattern), sums_(pattern.used ? pattern.period + kBlock : pattern.channels.channels) {}
+
+  void add(int64_t first, int64_t count, const C* v) {
+    if (pattern_.used) {
+      double* s = sums_.data() + first % pattern_.period;
+      for (int64_t i = 0; i < count; ++i) s[i] += v[i];
+    } else {
+      pattern_.runs(first, count, [&](int64_t channel, int64_t offset, int64_t length) {
+        sums_[channel] += sum(v + offset, length);
+      });
+    }
+  }
+
+  void store(double* out) const {
+    if (!pattern_.used) return void(std::copy(sums_.begin(), sums_.end(), out));
+    const Channels& c = pattern_.channels;
+    std::fill(out, out + c.channels, 0.0);
+    for (size_t i = 0; i < sums_.size(); ++i)
+      out[static_cast<int64_t>(i) / c.inner % c.channels] += sums_[i];
+  }
+
+ private:
+  static double sum(const C* v, int64_t length) {  // at most a block: 32 additions in a lane
+    C lane[kLanes] = {};
+    int64_t i = 0;
+    for (; i + kLanes <= length; i += kLanes)
+      for (int64_t l = 0; l < kLanes; ++l) lane[l] += v[i + l];
+    double total = 0;
+    for (int64_t l = 0; l < kLanes; ++l) total += lane[l];
+    for (; i < length; ++i) total += v[i];
+    return total;
+  }
+
+  Pattern pattern_;
+  std::vector<double> sums_;
+};
+
+// Runs body(first, count, u) over all blocks; u is room for one, in which body leaves the values that
+// are summed by channel into `sums` (null: nothing is summed).
+template <class C, class Body>
+void for_blocks(Channels channels, void* sums, const ParallelFor& parallel_for, const Body& body) {
+  const int64_t size = channels.size, blocks = (size + kBlock - 1) / kBlock;
+  auto extent = [&](int64_t block) { return std::min(kBlock, size - block * kBlock); };
+  if (sums == nullptr) {
+    return parallel_for(blocks, kGrainBlocks, [&](int64_t begin, int64_t end) {
+      alignas(64) C u[kBlock];
+      for (int64_t block = begin; block < end; ++block) body(block * kBlock, extent(block), u);
+    });
+  }
+  const int64_t chunks = std::clamp<int64_t>(blocks / kGrainBlocks, 1, kMostChunks);
+  const Pattern pattern(channels);
+  std::vector<double> partial(chunks * channels.channels);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    alignas(64) C u[kBlock];
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      ChannelSum<C> sum(pattern);
+      for (int64_t block = blocks * chunk / chunks; block < blocks * (chunk + 1) / chunks; ++block) {
+        body(block * kBlock, extent(block), u);
+        sum.add(block * kBlock, extent(block), u);
+      }
+      sum.store(partial.data() + chunk * channels.channels);
+    }
+  });
+  for (int64_t c = 0; c < channels.channels; ++c) {
+    double total = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk * channels.channels + c];
+    static_cast<C*>(sums)[c] = static_cast<C>(total);
+  }
+}
+
+bool all_set(const uint32_t (&words)[kLanes]) {
+  uint32_t all = ~0u;
+  for (uint32_t word : words) all &= word;
+  return all == ~0u;
+}
+
+// Bit k of word l stands for element k * kLanes + l, so that packing and unpacking are vector code. What
+// is passed in captures by value: else every store might change what was captured.
+
+// Returns whether all bits are set.
+template <class F> bool pack(uint8_t* plane, int64_t first, const F& bit) {
+  uint32_t words[kLanes] = {};
+  for (int64_t k = 0; k < 32; ++k)
+    for (int64_t l = 0; l < kLanes; ++l) words[l] |= static_cast<uint32_t>(bit(k * kLanes + l)) << k;
+  std::memcpy(plane + first / 8, words, sizeof words);
+  return all_set(words);
+}
+
+// use(i, bit) for all elements, unless all bits are set and there is nothing to do then.
+template <class F> void unpack(const uint8_t* plane, int64_t first, bool skip_all_set, const F& use) {
+  uint32_t words[kLanes];
+  std::memcpy(words, plane + first / 8, sizeof words);
+  if (skip_all_set && all_set(words)) return;
+  for (int64_t k = 0; k < 32; ++k)
+    for (int64_t l = 0; l < kLanes; ++l) use(k * kLanes + l, (words[l] >> k) & 1u);
+}
+
+template <class C, Act A>
+void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
+             uint8_t* mask, const ParallelFor& parallel_for) {
+  const ChannelVector<C> bias(channels, b);
+  const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
+  const bool has_clamp = p.clamp < std::numeric_limits<double>::infinity();
+  uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
+  for_blocks<C>(channels, nullptr, parallel_for, [&](int64_t first, int64_t count, C* u) {
+    load(dtype, x, first, count, u);
+    bias.add(first, count, u);
+    if (mask != nullptr) pack(mask, first, [=](int64_t i) { return u[i] > 0; });
+    for (int64_t i = 0; i < kBlock; ++i) u[i] = Activation<A, C>::value(u[i], alpha) * gain;
+    const bool nothing_to_clamp =
+        !has_clamp || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(u[i], clamp); }));
+    if (!nothing_to_clamp)
+      for (int64_t i = 0; i < kBlock; ++i) u[i] = clamped(u[i], clamp);
+    store(dtype, y, first, count, u);
+  });
+}
+
+template <class C>
+void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
+               const void* e, const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
+  const ChannelVector<C> extra(channels, e);
+  const C negative = static_cast<C>(slopes.negative), positive = static_cast<C>(slopes.positive);
+  const uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
+  for_blocks<C>(channels, db, parallel_for, [&](int64_t first, int64_t count, C* u) {
+    load(dtype, dy, first, count, u);
+    extra.add(first, count, u);
+    if (mask == nullptr) {
+      for (int64_t i = 0; i < kBlock; ++i) u[i] *= positive;
+    } else {
+      unpack(mask, first, false, [=](int64_t i, uint32_t bit) { u[i] *= bit ? positive : negative; });
+      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { u[i] = bit ? u[i] : C(0); });
+    }
+    store(dtype, dx, first, count, u);
+  });
+}
+
+template <class C, Act A>
+void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b,
+          void* dx, void* db, const ParallelFor& parallel_for) {
+  const ChannelVector<C> bias(channels, b);
+  const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
+  for_blocks<C>(channels, db, parallel_for, [&](int64_t first, int64_t count, C* v) {
+    alignas(64) C u[kBlock];
+    load(dtype, x, first, count, u);
+    bias.add(first, count, u);
+    load(dtype, dy, first, count, v);
+    for (int64_t i = 0; i < kBlock; ++i) v[i] *= slope<A>(u[i], alpha, gain, clamp);
+    store(dtype, dx, first, count, v);
+  });
+}
+
+template <class C, Act A>
+void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
+               const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
+               const ParallelFor& parallel_for) {
+  const ChannelVector<C> bias(channels, b), extra(channels, ddb);
+  const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
+  for_blocks<C>(channels, d_b, parallel_for, [&](int64_t first, int64_t count, C* v) {
+    alignas(64) C u[kBlock], w[kBlock];
+    load(dtype, x, first, count, u);
+    bias.add(first, count, u);
+    load(dtype, ddx, first, count, v);
+    extra.add(first, count, v);
+    for (int64_t i = 0; i < kBlock; ++i) w[i] = v[i] * slope<A>(u[i], alpha, gain, clamp);
+    store(dtype, d_dy, first, count, w);
+    load(dtype, dy, first, count, w);
+    for (int64_t i = 0; i < kBlock; ++i) v[i] *= w[i] * curvature<A>(u[i], alpha, gain, clamp);
+    store(dtype, d_x, first, count, v);
+  });
+}
+
+// f(C()) with the dtype of arithmetic.
+template <class F> void with_arithmetic(Dtype dtype, F&& f) {
+  dtype == Dtype::float64 ? f(double()) : f(float());
+}
+
+}  // namespace
+
+void bias_act(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
+              uint8_t* mask, const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) {
+    with_act(p.act, [&](auto act) {
+      forward<decltype(c), act.value>(dtype, p, channels, x, b, y, mask, parallel_for);
+    });
+  });
+}
+
+void bias_act_mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
+                        const void* e, const uint8_t* mask, void* dx, void* db,
+                        const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) {
+    mask_grad<decltype(c)>(dtype, slopes, has_clamp, channels, dy, e, mask, dx, db, parallel_for);
+  });
+}
+
+void bias_act_grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x,
+                   const void* b, void* dx, void* db, const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) {
+    with_smooth_act(p.act, [&](auto act) {
+      grad<decltype(c), act.value>(dtype, p, channels, dy, x, b, dx, db, parallel_for);
+    });
+  });
+}
+
+void bias_act_grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
+                        const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
+                        const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) {
+    with_smooth_act(p.act, [&](auto act) {
+      grad_grad<decltype(c), act.value>(dtype, p, channels, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
+                                        parallel_for);
+    });
+  });
+}
+
+}  // namespace stylegan::cpu

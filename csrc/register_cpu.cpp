@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/bias_act.h"
+#include "register.h"
+
+namespace {
+
+struct Cpu {
+  struct Context {
+    explicit Context(const stylegan::Tensor&) {}
+    operator stylegan::cpu::ParallelFor() const {
+      return [](int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+        torch::stable::parallel_for(0, count, grain, body);  // the library's threads, not ours
+      };
+    }
+  };
+  static constexpr auto bias_act = stylegan::cpu::bias_act;
+  static constexpr auto bias_act_mask_grad = stylegan::cpu::bias_act_mask_grad;
+  static constexpr auto bias_act_grad = stylegan::cpu::bias_act_grad;
+  static constexpr auto bias_act_grad_grad = stylegan::cpu::bias_act_grad_grad;
+};
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) { stylegan::register_ops<Cpu>(m); }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <torch/csrc/stable/accelerator.h>
+
+#include "cuda/bias_act.cuh"
+#include "register.h"
+
+namespace {
+
+struct Cuda {
+  // The device of x, and the stream that torch is on.
+  struct Context {
+    explicit Context(const stylegan::Tensor& x) : x(x), guard(x.get_device_index()) {
+      void* current = nullptr;
+      TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &current));
+      stream = static_cast<cudaStream_t>(current);
+    }
+    // Room for sums by channel; the allocator keeps it until the stream is done with it.
+    stylegan::Tensor partial(const void* db, stylegan::Channels c) const {
+      return stylegan::empty_vector(x, db == nullptr ? 0 : stylegan::cuda::bias_act_partial_size(c),
+                                    stylegan::arithmetic_type(x));
+    }
+    const stylegan::Tensor& x;
+    torch::stable::accelerator::DeviceGuard guard;
+    cudaStream_t stream;
+  };
+
+  static void bias_act(stylegan::Dtype dtype, stylegan::ActParams p, stylegan::Channels c, const void* x,
+                       const void* b, void* y, uint8_t* mask, const Context& context) {
+    stylegan::cuda::bias_act(dtype, p, c, x, b, y, mask, context.stream);
+  }
+
+  static void bias_act_mask_grad(stylegan::Dtype dtype, stylegan::Slopes slopes, bool has_clamp,
+                                 stylegan::Channels c, const void* dy, const void* e, const uint8_t* mask,
+                                 void* dx, void* db, const Context& context) {
+    const stylegan::Tensor partial = context.partial(db, c);
+    stylegan::cuda::bias_act_mask_grad(dtype, slopes, has_clamp, c, dy, e, mask, dx, db,
+                                       partial.mutable_data_ptr(), context.stream);
+  }
+
+  static void bias_act_grad(stylegan::Dtype dtype, stylegan::ActParams p, stylegan::Channels c, const void* dy,
+                            const void* x, const void* b, void* dx, void* db, const Context& context) {
+    const stylegan::Tensor partial = context.partial(db, c);
+    stylegan::cuda::bias_act_grad(dtype, p, c, dy, x, b, dx, db, partial.mutable_data_ptr(), context.stream);
+  }
+
+  static void bias_act_grad_grad(stylegan::Dtype dtype, stylegan::ActParams p, stylegan::Channels c,
+                                 const void* ddx, const void* ddb, const void* dy, const void* x, const void* b,
+                                 void* d_dy, void* d_x, void* d_b, const Context& context) {
+    const stylegan::Tensor partial = context.partial(d_b, c);
+    stylegan::cuda::bias_act_grad_grad(dtype, p, c, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
+                                       partial.mutable_data_ptr(), context.stream);
+  }
+};
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) { stylegan::register_ops<Cuda>(m); }

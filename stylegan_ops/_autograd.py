@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registers ops with torch.library and gives them derivatives, quickly in eager mode.
+
+`torch.library.register_autograd` is what the compiler and other transformations of PyTorch need; a
+call through it costs 40 us and more, a `torch.autograd.Function` around the same kernel 7 us. So
+every op has two overloads with the same kernels: the public one carries the registered derivative,
+and `raw` is called by a Function in eager mode.
+"""
+
+import torch
+
+NAMESPACE = "stylegan_ops"
+_definitions = torch.library.Library(NAMESPACE, "DEF")
+
+
+def define(name, schema, fake):
+    """Define stylegan_ops::name, for kernels to be registered later.
+
+    Args:
+        schema: arguments and returns, "(Tensor x, ...) -> Tensor".
+        fake: function of the op's arguments that returns empty tensors as the op would.
+    Returns: the op's default overload.
+    """
+    _definitions.define(name + schema)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_definitions)
+    return getattr(getattr(torch.ops, NAMESPACE), name).default
+
+
+def differentiable(name, schema, fake, setup_context, backward):
+    """Define an op with a derivative.
+
+    Args:
+        setup_context(ctx, inputs, output), backward(ctx, *grads): as for
+            `torch.library.register_autograd`; gradients may be None. `backward` is differentiated
+            in turn, so it calls functions made here.
+    Returns: function of the op's arguments.
+    """
+    public = define(name, schema, fake)
+    _definitions.define(f"{name}.raw{schema}")
+    torch.library.register_fake(f"{NAMESPACE}::{name}.raw", fake, lib=_definitions)
+    torch.library.register_autograd(
+        f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=_definitions
+    )
+    raw = getattr(getattr(torch.ops, NAMESPACE), name).raw
+
+    def forward(ctx, *args):
+        ctx.set_materialize_grads(False)
+        output = raw(*args)
+        setup_context(ctx, args, output)
+        return output
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function = type(f"{name}_function", (torch.autograd.Function,), members)
+
+    def call(*args):
+        if torch.compiler.is_compiling():
+            return public(*args)
+        if torch.is_grad_enabled() and any(
+            isinstance(a, torch.Tensor) and a.requires_grad for a in args
+        ):
+            return function.apply(*args)
+        return raw(*args)
+
+    return call
