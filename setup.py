@@ -1,6 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything static is in pyproject.toml."""
+"""Everything static is in pyproject.toml. Here: the kernels are built ahead of time, by the recipe of
+stylegan_ops/_build.py, where the environment that installs already has PyTorch. Where it has not, or
+something is missing, the installation goes on and they build themselves at first use.
+"""
 
-from setuptools import setup
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
-setup()
+from setuptools import Distribution, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+# pip builds in isolation, but -I does not see its isolated folders: only the environment's own.
+AHEAD = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "try:\n"
+    "    from stylegan_ops import _build\n"
+    "except ImportError as e:\n"
+    "    sys.exit(f'no kernels ahead of time, they are built at first use: {e}')\n"
+    "_build.ahead_of_time(*sys.argv[2:])"
+)
+
+
+def wanted():
+    return os.environ.get("STYLEGAN_OPS", "auto") != "reference"
+
+
+class BuildWithKernels(build_py):
+    """An editable installation gets kernels for this very processor beside the sources; a wheel gets
+    those of x86-64-v3 (Haswell and Zen or later), and the sources."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            target, cpu = HERE / "stylegan_ops" / "_native", "native"
+        else:
+            package = Path(self.build_lib) / "stylegan_ops"
+            shutil.copytree(HERE / "csrc", package / "csrc", dirs_exist_ok=True)
+            target, cpu = package / "_native", "x86-64-v3"
+        if wanted():
+            command = [sys.executable, "-I", "-c", AHEAD, str(HERE), str(target), cpu]
+            subprocess.run(command, check=False)
+            for log in target.glob("*.l*"):  # locks and logs of builds
+                log.unlink()
+
+
+class WithKernels(Distribution):
+    """A wheel with kernels is for one platform."""
+
+    def has_ext_modules(self):
+        torch = "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)"
+        return wanted() and subprocess.run([sys.executable, "-I", "-c", torch]).returncode == 0
+
+
+setup(cmdclass={"build_py": BuildWithKernels}, distclass=WithKernels)

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "build_info.h"  // written by stylegan_ops/_build.py: STYLEGAN_BUILD_INFO(X), X(name, "text") each
+
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("build_info", [] {
     pybind11::dict info;
@@ -17,6 +19,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
     info["date"] = __DATE__;
     info["torch_abi"] = std::to_string(TORCH_TARGET_VERSION >> 56) + "." +
                         std::to_string(TORCH_TARGET_VERSION >> 48 & 0xff);
+#define STYLEGAN_SET(name, text) info[name] = text;
+    STYLEGAN_BUILD_INFO(STYLEGAN_SET)
     return info;
   });
 }

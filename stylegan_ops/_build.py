@@ -315,6 +315,7 @@ def _build_locked(ident, name, root, tools, cpu):
             "folder": str(temporary),
             "cuda": device == "cuda",
         }
+        (temporary / "build_info.h").write_text(_info_header(recipe, tools), "utf-8")
         code, said = _compile(recipe, tools, temporary)
         _write(log, said)
         file = next((p for p in temporary.iterdir() if p.name in _library_names(device)), None)
@@ -340,6 +341,16 @@ def _build_locked(ident, name, root, tools, cpu):
         shutil.rmtree(temporary, ignore_errors=True)
     say(f"built the {device} kernels in {seconds:.0f} s")
     return root / name / file.name, meta
+
+
+def _info_header(recipe, tools):
+    """What the library answers in build_info(), besides what the compiler itself knows."""
+    info = {"flags": " ".join(recipe["cxx"])}
+    if recipe["cuda"]:
+        info |= {"cuda": tools["nvcc"], "targets": " ".join(tools["targets"])}
+        info |= {"cuda_flags": " ".join(recipe["nvcc"])}
+    entries = " ".join(f"X({json.dumps(k)}, {json.dumps(v)})" for k, v in info.items())
+    return f"#define STYLEGAN_BUILD_INFO(X) {entries}\n"
 
 
 def _compile(recipe, tools, folder):
@@ -396,7 +407,7 @@ def _compile_here(recipe):
         recipe["sources"],
         extra_cflags=recipe["cxx"] + (["-DUSE_CUDA"] if recipe["cuda"] else []),
         extra_cuda_cflags=recipe["nvcc"],
-        extra_include_paths=_pybind11(),
+        extra_include_paths=[recipe["folder"], *_pybind11()],
         build_directory=recipe["folder"],
         with_cuda=recipe["cuda"],
         verbose=True,

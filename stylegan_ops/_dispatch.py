@@ -37,16 +37,20 @@ def register(op, device_type, kernel, library=False):
     _kernels[op, device_type] = kernel, library
 
 
-def load(device_type):
+def load(device_type, again=False):
     """Load the native library of a device ("cpu", "cuda"), building it first where need be. Ops do
     it at first use; call it to choose the moment, as before several processes start.
 
+    Args:
+        again: try again what has failed before.
     Returns: None, or one line that says why there is no library.
     """
     with _lock:
-        if device_type not in _libraries:
+        if device_type not in _libraries or (again and _libraries[device_type][0] is None):
             from stylegan_ops import _build
 
+            if again:
+                _build.forget_failures()
             if device_type in _build.DEVICES:
                 _libraries[device_type] = _build.load(device_type)
             else:
@@ -131,8 +135,17 @@ def info():
 
 
 def build_info():
-    """What the loaded libraries are: {device type: {"compiler": ..., "date": ..., ...}}."""
-    return {d: dict(module.build_info()) for d, (module, _) in _libraries.items() if module}
+    """What the loaded libraries are: {device type: {"file", "compiler", "date", "flags", ...}}."""
+    return {
+        d: {"file": module.__file__, **module.build_info()}
+        for d, (module, _) in _libraries.items()
+        if module
+    }
+
+
+def has_kernel(op, device_type):
+    """Whether csrc has a kernel for `op` on a device, loaded or not."""
+    return _kernels.get((op, device_type), (None, False))[1]
 
 
 def _status(op, device_type):

@@ -242,7 +242,7 @@ def _grad_grad_ref(ddx, ddb, dy, x, b, dim, act, gain, clamp, sum):
     y = bias_act_ref(u, act=name, gain=gain, clamp=clamp)
     (d_u,) = torch.autograd.grad(y, u, dy, create_graph=True)
     d_dy, d_x = torch.autograd.grad(d_u, (dy, u), v, create_graph=True)
-    d_b = d_x.sum([i for i in range(x.ndim) if i != dim % x.ndim]) if sum else None
+    d_b = d_x.movedim(dim, 0).reshape(x.shape[dim], -1).sum(1) if sum else None
     return d_dy, d_x, d_b
 
 

@@ -135,9 +135,12 @@ template <class T> struct Activation<Act::elu, T> {
     const T e = math::expm1_negative(u < 0 ? u : T(0));
     return u < 0 ? alpha * e : u;  // NaN stays NaN
   }
-  static STYLEGAN_HOST_DEVICE T d1(T u, T alpha) { return u > 0 ? T(1) : d2(u, alpha); }
+  // At 0 the first derivative is that of the left side, the second that of the right, as in F.elu.
+  static STYLEGAN_HOST_DEVICE T d1(T u, T alpha) {
+    return u > 0 ? T(1) : alpha * math::exp_negative(u > 0 ? T(0) : u);
+  }
   static STYLEGAN_HOST_DEVICE T d2(T u, T alpha) {
-    return u > 0 ? T(0) : alpha * math::exp_negative(u > 0 ? T(0) : u);
+    return u >= 0 ? T(0) : alpha * math::exp_negative(u > 0 ? T(0) : u);
   }
 };
 

@@ -11,7 +11,7 @@ import click
 from stylegan.cli.params import printable
 
 # Each is `command` in stylegan.cli.<name>.
-COMMANDS = ("dataset", "train", "generate", "mix", "info", "runs")
+COMMANDS = ("dataset", "train", "generate", "mix", "info", "runs", "doctor")
 
 
 class Program(click.Group):

@@ -62,7 +62,20 @@ def configure_device(device, tf32):
 
 
 def check_ops(device):
-    """Raises: UserError if the backend is "native" and an op has no kernel for `device`."""
+    """Load the kernels for `device`, building them where need be, before anything else begins.
+
+    Raises: UserError if training would be slow without anybody having said so: on a GPU without its
+        kernels, unless the backend is "reference"; or if the backend is "native" and an op has no
+        kernel.
+    """
+    if stylegan_ops.mode() == "reference":
+        return
+    missing = stylegan_ops.load(device.type)
+    if missing and device.type == "cuda":
+        raise UserError(
+            f"no CUDA kernels: {missing}; stylegan doctor shows what is missing, --ops reference "
+            "trains without them, several times slower"
+        )
     if stylegan_ops.mode() == "native":
         for op, devices in stylegan_ops.info().items():
             status = devices.get(device.type, {})

@@ -12,13 +12,15 @@ X = torch.ones(1, 2)
 
 
 def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
-    monkeypatch.setattr(_dispatch, "_kernels", {})
+    monkeypatch.setattr(_dispatch, "_libraries", {"cpu": (None, "the compiler is on holiday")})
     with (
         backend("native"),
-        pytest.raises(RuntimeError, match="bias_act: .*no kernel is loaded for cpu"),
+        pytest.raises(RuntimeError, match="bias_act: .*loaded for cpu: the compiler is on holiday"),
     ):
         bias_act(X)
     assert torch.equal(bias_act(X), X)  # and the setting ends with the block
+    with backend("native"), pytest.raises(RuntimeError, match="no grid_sample kernel for cpu"):
+        stylegan_ops.grid_sample(torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2))
 
 
 def test_a_registered_kernel_is_taken(monkeypatch):
@@ -31,6 +33,10 @@ def test_a_registered_kernel_is_taken(monkeypatch):
         assert stylegan_ops.info()["bias_act"]["cpu"]["backend"] == "reference"
     with backend("native"):
         assert torch.equal(bias_act(X), X + 41)
+
+
+def test_nothing_is_built_for_other_devices():
+    assert "no kernels for mps" in stylegan_ops.load("mps")
 
 
 def test_info_names_every_op_and_why():

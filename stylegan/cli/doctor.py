@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stylegan doctor: what is there, what is missing, and how to mend it."""
+
+import click
+
+
+@click.command("doctor")
+@click.option("--clean", is_flag=True, help="Empty the cache of built kernels, and stop.")
+def command(clean):
+    """Show what the kernels need and whether they work; build them where they are not.
+
+    Exits with 1 if a kernel that should work here does not.
+    """
+    from stylegan_ops import _build, _doctor
+
+    if clean:
+        try:
+            folder, size = _build.clean()
+        except _build.BuildFailed as e:
+            raise click.ClickException(str(e)) from e
+        click.echo(f"{folder}: {size / 1e6:.1f} MB freed")
+        return
+    mends = []
+    for row in _doctor.tools():
+        _show(row, mends)
+    for device in _doctor.devices():
+        _show(_doctor.loaded(device), mends)
+    click.echo()
+    ill = False
+    for h in _doctor.health():
+        click.echo(f"{h.op:18} {h.device:5} {'WRONG' if h.ill else h.backend:10} {h.found}")
+        ill = ill or h.ill
+    if mends:
+        click.echo("\nto mend:")
+        for row in mends:
+            click.echo(f"  {row.name + ':':12} {row.mend}")
+    if ill:
+        raise click.exceptions.Exit(1)
+
+
+def _show(row, mends):
+    click.echo(f"{row.name:12} {row.found}")
+    if row.mend:
+        mends.append(row)

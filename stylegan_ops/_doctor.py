@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `stylegan doctor` knows: the tools, the libraries, each native op against its reference."""
+
+import platform
+import shutil
+import sys
+from typing import NamedTuple
+
+import torch
+
+from stylegan_ops import _build, _dispatch, _toolchain
+from stylegan_ops.bias_act import bias_act, bias_act_ref
+
+TOLERANCE = 1e-5  # of the largest value, float32
+
+
+class Row(NamedTuple):
+    """One line: a name, what was found, and what mends it where something is missing."""
+
+    name: str
+    found: str
+    mend: str = ""
+
+
+class Health(NamedTuple):
+    """Of one op on one device."""
+
+    op: str
+    device: str
+    backend: str
+    found: str
+    ill: bool = False  # the kernel disagrees with its reference, or should be there and is not
+
+
+def tools():
+    """Rows about the machine and everything that a build needs."""
+    yield Row("python", f"{platform.python_version()}, {sys.executable}")
+    yield Row("torch", torch.__version__)
+    yield _row("compiler", lambda: _toolchain.find_compiler()[1])
+    yield _row("ninja", lambda: ", ".join(reversed(_toolchain.find_ninja())))
+    yield _row("headers", _toolchain.check_python_headers)
+    unused = torch.version.cuda is None and shutil.which("nvidia-smi")
+    yield Row(
+        "CUDA",
+        torch.version.cuda or "torch is a build without CUDA",
+        "pip install torch: a build for CUDA, https://pytorch.org" if unused else "",
+    )
+    if torch.version.cuda:
+        yield _row("nvcc", _nvcc)
+    yield Row("GPU", _gpus())
+    yield _row("cache", _cache)
+
+
+def devices():
+    """The devices with kernels that ops can run on here."""
+    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def loaded(device):
+    """A row about the library of a device, which is built if need be, failed before or not."""
+    reason = _dispatch.load(device, again=True)
+    if reason:
+        what, _, mend = reason.partition(" (mend: ")
+        return Row(f"{device} kernels", f"none: {what}", mend.removesuffix(")"))
+    info = _dispatch.build_info()[device]
+    about = ", ".join(f"{k} {v}" for k, v in info.items() if k != "file")
+    return Row(f"{device} kernels", f"{info['file']} ({about})")
+
+
+def health():
+    """`Health` of every op on every device; each native op runs once against its reference."""
+    for op, states in _dispatch.info().items():
+        for device in devices():
+            state = states[device]
+            if state["backend"] == "native" and op in CHECKS:
+                error = CHECKS[op](device)
+                ill = not error <= TOLERANCE
+                yield Health(op, device, "native", f"error {error:.1e} against the reference", ill)
+            else:
+                ill = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
+                yield Health(op, device, state["backend"], state["reason"], ill)
+
+
+def _check_bias_act(device):
+    """Largest error of value and gradients, relative to the largest value."""
+    rng = torch.Generator().manual_seed(0)
+    x0, b0, dy = (
+        torch.randn(s, generator=rng).to(device) for s in ((2, 8, 9, 16), 8, (2, 8, 9, 16))
+    )
+    worst = 0.0
+    for act in ("lrelu", "swish"):
+        results = []
+        for run in (bias_act, bias_act_ref):
+            x, b = x0.clone().requires_grad_(), b0.clone().requires_grad_()
+            y = run(x, b, act=act, clamp=1.5)
+            results.append([y, *torch.autograd.grad(y, (x, b), dy)])
+        for ours, theirs in zip(*results):
+            error = (ours - theirs).abs().max() / theirs.abs().max()
+            worst = max(worst, error.item()) if error.isfinite() else float("inf")
+    return worst
+
+
+CHECKS = {"bias_act": _check_bias_act}
+
+
+def _row(name, find):
+    try:
+        return Row(name, str(find()))
+    except _toolchain.Missing as missing:
+        return Row(name, f"missing: {missing.args[0]}", missing.mend)
+    except _build.BuildFailed as failed:
+        return Row(name, f"missing: {failed}", f"set {_build.CACHE_VARIABLE} to a writable folder")
+
+
+def _nvcc():
+    home, version, compiler = _toolchain.check_cuda(torch.version.cuda)
+    targets = " ".join(_toolchain.gpu_targets(home))
+    return f"{version}, {home}, host compiler {compiler or 'its default'}, targets {targets}"
+
+
+def _gpus():
+    if not torch.cuda.is_available():
+        return "none"
+    found = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    return "; ".join(f"{p.name}, {p.total_memory / 1e9:.0f} GB, {p.major}.{p.minor}" for p in found)
+
+
+def _cache():
+    folder = _build.cache_folder()
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    return f"{folder}, {size / 1e6:.1f} MB"

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels with one fault each, to see that the harness finds it, and some without.
+#include <cuda_runtime.h>
+
+#include "../../csrc/cuda/launch.cuh"
+#include "entry.h"
+
+namespace {
+
+constexpr int kThreads = 64;
+
+// y[i + shift] = x[i] for i < count
+__global__ void copy(int count, int shift, const float* x, float* y) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) y[i + shift] = x[i];
+}
+
+__global__ void copy_wide(const float* x, float* y) {
+  reinterpret_cast<uint4*>(y)[threadIdx.x] = reinterpret_cast<const uint4*>(x)[threadIdx.x];
+}
+
+// y[i] = x[n - 1 - i] in blocks, through shared memory.
+__global__ void reverse(bool wait, int beyond, const float* x, float* y) {
+  __shared__ float shared[kThreads];
+  const int t = static_cast<int>(threadIdx.x), base = static_cast<int>(blockIdx.x) * kThreads;
+  shared[t + beyond] = x[base + t];
+  if (wait) __syncthreads();
+  y[base + t] = shared[kThreads - 1 - t];
+}
+
+__global__ void part_waits(int arrive, bool others_return) {
+  if (static_cast<int>(threadIdx.x) < arrive) __syncthreads();
+  else if (!others_return) __syncwarp();
+  if (!others_return) __syncthreads();
+}
+
+__global__ void two_barriers() {
+  if (threadIdx.x < 32) __syncthreads();
+  else __syncthreads();
+}
+
+// Sum of each warp in every lane; prefix sums; and lane 0's value.
+__global__ void warp_sums(const float* x, float* sums, float* prefix, float* first, unsigned* odd) {
+  const int t = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x), lane = t % 32;
+  float sum = x[t], before = x[t];
+  for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(~0u, sum, bits);
+  for (unsigned delta = 1; delta < 32; delta *= 2) {
+    const float other = __shfl_up_sync(~0u, before, delta);
+    if (lane >= static_cast<int>(delta)) before += other;
+  }
+  sums[t] = sum;
+  prefix[t] = before;
+  first[t] = __shfl_sync(~0u, x[t], 0);
+  odd[t] = __ballot_sync(~0u, t & 1);
+}
+
+__global__ void half_warp(const float* x, float* y) {
+  const int t = static_cast<int>(threadIdx.x);
+  y[t] = 0;
+  if (t < 16) y[t] = __shfl_down_sync(0xFFFFu, x[t], 8, 16);
+  else y[t] = __shfl_sync(0xFFFF0000u, x[t], 3, 16);
+}
+
+__global__ void stranger(const float* x, float* y) {
+  if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xFFFFu, x[threadIdx.x], 20);
+}
+
+__global__ void nothing() {}
+
+}  // namespace
+
+using stylegan::cuda::launch;
+
+ENTRY const char* run_copy(int count, int shift, const float* x, float* y) {
+  const dim3 grid(count / kThreads + 1);
+  return message([&] { launch(copy, grid, dim3(kThreads), nullptr, count, shift, x, y); });
+}
+ENTRY const char* run_copy_wide(int count, const float* x, float* y) {
+  return message([&] { launch(copy_wide, dim3(1), dim3(count / 4), nullptr, x, y); });
+}
+ENTRY const char* run_reverse(int count, int wait, int beyond, const float* x, float* y) {
+  const dim3 grid(count / kThreads);
+  return message([&] { launch(reverse, grid, dim3(kThreads), nullptr, wait != 0, beyond, x, y); });
+}
+ENTRY const char* run_part_waits(int arrive, int others_return) {
+  return message([&] { launch(part_waits, dim3(2), dim3(kThreads), nullptr, arrive, others_return != 0); });
+}
+ENTRY const char* run_two_barriers() {
+  return message([&] { launch(two_barriers, dim3(1), dim3(kThreads), nullptr); });
+}
+ENTRY const char* run_warp_sums(const float* x, float* sums, float* prefix, float* first, unsigned* odd) {
+  return message([&] { launch(warp_sums, dim3(1), dim3(8, 8), nullptr, x, sums, prefix, first, odd); });
+}
+ENTRY const char* run_half_warp(const float* x, float* y) {
+  return message([&] { launch(half_warp, dim3(1), dim3(32), nullptr, x, y); });
+}
+ENTRY const char* run_stranger(const float* x, float* y) {
+  return message([&] { launch(stranger, dim3(1), dim3(32), nullptr, x, y); });
+}
+ENTRY const char* run_nothing(int grid_x, int grid_y, int block_x) {
+  return message([&] { launch(nothing, dim3(grid_x, grid_y), dim3(block_x), nullptr); });
+}
