@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: timing, the line that says where, Markdown and JSON lines."""
 
+import ctypes
 import json
 import platform
 import statistics
@@ -13,22 +14,58 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 COLD_BYTES = 256 << 20  # written before every timed call, more than any cache holds
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+
+
+def keep_large_blocks():
+    """Let this process keep the memory that it frees. Otherwise every large tensor is new pages,
+    and on a CPU clearing them takes several times as long as an elementwise op."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):
+        pass  # not glibc
 
 
 def time_ms(run, device, repeats=7, setup=None):
     """Median time of `run()` with cold caches, in ms; `setup()` is called before each and not
-    timed."""
-    cold = torch.empty(COLD_BYTES, dtype=torch.uint8, device=device)
-    times = []
-    for i in range(repeats + 1):
-        argument = setup() if setup else None
-        cold.fill_(i % 256)
-        _synchronize(device)
-        start = time.perf_counter()
-        run(argument) if setup else run()
-        _synchronize(device)
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times[1:])  # the first call warms up
+    timed, its result is the argument of `run`."""
+    return race_ms({"run": (run, setup)}, device, repeats)["run"]
+
+
+def race_ms(contestants, device, repeats=7):
+    """Median times of several, {name: (run, setup or None)}, as of `time_ms`, taken in turns, so
+    that a machine that is slow for a while is slow for all.
+
+    On a GPU the time is between two events, and writing the cold buffer takes longer than the
+    calls take to be queued: what is timed is the device alone.
+    """
+    cuda = torch.device(device).type == "cuda"
+    cold = torch.empty(COLD_BYTES * (4 if cuda else 1), dtype=torch.uint8, device=device)
+    watch = _cuda_watch if cuda else _watch
+    times = {name: [] for name in contestants}
+    for i in range(repeats + 2):
+        for name, (run, setup) in contestants.items():
+            arguments = [setup()] if setup else []
+            cold.fill_(i % 256)
+            times[name].append(watch(run, *arguments))
+    return {name: statistics.median(t[2:]) for name, t in times.items()}  # the first warm up
+
+
+def _watch(run, *arguments):
+    start = time.perf_counter()
+    run(*arguments)
+    return (time.perf_counter() - start) * 1e3
+
+
+def _cuda_watch(run, *arguments):
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    run(*arguments)
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end)
 
 
 def where(device):
@@ -71,11 +108,6 @@ def _cell(value):
         if isinstance(value, float) and abs(value) < 100
         else (f"{value:.0f}" if isinstance(value, float) else str(value))
     )
-
-
-def _synchronize(device):
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _cpu_name():

@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kBlock = kMaskBlock;        // 2 KiB of float32: a few blocks fit in any L1
 constexpr int64_t kGrainBlocks = 64;          // 32768 elements, the library's own grain
 constexpr int64_t kLanes = kBlock / 32;       // 32-bit words in a plane of one block
+constexpr int64_t kBlocksInSum = 32;          // added in float before they go to double
 constexpr int64_t kMostChunks = 64;           // of a sum; enough for as many threads
 constexpr int64_t kShortInner = 128;          // runs of one channel below this are laid out beforehand
 constexpr int64_t kLongestPattern = 1 << 16;  // elements; 256 KiB of float32 fits in L2
@@ -59,17 +60,20 @@ template <class C> class ChannelVector {
       table_[i] = values_[static_cast<int64_t>(i) / channels.inner % channels.channels];
   }
 
-  void add(int64_t first, int64_t count, C* u) const {
-    if (values_ == nullptr) return;
+  // v plus the vector, in the buffer; v itself where there is no vector.
+  const C* plus(int64_t first, int64_t count, const C* __restrict v, C* __restrict buffer) const {
+    if (values_ == nullptr) return v;
     if (pattern_.used) {
-      const C* v = table_.data() + first % pattern_.period;
-      for (int64_t i = 0; i < kBlock; ++i) u[i] += v[i];
+      const C* __restrict t = table_.data() + first % pattern_.period;
+      for (int64_t i = 0; i < kBlock; ++i) buffer[i] = v[i] + t[i];
     } else {
-      pattern_.runs(first, count, [&](int64_t channel, int64_t offset, int64_t length) {
-        const C v = values_[channel];
-        for (int64_t i = offset; i < offset + length; ++i) u[i] += v;
+      pattern_.runs(first, count, [=](int64_t channel, int64_t offset, int64_t length) {
+        const C value = values_[channel];
+        for (int64_t i = offset; i < offset + length; ++i) buffer[i] = v[i] + value;
       });
+      std::fill(buffer + count, buffer + kBlock, C(0));
     }
+    return buffer;
   }
 
  private:
@@ -82,12 +86,15 @@ template <class C> class ChannelVector {
 template <class C> class ChannelSum {
  public:
   explicit ChannelSum(const Pattern& pattern)
-      : pattern_(pattern), sums_(pattern.used ? pattern.period + kBlock : pattern.channels.channels) {}
+      : pattern_(pattern),
+        recent_(pattern.used ? pattern.period + kBlock : 0),
+        sums_(pattern.used ? pattern.period + kBlock : pattern.channels.channels) {}
 
-  void add(int64_t first, int64_t count, const C* v) {
+  void add(int64_t first, int64_t count, const C* __restrict v) {
     if (pattern_.used) {
-      double* s = sums_.data() + first % pattern_.period;
+      C* __restrict s = recent_.data() + first % pattern_.period;
       for (int64_t i = 0; i < count; ++i) s[i] += v[i];
+      if (++blocks_ % kBlocksInSum == 0) flush();
     } else {
       pattern_.runs(first, count, [&](int64_t channel, int64_t offset, int64_t length) {
         sums_[channel] += sum(v + offset, length);
@@ -95,7 +102,8 @@ template <class C> class ChannelSum {
     }
   }
 
-  void store(double* out) const {
+  void store(double* out) {
+    flush();
     if (!pattern_.used) return void(std::copy(sums_.begin(), sums_.end(), out));
     const Channels& c = pattern_.channels;
     std::fill(out, out + c.channels, 0.0);
@@ -104,6 +112,11 @@ template <class C> class ChannelSum {
   }
 
  private:
+  void flush() {
+    for (size_t i = 0; i < recent_.size(); ++i) sums_[i] += recent_[i];
+    std::fill(recent_.begin(), recent_.end(), C(0));
+  }
+
   static double sum(const C* v, int64_t length) {  // at most a block: 32 additions in a lane
     C lane[kLanes] = {};
     int64_t i = 0;
@@ -116,31 +129,37 @@ template <class C> class ChannelSum {
   }
 
   Pattern pattern_;
+  std::vector<C> recent_;
   std::vector<double> sums_;
+  int64_t blocks_ = 0;
 };
 
-// Runs body(first, count, u) over all blocks; u is room for one, in which body leaves the values that
-// are summed by channel into `sums` (null: nothing is summed).
+// Room for what a body works on.
+template <class C> struct Buffers {
+  alignas(64) C in[3][kBlock], sum[2][kBlock], out[2][kBlock];
+};
+
+// Runs body(first, count, buffers) over all blocks. What the pointer it returns points to is summed by
+// channel into `sums` (null: nothing is summed).
 template <class C, class Body>
 void for_blocks(Channels channels, void* sums, const ParallelFor& parallel_for, const Body& body) {
   const int64_t size = channels.size, blocks = (size + kBlock - 1) / kBlock;
   auto extent = [&](int64_t block) { return std::min(kBlock, size - block * kBlock); };
   if (sums == nullptr) {
     return parallel_for(blocks, kGrainBlocks, [&](int64_t begin, int64_t end) {
-      alignas(64) C u[kBlock];
-      for (int64_t block = begin; block < end; ++block) body(block * kBlock, extent(block), u);
+      Buffers<C> buffers;
+      for (int64_t block = begin; block < end; ++block) body(block * kBlock, extent(block), buffers);
     });
   }
   const int64_t chunks = std::clamp<int64_t>(blocks / kGrainBlocks, 1, kMostChunks);
   const Pattern pattern(channels);
   std::vector<double> partial(chunks * channels.channels);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-    alignas(64) C u[kBlock];
+    Buffers<C> buffers;
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       ChannelSum<C> sum(pattern);
       for (int64_t block = blocks * chunk / chunks; block < blocks * (chunk + 1) / chunks; ++block) {
-        body(block * kBlock, extent(block), u);
-        sum.add(block * kBlock, extent(block), u);
+        sum.add(block * kBlock, extent(block), body(block * kBlock, extent(block), buffers));
       }
       sum.store(partial.data() + chunk * channels.channels);
     }
@@ -186,16 +205,17 @@ void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const v
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool has_clamp = p.clamp < std::numeric_limits<double>::infinity();
   uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
-  for_blocks<C>(channels, nullptr, parallel_for, [&](int64_t first, int64_t count, C* u) {
-    load(dtype, x, first, count, u);
-    bias.add(first, count, u);
+  for_blocks<C>(channels, nullptr, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
+    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    C* __restrict v = room(dtype, y, first, count, buffers.out[0]);
     if (mask != nullptr) pack(mask, first, [=](int64_t i) { return u[i] > 0; });
-    for (int64_t i = 0; i < kBlock; ++i) u[i] = Activation<A, C>::value(u[i], alpha) * gain;
+    for (int64_t i = 0; i < kBlock; ++i) v[i] = Activation<A, C>::value(u[i], alpha) * gain;
     const bool nothing_to_clamp =
-        !has_clamp || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(u[i], clamp); }));
+        !has_clamp || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(v[i], clamp); }));
     if (!nothing_to_clamp)
-      for (int64_t i = 0; i < kBlock; ++i) u[i] = clamped(u[i], clamp);
-    store(dtype, y, first, count, u);
+      for (int64_t i = 0; i < kBlock; ++i) v[i] = clamped(v[i], clamp);
+    done(dtype, y, first, count, v);
+    return v;
   });
 }
 
@@ -205,16 +225,17 @@ void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, co
   const ChannelVector<C> extra(channels, e);
   const C negative = static_cast<C>(slopes.negative), positive = static_cast<C>(slopes.positive);
   const uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
-  for_blocks<C>(channels, db, parallel_for, [&](int64_t first, int64_t count, C* u) {
-    load(dtype, dy, first, count, u);
-    extra.add(first, count, u);
+  for_blocks<C>(channels, db, parallel_for, [=, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
+    const C* __restrict u = extra.plus(first, count, read(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
+    C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
     if (mask == nullptr) {
-      for (int64_t i = 0; i < kBlock; ++i) u[i] *= positive;
+      for (int64_t i = 0; i < kBlock; ++i) v[i] = u[i] * positive;
     } else {
-      unpack(mask, first, false, [=](int64_t i, uint32_t bit) { u[i] *= bit ? positive : negative; });
-      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { u[i] = bit ? u[i] : C(0); });
+      unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = u[i] * (bit ? positive : negative); });
+      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { v[i] = bit ? v[i] : C(0); });
     }
-    store(dtype, dx, first, count, u);
+    done(dtype, dx, first, count, v);
+    return v;
   });
 }
 
@@ -223,13 +244,13 @@ void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const voi
           void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
-  for_blocks<C>(channels, db, parallel_for, [&](int64_t first, int64_t count, C* v) {
-    alignas(64) C u[kBlock];
-    load(dtype, x, first, count, u);
-    bias.add(first, count, u);
-    load(dtype, dy, first, count, v);
-    for (int64_t i = 0; i < kBlock; ++i) v[i] *= slope<A>(u[i], alpha, gain, clamp);
-    store(dtype, dx, first, count, v);
+  for_blocks<C>(channels, db, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
+    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    const C* __restrict w = read(dtype, dy, first, count, buffers.in[1]);
+    C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
+    for (int64_t i = 0; i < kBlock; ++i) v[i] = w[i] * slope<A>(u[i], alpha, gain, clamp);
+    done(dtype, dx, first, count, v);
+    return v;
   });
 }
 
@@ -239,17 +260,17 @@ void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, con
                const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b), extra(channels, ddb);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
-  for_blocks<C>(channels, d_b, parallel_for, [&](int64_t first, int64_t count, C* v) {
-    alignas(64) C u[kBlock], w[kBlock];
-    load(dtype, x, first, count, u);
-    bias.add(first, count, u);
-    load(dtype, ddx, first, count, v);
-    extra.add(first, count, v);
-    for (int64_t i = 0; i < kBlock; ++i) w[i] = v[i] * slope<A>(u[i], alpha, gain, clamp);
-    store(dtype, d_dy, first, count, w);
-    load(dtype, dy, first, count, w);
-    for (int64_t i = 0; i < kBlock; ++i) v[i] *= w[i] * curvature<A>(u[i], alpha, gain, clamp);
-    store(dtype, d_x, first, count, v);
+  for_blocks<C>(channels, d_b, parallel_for, [=, &bias, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
+    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    const C* __restrict w = extra.plus(first, count, read(dtype, ddx, first, count, buffers.in[1]), buffers.sum[1]);
+    C* __restrict by_dy = room(dtype, d_dy, first, count, buffers.out[0]);
+    for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = w[i] * slope<A>(u[i], alpha, gain, clamp);
+    done(dtype, d_dy, first, count, by_dy);
+    const C* __restrict d = read(dtype, dy, first, count, buffers.in[2]);
+    C* __restrict by_x = room(dtype, d_x, first, count, buffers.out[1]);
+    for (int64_t i = 0; i < kBlock; ++i) by_x[i] = w[i] * d[i] * curvature<A>(u[i], alpha, gain, clamp);
+    done(dtype, d_x, first, count, by_x);
+    return by_x;
   });
 }
 

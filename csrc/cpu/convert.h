@@ -116,4 +116,25 @@ template <class C> void store(Dtype dtype, void* dst, int64_t first, int64_t cou
   }
 }
 
+// A whole block that is stored in the dtype of arithmetic is used where it lies; others pass through a
+// buffer.
+template <class C> bool in_place(Dtype dtype, int64_t count) {
+  return count == kMaskBlock && dtype == (sizeof(C) == sizeof(double) ? Dtype::float64 : Dtype::float32);
+}
+
+template <class C> const C* read(Dtype dtype, const void* src, int64_t first, int64_t count, C* buffer) {
+  if (in_place<C>(dtype, count)) return static_cast<const C*>(src) + first;
+  load(dtype, src, first, count, buffer);
+  return buffer;
+}
+
+// Where to put the results of a block; done() must follow.
+template <class C> C* room(Dtype dtype, void* dst, int64_t first, int64_t count, C* buffer) {
+  return in_place<C>(dtype, count) ? static_cast<C*>(dst) + first : buffer;
+}
+
+template <class C> void done(Dtype dtype, void* dst, int64_t first, int64_t count, const C* results) {
+  if (!in_place<C>(dtype, count)) store(dtype, dst, first, count, results);
+}
+
 }  // namespace stylegan::cpu

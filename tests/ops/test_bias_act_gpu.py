@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bias_act on a GPU: the five tests of every op, two streams, a graph, and more than 2^31 elements."""
+"""bias_act on a GPU: the five tests of every op, two streams, a graph, over 2^31 elements."""
 
 import pytest
 import torch
