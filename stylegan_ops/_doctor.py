@@ -4,6 +4,7 @@
 import platform
 import shutil
 import sys
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,9 @@ def devices():
 
 def loaded(device):
     """A row about the library of a device, which is built if need be, failed before or not."""
-    reason = _dispatch.load(device, again=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the row says it
+        reason = _dispatch.load(device, again=True)
     if reason:
         what, _, mend = reason.partition(" (mend: ")
         return Row(f"{device} kernels", f"none: {what}", mend.removesuffix(")"))

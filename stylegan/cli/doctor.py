@@ -7,9 +7,13 @@ import click
 @click.command("doctor")
 @click.option("--clean", is_flag=True, help="Empty the cache of built kernels, and stop.")
 def command(clean):
-    """Show what the kernels need and whether they work; build them where they are not.
+    """Show what the kernels need and whether they work; build them where they are missing.
 
     Exits with 1 if a kernel that should work here does not.
+
+    \b
+    stylegan doctor                       after an installation, or when something is slow
+    stylegan doctor --clean               to build everything anew
     """
     from stylegan_ops import _build, _doctor
 
@@ -35,7 +39,7 @@ def command(clean):
         for row in mends:
             click.echo(f"  {row.name + ':':12} {row.mend}")
     if ill:
-        raise click.exceptions.Exit(1)
+        raise SystemExit(1)
 
 
 def _show(row, mends):

@@ -26,10 +26,24 @@ def native():
     assert stylegan_ops.info()["bias_act"]["cuda"]["backend"] == "native"
 
 
-@pytest.mark.sanitizer
 @pytest.mark.parametrize("number", fixture_cases("bias_act"))
 def test_known_good(number):
     check_fixture(on_gpu(bias_act), number)
+
+
+# Groups of 8 and single elements, rows and columns, one slice and several.
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 24, 33, 31), (3, 16, 64, 64), (5, 520)])
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+def test_small_set_for_the_sanitizer(act, dtype, shape):
+    for layout in LAYOUTS if len(shape) == 4 else LAYOUTS[:1]:
+        x = torch.randn(shape, device="cuda").to(dtype).to(memory_format=layout).requires_grad_()
+        b = torch.randn(shape[1], device="cuda", requires_grad=True)
+        y = bias_act(x, b, act=act, clamp=1)
+        dx, db = torch.autograd.grad(y.double().square().sum(), (x, b), create_graph=True)
+        second = torch.autograd.grad(dx.double().square().sum() + db.square().sum(), (x, b))
+        assert all(t.isfinite().all() for t in (y, dx, db, *second))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -172,4 +186,5 @@ def test_a_view_that_is_not_aligned():
     for dtype in DTYPES:
         x = torch.randn(1 + 2 * 8 * 64, device="cuda").to(dtype)[1:].view(2, 8, 8, 8)
         b = torch.randn(8, device="cuda")
-        torch.testing.assert_close(bias_act(x, b, act="relu"), bias_act_ref(x, b, act="relu"))
+        expected = bias_act_ref(x.float(), b, act="relu").to(dtype)
+        torch.testing.assert_close(bias_act(x, b, act="relu"), expected)

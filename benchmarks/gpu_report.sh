@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# benchmarks/gpu_report.sh OUT [DEVICE]: all that a GPU is needed for, in one command of at most nine minutes.
+#
+# Builds the kernels into an empty cache (timed), runs the GPU tests, the small set of them under
+# compute-sanitizer (memcheck, racecheck), and every benchmarks/bench_*.py that has a --device. Leaves in
+# OUT: report.md (all of it, with a line per step), report.jsonl (all figures), a log per step. A step that
+# fails or runs out of time is reported and the next one runs. DEVICE cpu tries the script without a GPU.
+set -uo pipefail
+out=${1:?"usage: gpu_report.sh OUT [DEVICE]"}
+device=${2:-cuda}
+limit=${GPU_REPORT_SECONDS:-530}
+root=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cd "$root"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export STYLEGAN_OPS_CACHE=$(mktemp -d)
+trap 'rm -rf "$STYLEGAN_OPS_CACHE"' EXIT
+python=$(command -v python3 || command -v python)
+steps=$out/steps.md
+: > "$steps"
+
+# step NAME SECONDS COMMAND...: at most SECONDS, and never past the limit of the whole.
+step() {
+    local name=$1 seconds=$2 start=$SECONDS code
+    shift 2
+    local left=$((limit - SECONDS))
+    if ((left < 5)); then
+        echo "| $name | not begun, the time was over | |" >> "$steps"
+        return 1
+    fi
+    ((seconds > left)) && seconds=$left
+    echo "== $name (at most $seconds s)"
+    timeout -k 5 "$seconds" "$@" > "$out/$name.log" 2>&1
+    code=$?
+    local what=passed
+    ((code == 124 || code == 137)) && what="stopped after $seconds s"
+    ((code != 0 && code != 124 && code != 137)) && what="FAILED with $code"
+    tail -n 3 "$out/$name.log"
+    local last
+    last=$(grep -v '^ *$' "$out/$name.log" | tail -n 1 | tr '|' '/' | cut -c1-150)
+    echo "| $name | $what, $((SECONDS - start)) s | $last |" >> "$steps"
+    return $code
+}
+
+sanitizer() {
+    command -v compute-sanitizer && return
+    "$python" -c 'from stylegan_ops._toolchain import find_cuda_home as f; print(f()[0] / "bin/compute-sanitizer")'
+}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null
+step build 180 "$python" - "$device" <<'PYTHON'
+import json, sys, time, torch, stylegan_ops
+for device in {"cpu", sys.argv[1]}:
+    start = time.perf_counter()
+    reason = stylegan_ops.load(device)
+    print(json.dumps({"benchmark": "build", "library": device, "seconds": time.perf_counter() - start, "problem": reason}))
+print(json.dumps(stylegan_ops.build_info()))
+sys.exit(bool(reason))
+PYTHON
+grep '^{"benchmark"' "$out/build.log" > "$out/build.jsonl"
+step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops
+tool=$(sanitizer)
+if [ -x "$tool" ]; then
+    for check in memcheck racecheck; do
+        # Without the caching allocator every tensor has its own bounds.
+        step "$check" 60 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$tool" --tool "$check" --error-exitcode 9 \
+            "$python" -m pytest -q -x -p no:cacheprovider -m "gpu and sanitizer" tests/ops
+    done
+else
+    echo "| compute-sanitizer | there is none | |" >> "$steps"
+fi
+for bench in benchmarks/bench_*.py; do
+    name=$(basename "$bench" .py)
+    grep -q -- '"--device"' "$bench" || continue
+    step "$name" 90 "$python" "$bench" --device "$device" --out "$out/$name"
+done
+{
+    echo "# Report of $(date +%F)"
+    echo
+    "$python" -c "import sys; sys.path.insert(0, 'benchmarks'); import common; print(common.where('$device'))"
+    echo
+    echo "| step | result | last line |"
+    echo "|---|---|---|"
+    cat "$steps"
+    for table in "$out"/bench_*.md; do
+        [ -f "$table" ] && echo && cat "$table"
+    done
+} > "$out/report.md"
+cat "$out"/build.jsonl "$out"/bench_*.jsonl 2>/dev/null > "$out/report.jsonl"
+rm -f "$steps"
+echo "== $out/report.md after $SECONDS s"
+! grep -q "FAILED" "$out/report.md"

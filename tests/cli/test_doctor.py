@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from native import needs_native
+
+import stylegan_ops
+from stylegan.errors import UserError
+from stylegan.training.setup import check_ops
+from stylegan_ops import _build, _dispatch, _doctor, _toolchain
+
+
+@needs_native
+def test_doctor_shows_tools_libraries_and_every_op(run):
+    code, out, err = run("doctor")
+    assert code == 0 and not err
+    names = [line.split()[0] for line in out.splitlines() if line]
+    for name in ("python", "torch", "compiler", "ninja", "headers", "CUDA", "GPU", "cache"):
+        assert name in names
+    assert "cpu kernels  " in out and "-march=" in out
+    assert set(stylegan_ops.info()) <= set(names)
+    (line,) = [li for li in out.splitlines() if li.startswith("bias_act ") and " cpu " in li]
+    assert "native" in line and "against the reference" in line
+
+
+def test_doctor_says_how_to_mend_what_is_missing(run, monkeypatch):
+    def missing():
+        raise _toolchain.Missing("there is no C++ compiler", "sudo apt-get install g++")
+
+    monkeypatch.setattr(_toolchain, "find_compiler", missing)
+    monkeypatch.setattr(_build, "find", lambda *args, **kwargs: None)
+    monkeypatch.setattr(_dispatch, "_libraries", {})
+    code, out, err = run("doctor")
+    assert code == 1 and not err
+    assert "compiler     missing: there is no C++ compiler" in out
+    assert "cpu kernels  none: there is no C++ compiler" in out
+    assert out.count("sudo apt-get install g++") == 2
+
+
+@needs_native
+def test_doctor_finds_a_kernel_that_is_wrong(run, monkeypatch):
+    monkeypatch.setattr(_doctor, "bias_act", lambda x, b, **k: torch.tanh(x + b[:, None, None]))
+    code, out, _ = run("doctor")
+    assert code == 1 and "WRONG" in out
+
+
+def test_doctor_clean(run, tmp_path, monkeypatch):
+    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "cache" / "cpu-0123456789abcdef").mkdir(parents=True)
+    (tmp_path / "cache" / "cpu-0123456789abcdef" / "x.so").write_bytes(bytes(10**6))
+    code, out, _ = run("doctor", "--clean")
+    assert code == 0 and out.strip().endswith("cache: 1.0 MB freed")
+    assert not list((tmp_path / "cache").iterdir())
+    assert run("doctor", "--clean", "--what")[0] == 2
+
+
+def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
+    missing = None, "there is no CUDA toolkit (nvcc) (mend: install it)"
+    monkeypatch.setattr(_dispatch, "_libraries", {"cuda": missing})
+    with pytest.raises(UserError, match="no CUDA kernels: there is no CUDA toolkit.*--ops ref"):
+        check_ops(torch.device("cuda"))
+    with stylegan_ops.backend("reference"):
+        check_ops(torch.device("cuda"))
+    check_ops(torch.device("mps"))  # has no kernels that could be missing
+
+
+def test_training_without_kernels_says_so_in_its_header(run, monkeypatch):
+    """On a CPU the reference is a fair choice; the line about it is in the header."""
+    monkeypatch.setattr(_dispatch, "_libraries", {"cpu": (None, "no compiler")})
+    code, out, _ = run("train", "--dry-run", "--device", "cpu")
+    (line,) = [li for li in out.splitlines() if li.startswith("ops")]
+    assert code == 0 and "native" not in line and "bias_act" in line
