@@ -226,7 +226,7 @@ def test_header(images, tmp_path):
         "2 classes, not used (--cond uses them)",
         "parameters",
         "cpu (",
-        "reference: bias_act",
+        "bias_act",
         "memory  about",
         "R1 gamma 1",
         "batches of 4",
