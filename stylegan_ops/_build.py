@@ -7,7 +7,7 @@ releases when its holder dies, in a temporary folder that is renamed at the end:
 leaves nothing that others would wait for or load.
 
     <root>/<device>-<key>/         library, meta.json (what it was built from and for, its checksum)
-    <root>/<device>-<key>.lock     held while building
+    <root>/<device>-<key>.lock     held while building; .builder says by whom
     <root>/<device>-<key>.log      what the compilers said
     <root>/<device>-<key>.failed   do not try that again with the same tools
 """
@@ -274,18 +274,29 @@ def build(device, tools, root=None, cpu="native"):
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        say(f"waiting for another process to build the {device} kernels ({lock.lock_file})")
+        say(f"waiting for {_builder(root, name)} to build the {device} kernels")
         try:
             lock.acquire(timeout=WAIT_S)
         except Timeout:
             raise BuildFailed(
-                f"another process holds {lock.lock_file} for {WAIT_S // 60} minutes; end it, or "
-                "set STYLEGAN_OPS=reference"
+                f"{_builder(root, name)} holds {lock.lock_file} for {WAIT_S // 60} minutes; end it, "
+                "or set STYLEGAN_OPS=reference"
             ) from None
+    builder = root / f"{name}.builder"
     try:
+        _write(builder, f"process {os.getpid()} on {_toolchain.platform.node()}")
         return _finished(root / name) or _build_locked(ident, name, root, tools, cpu)
     finally:
+        builder.unlink(missing_ok=True)
         lock.release()
+
+
+def _builder(root, name):
+    """Who holds the lock, for a message."""
+    try:
+        return (root / f"{name}.builder").read_text("utf-8") or "another process"
+    except OSError:
+        return "another process"
 
 
 def _finished(folder):

@@ -224,7 +224,9 @@ def test_eight_processes_build_once(checkout, tmp_path):
     assert all(out.split() == ["native"] for out, _ in results), results
     said = [line for _, err in results for line in lines(err)]
     assert sum("building the cpu kernels" in line for line in said) == 1
-    assert sum("waiting for another process" in line for line in said) == 7
+    waits = [line for line in said if "waiting for " in line]
+    (builder,) = (p.pid for p, (_, err) in zip(started, results) if "building" in err)
+    assert len(waits) == 7 and all(f"process {builder} on " in line for line in waits)
     assert not list(cache.glob("*.tmp-*"))
 
 
