@@ -47,10 +47,10 @@ def load(device_type, again=False):
     """
     with _lock:
         if device_type not in _libraries or (again and _libraries[device_type][0] is None):
-            from stylegan_ops import _build
+            from stylegan_ops import _build, _cache
 
             if again:
-                _build.forget_failures()
+                _cache.forget_failures()
             if device_type in _build.DEVICES:
                 _libraries[device_type] = _build.load(device_type)
             else:

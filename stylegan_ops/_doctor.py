@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from stylegan_ops import _build, _dispatch, _toolchain
+from stylegan_ops import _cache, _dispatch, _toolchain
 from stylegan_ops.bias_act import bias_act, bias_act_ref
 
 TOLERANCE = 1e-5  # of the largest value, float32
@@ -49,7 +49,7 @@ def tools():
     if torch.version.cuda:
         yield _row("nvcc", _nvcc)
     yield Row("GPU", _gpus())
-    yield _row("cache", _cache)
+    yield _row("cache", _cache_folder)
 
 
 def devices():
@@ -111,8 +111,8 @@ def _row(name, find):
         return Row(name, str(find()))
     except _toolchain.Missing as missing:
         return Row(name, f"missing: {missing.args[0]}", missing.mend)
-    except _build.BuildFailed as failed:
-        return Row(name, f"missing: {failed}", f"set {_build.CACHE_VARIABLE} to a writable folder")
+    except _cache.Unwritable as failed:
+        return Row(name, f"missing: {failed}", f"set {_cache.VARIABLE} to a writable folder")
 
 
 def _nvcc():
@@ -128,7 +128,7 @@ def _gpus():
     return "; ".join(f"{p.name}, {p.total_memory / 1e9:.0f} GB, {p.major}.{p.minor}" for p in found)
 
 
-def _cache():
-    folder = _build.cache_folder()
+def _cache_folder():
+    folder = _cache.folder()
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return f"{folder}, {size / 1e6:.1f} MB"

@@ -15,12 +15,12 @@ def command(clean):
     stylegan doctor                       after an installation, or when something is slow
     stylegan doctor --clean               to build everything anew
     """
-    from stylegan_ops import _build, _doctor
+    from stylegan_ops import _cache, _doctor
 
     if clean:
         try:
-            folder, size = _build.clean()
-        except _build.BuildFailed as e:
+            folder, size = _cache.clean()
+        except _cache.Unwritable as e:
             raise click.ClickException(str(e)) from e
         click.echo(f"{folder}: {size / 1e6:.1f} MB freed")
         return

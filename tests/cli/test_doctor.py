@@ -6,7 +6,7 @@ from native import needs_native
 import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.training.setup import check_ops
-from stylegan_ops import _build, _dispatch, _doctor, _toolchain
+from stylegan_ops import _cache, _dispatch, _doctor, _toolchain
 
 
 @needs_native
@@ -27,7 +27,7 @@ def test_doctor_says_how_to_mend_what_is_missing(run, monkeypatch):
         raise _toolchain.Missing("there is no C++ compiler", "sudo apt-get install g++")
 
     monkeypatch.setattr(_toolchain, "find_compiler", missing)
-    monkeypatch.setattr(_build, "find", lambda *args, **kwargs: None)
+    monkeypatch.setattr(_cache, "find", lambda *args, **kwargs: None)
     monkeypatch.setattr(_dispatch, "_libraries", {})
     code, out, err = run("doctor")
     assert code == 1 and not err
@@ -44,7 +44,7 @@ def test_doctor_finds_a_kernel_that_is_wrong(run, monkeypatch):
 
 
 def test_doctor_clean(run, tmp_path, monkeypatch):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path / "cache"))
     (tmp_path / "cache" / "cpu-0123456789abcdef").mkdir(parents=True)
     (tmp_path / "cache" / "cpu-0123456789abcdef" / "x.so").write_bytes(bytes(10**6))
     code, out, _ = run("doctor", "--clean")

@@ -16,7 +16,7 @@ import torch
 from native import ROOT, needs_native, run_in_new_process
 
 import stylegan_ops
-from stylegan_ops import _build, _dispatch, _toolchain
+from stylegan_ops import _build, _cache, _dispatch, _toolchain
 
 # An op is called, and must be right; then what it ran on is printed.
 USE = """
@@ -33,7 +33,7 @@ def lines(stderr):
 
 def use(cache, expected, path=(ROOT,), before="", **env):
     """Run USE in a new process with a cache of its own; returns its lines on stderr."""
-    env = {**os.environ, _build.CACHE_VARIABLE: str(cache), **env}
+    env = {**os.environ, _cache.VARIABLE: str(cache), **env}
     out, err = run_in_new_process(before + USE, env, path)
     assert out.split() == [expected], out + err
     assert "Traceback" not in err
@@ -64,7 +64,7 @@ def change_meta(cache, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-NO_PREBUILT = "import stylegan_ops._build as b; b.PREBUILT = b.Path('/nowhere')\n"
+NO_PREBUILT = "import stylegan_ops._cache as b; b.PREBUILT = b.Path('/nowhere')\n"
 NO_COMPILER = NO_PREBUILT + (
     "import stylegan_ops._toolchain as t\n"
     "def missing(): raise t.Missing('there is no C++ compiler', 'install one')\n"
@@ -123,24 +123,24 @@ def test_a_compiler_that_fails(tmp_path):
 
 def test_unwritable_home_and_cache(built, tmp_path, monkeypatch):
     """The next place is a private folder for temporary files; what is there is found."""
-    monkeypatch.setenv(_build.CACHE_VARIABLE, "/dev/null/cache")
+    monkeypatch.setenv(_cache.VARIABLE, "/dev/null/cache")
     monkeypatch.setenv("HOME", "/dev/null/home")
-    monkeypatch.setattr(_build.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
     private = tmp_path / f"stylegan_ops-{os.getuid()}"
-    assert _build.cache_folder() == private
+    assert _cache.folder() == private
     assert private.stat().st_mode & 0o077 == 0
     shutil.rmtree(private)
     shutil.copytree(built, private)
     assert use("/dev/null/c", "native", HOME="/dev/null/h", TMPDIR=str(tmp_path)) == []
-    monkeypatch.setattr(_build.tempfile, "tempdir", "/dev/null")
-    with pytest.raises(_build.BuildFailed, match="can be written"):
-        _build.cache_folder()
+    monkeypatch.setattr(_cache.tempfile, "tempdir", "/dev/null")
+    with pytest.raises(_cache.Unwritable, match="no folder for a cache can be written"):
+        _cache.folder()
 
 
 def test_nowhere_to_write_is_one_line():
     before = NO_PREBUILT + "b.tempfile.tempdir = '/dev/null'\n"
     said = use("/dev/null/cache", "reference", before=indented(before))
-    assert len(said) == 1 and "neither /dev/null/cache nor /dev/null can be written" in said[0]
+    assert len(said) == 1 and "no folder for a cache can be written: /dev/null/cache, " in said[0]
 
 
 # ---- what is in the cache
@@ -190,7 +190,7 @@ def test_a_binary_for_something_else_is_not_taken(built, key):
 
 def _found(device, cache):
     code = f"{NO_PREBUILT}print(b.find({device!r}))"
-    out, _ = run_in_new_process(code, {**os.environ, _build.CACHE_VARIABLE: str(cache)})
+    out, _ = run_in_new_process(code, {**os.environ, _cache.VARIABLE: str(cache)})
     return None if out.strip() == "None" else out
 
 
@@ -199,12 +199,12 @@ def _version(text):
 
 
 def test_clean_leaves_what_is_not_ours(tmp_path, monkeypatch):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
     for name in ("cpu-0123456789abcdef/meta.json", "cuda-0123456789abcdef.tmp-x/a.o", "mine/cpu"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("12345")
     (tmp_path / "cpu-0123456789abcdef.log").write_text("12345")
-    assert _build.clean() == (tmp_path, 15)
+    assert _cache.clean() == (tmp_path, 15)
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
@@ -217,7 +217,7 @@ def test_eight_processes_build_once(checkout, tmp_path):
     cache = tmp_path / "Ü cache"
     start = f"import sys; sys.path[:0] = [{str(checkout)!r}]\n"
     code = start + "\n".join(line.strip() for line in USE.splitlines())
-    env = {**os.environ, _build.CACHE_VARIABLE: str(cache), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, _cache.VARIABLE: str(cache), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen([sys.executable, "-c", code], env=env, **pipes) for _ in range(8)]
     results = [process.communicate(timeout=600) for process in started]
@@ -234,7 +234,7 @@ def test_eight_processes_build_once(checkout, tmp_path):
 def test_a_builder_that_is_killed(tmp_path):
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n" + NO_PREBUILT
     code += "import stylegan_ops; stylegan_ops.load('cpu')"
-    env = {**os.environ, _build.CACHE_VARIABLE: str(tmp_path)}
+    env = {**os.environ, _cache.VARIABLE: str(tmp_path)}
     builder = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*.tmp-*/build.ninja")):
@@ -259,7 +259,7 @@ def test_a_full_disk_is_one_line_and_not_held_against_the_tools(tmp_path):
     script += f'; ls "{tmp_path}"'
     run = subprocess.run(
         [*mount, script.replace("exec ", ""), sys.executable, code],
-        env={**os.environ, _build.CACHE_VARIABLE: str(tmp_path)},
+        env={**os.environ, _cache.VARIABLE: str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -302,21 +302,21 @@ def cuda_home(monkeypatch):
 def reason_without_cuda(monkeypatch, torch_cuda="13.0"):
     """Why there would be no CUDA library with a torch for that CUDA."""
     monkeypatch.setattr(torch.version, "cuda", torch_cuda)
-    monkeypatch.setattr(_build, "PREBUILT", Path("/nowhere"))
+    monkeypatch.setattr(_cache, "PREBUILT", Path("/nowhere"))
     module, reason = _build.load("cuda")
     assert module is None and "\n" not in reason
     return reason
 
 
 def test_nvcc_of_another_major_version(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
     cuda_home(fake_nvcc(tmp_path / "cuda", "11.8"))
     reason = reason_without_cuda(monkeypatch)
     assert "is of CUDA 11.8, torch of CUDA 13.0" in reason and "(mend: " in reason
 
 
 def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
     said = "echo 'cc1plus: fatal error: cuda_runtime.h: No such file or directory' >&2; exit 1"
     cuda_home(fake_nvcc(tmp_path / "cuda", "13.0", said))
     reason = reason_without_cuda(monkeypatch)
@@ -324,7 +324,7 @@ def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
 
 
 def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
     said = "echo '#error -- unsupported GNU version! gcc versions later than 15 are not supported!'"
     cuda_home(fake_nvcc(tmp_path / "cuda", "13.0", f"{said} >&2; exit 1"))
     reason = reason_without_cuda(monkeypatch)
@@ -333,7 +333,7 @@ def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
 
 
 def test_torch_without_cuda(monkeypatch, tmp_path):
-    monkeypatch.setenv(_build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
     assert "built without CUDA (mend: " in reason_without_cuda(monkeypatch, None)
 
 
