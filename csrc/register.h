@@ -143,7 +143,7 @@ std::tuple<Tensor, Tensor> bias_act(Tensor x, std::optional<Tensor> b, int64_t d
   const ChannelArgument bias("bias_act", "b", b, x, dim);
   x = dense(x);
   Tensor y = empty_strided(x, x.sizes().data(), strides_of(x), x.scalar_type());
-  const int64_t planes = !save || (p.act == Act::linear && clamp < 0) ? 0 : clamp < 0 ? 1 : 2;
+  const int64_t planes = save ? mask_planes(p) : 0;
   STD_TORCH_CHECK(planes == 0 || piecewise_linear(p.act), "bias_act: save is for piecewise linear activations");
   Tensor mask = empty_vector(x, planes * mask_plane_bytes(x.numel()), ScalarType::Byte);
   if (x.numel() > 0) {
@@ -163,7 +163,10 @@ std::tuple<Tensor, Tensor> bias_act_mask_grad(Tensor dy, std::optional<Tensor> e
   const ChannelArgument extra(op, "e", e, dy, dim);
   STD_TORCH_CHECK(static_cast<int64_t>(strides.size()) == dy.dim(), op, ": strides do not fit dy");
   const int64_t plane = mask_plane_bytes(dy.numel());
-  STD_TORCH_CHECK(mask.numel() == 0 || mask.numel() == (has_clamp ? 2 : 1) * plane, op, ": mask does not fit dy");
+  // Without a mask the slope must be the same everywhere.
+  const int64_t planes = has_clamp ? 2 : negative == positive ? 0 : 1;
+  STD_TORCH_CHECK(mask.numel() == planes * plane || (planes == 0 && mask.numel() == plane), op,
+                  ": mask does not fit dy");
   STD_TORCH_CHECK(mask.device() == dy.device(), op, ": mask must be on the device of dy");
   dy = with_strides(dy, strides);
   Tensor dx = empty_strided(dy, dy.sizes().data(), strides, dy.scalar_type());

@@ -11,6 +11,17 @@ import threading
 import warnings
 from contextlib import contextmanager
 
+import torch
+from torch.autograd.forward_ad import unpack_dual
+
+try:  # no public function tells; where this one is missing, torch.func reports an error of its own
+    from torch._C._functorch import is_functorch_wrapped_tensor as is_wrapped
+except ImportError:
+
+    def is_wrapped(tensor):
+        return False
+
+
 MODES = ("auto", "native", "reference")
 
 _kernels = {}  # (op, device type) -> (callable with the op's own signature, from our library?)
@@ -107,8 +118,11 @@ def backend(name):
         _mode = before
 
 
-def kernel(op, x):
+def kernel(op, x, *others):
     """The kernel that serves `op` on the device of tensor `x`, or None for the reference.
+
+    Function transforms (torch.func) and forward-mode derivatives of any of the tensors take the
+    reference: kernels have backward derivatives only.
 
     Raises: RuntimeError in mode "native" where no kernel is loaded.
     """
@@ -119,9 +133,17 @@ def kernel(op, x):
     found, library = _kernels.get((op, device_type), (None, False))
     if library and not _loaded(device_type):
         found = None
+    if found is not None and not torch.compiler.is_compiling() and _transformed(x, *others):
+        return None
     if found is None and chosen == "native":
         raise RuntimeError(f"{op}: backend is 'native' but {_status(op, device_type)['reason']}")
     return found
+
+
+def _transformed(*tensors):
+    return any(
+        t is not None and (is_wrapped(t) or unpack_dual(t).tangent is not None) for t in tensors
+    )
 
 
 def info():

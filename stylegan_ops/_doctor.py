@@ -80,8 +80,8 @@ def health():
                 ill = not error <= TOLERANCE
                 yield Health(op, device, "native", f"error {error:.1e} against the reference", ill)
             else:
-                ill = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
-                yield Health(op, device, state["backend"], state["reason"], ill)
+                missing = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
+                yield Health(op, device, state["backend"], state["reason"], missing)
 
 
 def _check_bias_act(device):

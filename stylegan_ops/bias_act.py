@@ -23,6 +23,7 @@ class Activation(NamedTuple):
     gain: float
 
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 ACTIVATIONS = {
     "linear": Activation(lambda x, alpha: x, 0.0, 1.0),
     "relu": Activation(lambda x, alpha: F.relu(x), 0.0, math.sqrt(2)),
@@ -49,7 +50,9 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
         gain: factor after the activation; None is the activation's own (sqrt(2) for relu, lrelu,
             swish; 1 otherwise).
         clamp: largest magnitude of the result, >= 0, or None.
-    Returns: tensor of the shape, dtype and layout of x; twice differentiable in x and b.
+    Returns: tensor of the shape, dtype and layout of x; twice differentiable in x and b. The second
+        derivative of linear, relu and lrelu is 0; with kernels the graph says so by not depending
+        on x there (`torch.autograd.grad` then wants allow_unused or materialize_grads).
     Raises: ValueError for an unknown activation, a bias that does not fit, a negative clamp or a
         dtype that is not floating.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
@@ -57,8 +60,8 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"bias_act: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")
-    if not x.is_floating_point():
-        raise ValueError(f"bias_act: x must be floating, got {x.dtype}")
+    if x.dtype not in DTYPES:
+        raise ValueError(f"bias_act: x must be floating (16, 32 or 64 bits), got {x.dtype}")
     if b is not None:
         if not -x.ndim <= dim < x.ndim:
             raise ValueError(f"bias_act: dim {dim} is out of range for x of {x.ndim} dimensions")
@@ -66,7 +69,7 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
             raise ValueError(f"bias_act: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
     if clamp is not None and not clamp >= 0:
         raise ValueError(f"bias_act: clamp must be >= 0 or None, got {clamp}")
-    run = _dispatch.kernel(OP, x) or bias_act_ref
+    run = _dispatch.kernel(OP, x, b) or bias_act_ref
     return run(x, b, dim, act, alpha, gain, clamp)
 
 
@@ -111,7 +114,7 @@ def bias_act_native(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp
     spec = ACTIVATIONS[act]
     alpha = spec.alpha if alpha is None else alpha
     gain = spec.gain if gain is None else gain
-    clamp = -1 if clamp is None else clamp
+    clamp = -1 if clamp is None or clamp == math.inf else clamp
     save = act in PIECEWISE and torch.is_grad_enabled()
     save = save and (x.requires_grad or (b is not None and b.requires_grad))
     return _forward(x, b, dim, _INDEX[act], alpha, gain, clamp, save)[0]
@@ -124,17 +127,22 @@ def _forward_fake(x, b, dim, act, alpha, gain, clamp, save):
 
 
 def _forward_setup(ctx, inputs, output):
-    x, b, dim, act, alpha, gain, clamp, _ = inputs
+    x, b, dim, act, alpha, gain, clamp, save = inputs
     y, mask = output
     ctx.mark_non_differentiable(mask)
     ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp = dim, act, alpha, gain, clamp
     ctx.b_dtype = None if b is None else b.dtype
     ctx.piecewise = act < len(PIECEWISE)
-    if ctx.piecewise:
-        ctx.stride = y.stride()
-        ctx.save_for_backward(mask)
-    else:
-        ctx.save_for_backward(x, b)
+    ctx.stride = y.stride()
+    # An exported graph may have been traced where no derivative was wanted: then the mask is made
+    # when it is.
+    ctx.masked = save or (act == _INDEX["linear"] and clamp < 0)
+    ctx.save_for_backward(*((mask,) if ctx.piecewise and ctx.masked else (x, b)))
+
+
+def _mask_again(ctx):
+    x, b = (t if t is None else t.detach() for t in ctx.saved_tensors)
+    return _forward(x, b, ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp, True)[1]
 
 
 def _forward_backward(ctx, dy, _):
@@ -145,7 +153,7 @@ def _forward_backward(ctx, dy, _):
     if ctx.piecewise:
         slope = 1 if ctx.act == _INDEX["linear"] else ctx.alpha if ctx.act == _INDEX["lrelu"] else 0
         slopes = slope * ctx.gain, ctx.gain
-        (mask,) = ctx.saved_tensors
+        mask = ctx.saved_tensors[0] if ctx.masked else _mask_again(ctx)
         dx, db = _mask_grad(dy, None, mask, ctx.stride, ctx.dim, *slopes, ctx.clamp >= 0, sum)
     else:
         x, b = ctx.saved_tensors
@@ -237,6 +245,7 @@ _grad_grad = define(
 def _grad_grad_ref(ddx, ddb, dy, x, b, dim, act, gain, clamp, sum):
     """The same, differentiable once more: the double backward of the reference."""
     name, clamp = list(ACTIVATIONS)[act], None if clamp < 0 else clamp
+    dy, x = (t if t.requires_grad else t.detach().requires_grad_() for t in (dy, x))
     u = x if b is None else x + _along(b, x, dim)
     v = ddx if ddb is None else ddx + _along(ddb, x, dim)
     y = bias_act_ref(u, act=name, gain=gain, clamp=clamp)

@@ -144,13 +144,14 @@ template <class T> struct Activation<Act::elu, T> {
   }
 };
 
-template <class T> struct Activation<Act::softplus, T> {
+template <class T> struct Activation<Act::softplus, T> {  // u itself above 20, as F.softplus
   using Sigmoid = Activation<Act::sigmoid, T>;
   static STYLEGAN_HOST_DEVICE T value(T u, T = 0) {
-    return (u < 0 ? T(0) : u) + math::log1p_unit(math::exp_negative(-math::magnitude(u)));
+    const T v = (u < 0 ? T(0) : u) + math::log1p_unit(math::exp_negative(-math::magnitude(u)));
+    return u > 20 ? u : v;
   }
-  static STYLEGAN_HOST_DEVICE T d1(T u, T = 0) { return Sigmoid::value(u); }
-  static STYLEGAN_HOST_DEVICE T d2(T u, T = 0) { return Sigmoid::d1(u); }
+  static STYLEGAN_HOST_DEVICE T d1(T u, T = 0) { return u > 20 ? T(1) : Sigmoid::value(u); }
+  static STYLEGAN_HOST_DEVICE T d2(T u, T = 0) { return u > 20 ? T(0) : Sigmoid::d1(u); }
 };
 
 template <class T> struct Activation<Act::swish, T> {
@@ -170,14 +171,15 @@ template <class T> STYLEGAN_HOST_DEVICE T clamped(T v, T clamp) {
 // Where the derivative passes the clamp. False for NaN, as in torch.clamp.
 template <class T> STYLEGAN_HOST_DEVICE bool inside(T v, T clamp) { return math::magnitude(v) <= clamp; }
 
-// First and second derivative of y by u for a smooth activation.
-template <Act A, class T> STYLEGAN_HOST_DEVICE T slope(T u, T alpha, T gain, T clamp) {
+// v times the first and second derivative of y by u, for a smooth activation. Where the clamp makes
+// them 0, so is the product, even for an infinite v.
+template <Act A, class T> STYLEGAN_HOST_DEVICE T times_slope(T v, T u, T alpha, T gain, T clamp) {
   const bool flat = math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;
-  return flat ? T(0) : Activation<A, T>::d1(u, alpha) * gain;
+  return flat ? T(0) : v * (Activation<A, T>::d1(u, alpha) * gain);
 }
-template <Act A, class T> STYLEGAN_HOST_DEVICE T curvature(T u, T alpha, T gain, T clamp) {
+template <Act A, class T> STYLEGAN_HOST_DEVICE T times_curvature(T v, T u, T alpha, T gain, T clamp) {
   const bool flat = math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;
-  return flat ? T(0) : Activation<A, T>::d2(u, alpha) * gain;
+  return flat ? T(0) : v * (Activation<A, T>::d2(u, alpha) * gain);
 }
 
 }  // namespace stylegan

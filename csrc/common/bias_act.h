@@ -24,13 +24,18 @@ struct ActParams {
   double alpha, gain, clamp;  // clamp: infinity for none
 };
 
-// alpha matters to lrelu alone; clamp < 0 means none.
+// alpha matters to lrelu alone; a clamp that is negative or infinite means none.
 inline ActParams act_params(Act act, double alpha, double gain, double clamp) {
   if (clamp < 0) clamp = std::numeric_limits<double>::infinity();
   if (act == Act::selu) return {Act::elu, kSeluAlpha, gain * kSeluScale, clamp};
   if (act == Act::elu) alpha = 1;
   return {act, alpha, gain, clamp};
 }
+
+inline bool has_clamp(const ActParams& p) { return p.clamp < std::numeric_limits<double>::infinity(); }
+
+// How many planes of bits the derivatives of a piecewise linear activation need.
+inline int mask_planes(const ActParams& p) { return has_clamp(p) ? 2 : p.act == Act::linear ? 0 : 1; }
 
 // Derivative of a piecewise linear activation times gain, on either side of 0.
 struct Slopes {

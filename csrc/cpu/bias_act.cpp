@@ -67,8 +67,9 @@ template <class C> class ChannelVector {
       const C* __restrict t = table_.data() + first % pattern_.period;
       for (int64_t i = 0; i < kBlock; ++i) buffer[i] = v[i] + t[i];
     } else {
-      pattern_.runs(first, count, [=](int64_t channel, int64_t offset, int64_t length) {
-        const C value = values_[channel];
+      const C* values = values_;
+      pattern_.runs(first, count, [values, v, buffer](int64_t channel, int64_t offset, int64_t length) {
+        const C value = values[channel];
         for (int64_t i = offset; i < offset + length; ++i) buffer[i] = v[i] + value;
       });
       std::fill(buffer + count, buffer + kBlock, C(0));
@@ -151,7 +152,9 @@ void for_blocks(Channels channels, void* sums, const ParallelFor& parallel_for, 
       for (int64_t block = begin; block < end; ++block) body(block * kBlock, extent(block), buffers);
     });
   }
-  const int64_t chunks = std::clamp<int64_t>(blocks / kGrainBlocks, 1, kMostChunks);
+  // No more sums than a quarter of what is summed, however many channels there are.
+  const int64_t useful = std::min(blocks / kGrainBlocks, size / (4 * channels.channels));
+  const int64_t chunks = std::clamp<int64_t>(useful, 1, kMostChunks);
   const Pattern pattern(channels);
   std::vector<double> partial(chunks * channels.channels);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
@@ -198,12 +201,23 @@ template <class F> void unpack(const uint8_t* plane, int64_t first, bool skip_al
     for (int64_t l = 0; l < kLanes; ++l) use(k * kLanes + l, (words[l] >> k) & 1u);
 }
 
+// bit ? v : 0, on the bits of v: gcc 12 gets that choice wrong in some lanes where it makes it a masked
+// operation of AVX-512VL (-fno-trapping-math -mprefer-vector-width=256).
+inline float keep(float v, uint32_t bit) { return float_of(bits_of(v) & (0u - bit)); }
+inline double keep(double v, uint32_t bit) {
+  uint64_t bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  bits &= uint64_t(0) - bit;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
+
 template <class C, Act A>
 void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
              uint8_t* mask, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
-  const bool has_clamp = p.clamp < std::numeric_limits<double>::infinity();
+  const bool clamps = has_clamp(p);
   uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
   for_blocks<C>(channels, nullptr, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
     const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
@@ -211,7 +225,7 @@ void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const v
     if (mask != nullptr) pack(mask, first, [=](int64_t i) { return u[i] > 0; });
     for (int64_t i = 0; i < kBlock; ++i) v[i] = Activation<A, C>::value(u[i], alpha) * gain;
     const bool nothing_to_clamp =
-        !has_clamp || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(v[i], clamp); }));
+        !clamps || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(v[i], clamp); }));
     if (!nothing_to_clamp)
       for (int64_t i = 0; i < kBlock; ++i) v[i] = clamped(v[i], clamp);
     done(dtype, y, first, count, v);
@@ -231,8 +245,11 @@ void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, co
     if (mask == nullptr) {
       for (int64_t i = 0; i < kBlock; ++i) v[i] = u[i] * positive;
     } else {
-      unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = u[i] * (bit ? positive : negative); });
-      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { v[i] = bit ? v[i] : C(0); });
+      if (negative == 0)  // infinite gradients stop there too
+        unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = keep(u[i] * positive, bit); });
+      else
+        unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = u[i] * (bit ? positive : negative); });
+      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { v[i] = keep(v[i], bit); });
     }
     done(dtype, dx, first, count, v);
     return v;
@@ -248,7 +265,7 @@ void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const voi
     const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
     const C* __restrict w = read(dtype, dy, first, count, buffers.in[1]);
     C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
-    for (int64_t i = 0; i < kBlock; ++i) v[i] = w[i] * slope<A>(u[i], alpha, gain, clamp);
+    for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A>(w[i], u[i], alpha, gain, clamp);
     done(dtype, dx, first, count, v);
     return v;
   });
@@ -264,11 +281,11 @@ void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, con
     const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
     const C* __restrict w = extra.plus(first, count, read(dtype, ddx, first, count, buffers.in[1]), buffers.sum[1]);
     C* __restrict by_dy = room(dtype, d_dy, first, count, buffers.out[0]);
-    for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = w[i] * slope<A>(u[i], alpha, gain, clamp);
+    for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A>(w[i], u[i], alpha, gain, clamp);
     done(dtype, d_dy, first, count, by_dy);
     const C* __restrict d = read(dtype, dy, first, count, buffers.in[2]);
     C* __restrict by_x = room(dtype, d_x, first, count, buffers.out[1]);
-    for (int64_t i = 0; i < kBlock; ++i) by_x[i] = w[i] * d[i] * curvature<A>(u[i], alpha, gain, clamp);
+    for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A>(w[i] * d[i], u[i], alpha, gain, clamp);
     done(dtype, d_x, first, count, by_x);
     return by_x;
   });

@@ -18,7 +18,6 @@
 #include "bias_act.cuh"
 
 #include <algorithm>
-#include <limits>
 
 #include "launch.cuh"
 #include "vec.cuh"
@@ -118,7 +117,8 @@ template <class S> struct MaskGrad {
     const unsigned within = inside_plane == nullptr ? ~0u : bits_of<V>(inside_plane, i);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      const T d = v[j] * (above >> j & 1 ? positive : negative);
+      const T below = negative == 0 ? T(0) : v[j] * negative;  // infinite gradients stop there too
+      const T d = above >> j & 1 ? v[j] * positive : below;
       v[j] = within >> j & 1 ? d : T(0);
     }
     store(dx, i, V, wide, v);
@@ -138,7 +138,10 @@ template <class S, Act A> struct Grad {
     load(x, i, V, wide, u);
     load(dy, i, V, wide, v);
 #pragma unroll
-    for (int j = 0; j < V; ++j) v[j] *= slope<A>(b == nullptr ? u[j] : u[j] + b[channel + j * step], alpha, gain, clamp);
+    for (int j = 0; j < V; ++j) {
+      if (b != nullptr) u[j] += b[channel + j * step];
+      v[j] = times_slope<A>(v[j], u[j], alpha, gain, clamp);
+    }
     store(dx, i, V, wide, v);
   }
 };
@@ -162,8 +165,8 @@ template <class S, Act A> struct GradGrad {
     for (int j = 0; j < V; ++j) {
       if (b != nullptr) u[j] += b[channel + j * step];
       if (ddb != nullptr) w[j] += ddb[channel + j * step];
-      v[j] *= w[j] * curvature<A>(u[j], alpha, gain, clamp);
-      w[j] *= slope<A>(u[j], alpha, gain, clamp);
+      v[j] = times_curvature<A>(v[j] * w[j], u[j], alpha, gain, clamp);
+      w[j] = times_slope<A>(w[j], u[j], alpha, gain, clamp);
     }
     store(d_x, i, V, wide, v);
     store(d_dy, i, V, wide, w);
@@ -276,8 +279,7 @@ int64_t bias_act_partial_size(Channels c) {
 
 void bias_act(Dtype dtype, ActParams p, Channels c, const void* x, const void* b, void* y, uint8_t* mask,
               cudaStream_t stream) {
-  const bool has_clamp = p.clamp < std::numeric_limits<double>::infinity();
-  uint8_t* inside_plane = mask != nullptr && has_clamp ? mask + mask_plane_bytes(c.size) : nullptr;
+  uint8_t* inside_plane = mask != nullptr && has_clamp(p) ? mask + mask_plane_bytes(c.size) : nullptr;
   with_stored(dtype, [&](auto s) {
     with_act(p.act, [&](auto act) {
       using S = decltype(s);

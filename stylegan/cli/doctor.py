@@ -32,7 +32,8 @@ def command(clean):
     click.echo()
     ill = False
     for h in _doctor.health():
-        click.echo(f"{h.op:18} {h.device:5} {'WRONG' if h.ill else h.backend:10} {h.found}")
+        what = "WRONG" if h.ill and h.backend == "native" else h.backend
+        click.echo(f"{h.op:18} {h.device:5} {what:10} {h.found}")
         ill = ill or h.ill
     if mends:
         click.echo("\nto mend:")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import time
 
 import pytest
 import torch
@@ -166,6 +167,105 @@ def test_third_derivative(act):
 
 @needs_native
 @pytest.mark.parametrize("act", ACTIVATIONS)
+def test_third_derivative_of_a_plain_sum(act):
+    """Where the cotangent does not depend on anything."""
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            x = rand(2, 3, 4).requires_grad_()
+            value = bias_act(x, act=act).sum()
+            for _ in range(3):
+                if value.requires_grad:
+                    (g,) = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+                    value = g.sum()
+            results.append(g)
+    if act in PIECEWISE:  # no dependence, where the reference has zeros
+        assert not results[1].any() or act == "linear"
+    else:
+        torch.testing.assert_close(*results)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["relu", "lrelu", "tanh"])
+def test_an_infinite_clamp_is_none(act):
+    x = rand(2, 3, 40, 40).float().requires_grad_()
+    for clamp in (None, float("inf")):
+        junk = torch.full((1 << 16,), 0x5A, dtype=torch.uint8)  # noqa: F841 for what is not written
+        del junk
+        y = bias_act(x, act=act, clamp=clamp)
+        (dx,) = torch.autograd.grad(y.sum(), x)
+        with backend("reference"):
+            (expected,) = torch.autograd.grad(bias_act(x, act=act).sum(), x)
+        torch.testing.assert_close(dx, expected)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["relu", "tanh", "elu"])
+def test_an_infinite_gradient_stops_where_the_slope_is_0(act):
+    x = torch.tensor([-3.0, 3.0]).requires_grad_()
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            y = bias_act(x, act=act, clamp=0.5)
+            results.append(torch.autograd.grad(y, x, torch.tensor([float("inf")] * 2))[0])
+    torch.testing.assert_close(*results, equal_nan=True)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+@pytest.mark.parametrize("example_requires_grad", [False, True])
+def test_an_exported_model_has_its_gradients(act, example_requires_grad):
+    class Layer(torch.nn.Module):
+        def forward(self, x, b):
+            return bias_act(x, b, act=act, clamp=0.9)
+
+    x, b = rand(2, 3, 4, 4).float(), rand(3).float()
+    exported = torch.export.export(Layer(), (x.clone().requires_grad_(example_requires_grad), b))
+    x.requires_grad_()
+    ours, theirs = (
+        torch.autograd.grad(run(x, b).square().sum(), x)[0] for run in (exported.module(), Layer())
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+def test_function_transforms_and_forward_mode(act):
+    x, b, t = rand(2, 3, 4), rand(3), rand(2, 3, 4, seed=9)
+
+    def op(x):
+        return bias_act(x, b, act=act, clamp=1)
+
+    def in_b(b):
+        return bias_act(x, b, act=act, clamp=1).sum()
+
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            results.append(
+                [
+                    torch.func.jvp(op, (x,), (t,))[1],
+                    torch.func.grad(lambda x: op(x).sum())(x),
+                    torch.func.grad(in_b)(b),
+                    torch.func.vmap(op)(torch.stack([x, t])),
+                    torch.func.hessian(lambda x: op(x).sum())(x[:1, :, :1]),
+                ]
+            )
+    torch.testing.assert_close(*results)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu"])
+def test_many_channels_take_little_memory(act):
+    """The sums of a chunk are as many as there are channels."""
+    x, b = torch.ones(4, 1 << 20, requires_grad=True), torch.zeros(1 << 20, requires_grad=True)
+    start = time.perf_counter()
+    (db,) = torch.autograd.grad(bias_act(x, b, act=act, gain=1).sum(), b)
+    assert db.eq(4).all() and time.perf_counter() - start < 1
+
+
+@needs_native
+@pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("clamp", [None, 0.7])
 def test_special_values(act, clamp):
     values = [0.0, -0.0, 1e-30, -1e-30, 80, -80, 1e4, -1e4, 3e38, -3e38]
@@ -311,6 +411,8 @@ def test_more_than_two_to_the_31_elements():
         ({"b": torch.zeros(3), "dim": 2}, "dim 2 is out of range"),
         ({"clamp": -1}, "clamp must be >= 0"),
         ({"x": torch.zeros(2, 3, dtype=torch.int32)}, "x must be floating"),
+        ({"x": torch.zeros(2, 3).to(torch.float8_e5m2)}, "x must be floating"),
+        ({"x": torch.zeros(2, 3, dtype=torch.complex64)}, "x must be floating"),
     ],
 )
 def test_rejects(kwargs, message):
