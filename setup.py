@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything static is in pyproject.toml. Here: the kernels are built ahead of time, by the recipe of
-stylegan_ops/_build.py, where the environment that installs already has PyTorch. Where it has not, or
-something is missing, the installation goes on and they build themselves at first use.
+"""Everything static is in pyproject.toml. Here: the kernels are built ahead of time, by the recipe
+of stylegan_ops/_build.py, where the environment that installs already has PyTorch. Where it has
+not, or something is missing, the installation goes on and they build themselves at first use.
 """
 
 import os
@@ -30,8 +30,8 @@ def wanted():
 
 
 class BuildWithKernels(build_py):
-    """An editable installation gets kernels for this very processor beside the sources; a wheel gets
-    those of x86-64-v3 (Haswell and Zen or later), and the sources."""
+    """An editable installation gets kernels for this very processor beside the sources; a wheel
+    gets those of x86-64-v3 (Haswell and Zen or later), and the sources."""
 
     def run(self):
         super().run()
@@ -39,13 +39,17 @@ class BuildWithKernels(build_py):
             target, cpu = HERE / "stylegan_ops" / "_native", "native"
         else:
             package = Path(self.build_lib) / "stylegan_ops"
-            shutil.copytree(HERE / "csrc", package / "csrc", dirs_exist_ok=True)
+            for old in ("csrc", "_native"):  # of an earlier build in the same folder
+                shutil.rmtree(package / old, ignore_errors=True)
+            shutil.copytree(HERE / "csrc", package / "csrc")
             target, cpu = package / "_native", "x86-64-v3"
         if wanted():
             command = [sys.executable, "-I", "-c", AHEAD, str(HERE), str(target), cpu]
             subprocess.run(command, check=False)
-            for log in target.glob("*.l*"):  # locks and logs of builds
-                log.unlink()
+            for path in target.glob("*.*"):  # a log stays where somebody may want to read it
+                failed = path.with_suffix(".failed").exists()
+                if path.suffix == ".lock" or not (failed and self.editable_mode):
+                    path.unlink()
 
 
 class WithKernels(Distribution):

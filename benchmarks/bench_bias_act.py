@@ -5,6 +5,9 @@
 for each read and write, masks included. Double backward: of the sum of squares of dx, by dy.
 """
 
+import io
+from contextlib import redirect_stdout
+
 import click
 import torch
 from common import keep_large_blocks, race_ms, report, where
@@ -91,7 +94,7 @@ def layers(resolution, low):
 @click.option("--clamp", type=float, default=None)
 @click.option("--device", default="auto")
 @click.option("--repeats", default=15)
-@click.option("--compiled/--no-compiled", default=True, help="Race torch.compile too.")
+@click.option("--compiled/--no-compiled", default=True, help="Race torch.compile at full size.")
 @click.option("--out", help="Path without ending of the result files.")
 def main(resolution, low, batch, dtypes, acts, clamp, device, repeats, compiled, out):
     """Print a row per layer, dtype, layout and pass."""
@@ -102,17 +105,20 @@ def main(resolution, low, batch, dtypes, acts, clamp, device, repeats, compiled,
         raise click.ClickException(f"no kernels: {reason}")
     resolution, batch = resolution or (1024 if gpu else 512), batch or (8 if gpu else 1)
     dtypes = dtypes or ("float16,bfloat16,float32" if gpu else "float32")
-    rows = []
-    for act in acts.split(","):
-        for dtype in dtypes.split(","):
-            for layout in LAYOUTS:
-                for channels, size in layers(resolution, low):
+    rows, machine = [], where(device)
+    for channels, size in layers(resolution, low):  # the largest first: they matter most
+        race = compiled and size == resolution  # compiling takes seconds a case
+        for act in acts.split(","):
+            for dtype in dtypes.split(","):
+                for layout in LAYOUTS:
                     shape = batch, channels, size, size
                     about = {"act": act, "dtype": dtype, "layout": layout, "shape": list(shape)}
                     case = Case(shape, DTYPES[dtype], LAYOUTS[layout], act, clamp, device)
-                    found = rows_of(case, device, repeats, compiled)
-                    rows += [about | row for row in found]
-    report("bias_act", rows, where(device), out)
+                    rows += [about | row for row in rows_of(case, device, repeats, race)]
+        if out:  # what is there so far, should the time be over before the end
+            with redirect_stdout(io.StringIO()):
+                report("bias_act", rows, machine, out)
+    report("bias_act", rows, machine, out)
 
 
 if __name__ == "__main__":

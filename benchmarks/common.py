@@ -42,7 +42,7 @@ def race_ms(contestants, device, repeats=7):
     calls take to be queued: what is timed is the device alone.
     """
     cuda = torch.device(device).type == "cuda"
-    cold = torch.empty(COLD_BYTES * (4 if cuda else 1), dtype=torch.uint8, device=device)
+    cold = torch.empty(COLD_BYTES * (16 if cuda else 1), dtype=torch.uint8, device=device)
     watch = _cuda_watch if cuda else _watch
     times = {name: [] for name in contestants}
     for i in range(repeats + 2):

@@ -10,6 +10,7 @@ leaves nothing that others would wait for or load.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,9 @@ from stylegan_ops._recipe import (
 from stylegan_ops._toolchain import Missing
 
 WAIT_S = 900  # for another process that builds, and for the compilers
-RETRY_S = 24 * 3600  # a failed build is not tried again with the same tools before
+RETRY_S = 3600  # a failed build is not tried again with the same tools before
+# Causes that may be gone the next time.
+PASSING = ("disk is full", "Killed", "killed", "memory", "quota", "Input/output error")
 
 
 class BuildFailed(Exception):
@@ -53,23 +56,27 @@ def load(device):
 
 
 def _load(device):
-    found = _cache.find(device)
-    if found:
-        module = _cache.import_library(device, *found)
+    bad = []
+    for file, meta in _cache.find(device):
+        module = _cache.import_library(device, file, meta)
         if module:
             return module
-        say(f"{found[0]} is damaged; building the {device} kernels again")
-        shutil.rmtree(found[0].parent, ignore_errors=True)
+        bad.append((file, meta))
     try:
         tools = preflight(device)
-        file, meta = build(device, tools)
+        if bad:
+            say(f"{bad[0][0]} is damaged; building the {device} kernels again")
+        file, meta = build(device, tools, bad=bad)
     except (Missing, BuildFailed, _cache.Unwritable) as problem:
-        older = _cache.find(device, same_torch=False)
-        module = _cache.import_library(device, *older) if older else None
-        if module is None:
-            raise
-        say(f"taking the {device} kernels that were built for torch {older[1]['torch']}: {problem}")
-        return module
+        for file, meta in _cache.find(device, same_torch=False):
+            module = _cache.import_library(device, file, meta)
+            if module:
+                built = f"the {device} kernels that were built for torch {meta['torch']}"
+                say(f"taking {built}: {problem}")
+                return module
+        if bad:
+            raise BuildFailed(f"{bad[0][0]} is damaged, and {problem}") from problem
+        raise
     module = _cache.import_library(device, file, meta)
     if module is None:
         raise BuildFailed(f"{file} was built but cannot be loaded; see {_log(file.parent)}")
@@ -91,13 +98,14 @@ def preflight(device):
     return tools
 
 
-def build(device, tools, root=None, cpu="native"):
+def build(device, tools, root=None, cpu="native", bad=()):
     """Build the library of a device unless another process has just done so.
 
     Args:
         tools: as from `preflight`.
         root: folder to build into; None is the cache.
         cpu: "native" or "x86-64-v3".
+        bad: (library file, meta) of what is there but cannot be loaded.
     Returns: (library file, meta). Raises: BuildFailed.
     """
     from filelock import FileLock, Timeout
@@ -120,7 +128,8 @@ def build(device, tools, root=None, cpu="native"):
     builder = root / f"{name}.builder"
     try:
         _cache.write(builder, f"process {os.getpid()} on {_toolchain.platform.node()}")
-        return _cache.finished(root / name) or _build_locked(ident, name, root, tools, cpu)
+        found = _cache.finished(root / name)
+        return found if found and found not in bad else _build_locked(ident, name, root, tools, cpu)
     finally:
         builder.unlink(missing_ok=True)
         lock.release()
@@ -158,7 +167,7 @@ def _build_locked(ident, name, root, tools, cpu):
         file = next((p for p in temporary.iterdir() if p.name in library_names(device)), None)
         if code or file is None:
             cause = explain(said) or f"the compiler failed with exit code {code}"
-            if "disk is full" not in cause and code > 0:
+            if code > 0 and not any(word in said + cause for word in PASSING):
                 _cache.write(
                     failed, json.dumps({"tools": tools, "cause": cause, "time": time.time()})
                 )
@@ -171,7 +180,10 @@ def _build_locked(ident, name, root, tools, cpu):
         meta |= {"compiler": tools["compiler_about"], "flags": " ".join(recipe["cxx"])}
         meta |= {"nvcc": tools.get("nvcc", ""), "nvcc_flags": " ".join(recipe["nvcc"])}
         meta |= {"seconds": seconds, "built": time.strftime("%Y-%m-%d %H:%M:%S")}
+        meta |= {"gpus": " ".join(_toolchain.gpus() if device == "cuda" else [])}
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
+        for path in (temporary, file):  # for every user; the folder that holds them may be private
+            path.chmod(0o755)
         shutil.rmtree(root / name, ignore_errors=True)  # one that was damaged
         temporary.rename(root / name)
     except OSError as e:
@@ -185,7 +197,8 @@ def _build_locked(ident, name, root, tools, cpu):
 def _compile(recipe, tools, folder):
     """(exit code, output) of `compile_here` in a process of its own."""
     env = _toolchain.environment()
-    env |= {"TMPDIR": str(folder), "TORCH_EXTENSIONS_DIR": str(folder), "CXX": tools["compiler"]}
+    env |= {"TMPDIR": str(folder), "TORCH_EXTENSIONS_DIR": str(folder)}
+    env["CXX"] = _one_word(tools["compiler"], folder)
     env.pop("CC", None)  # torch's builder would hand it to nvcc
     if recipe["cuda"]:
         env |= {"CUDA_HOME": tools["cuda_home"], "TORCH_CUDA_ARCH_LIST": ""}
@@ -209,6 +222,16 @@ def _compile(recipe, tools, folder):
     except subprocess.TimeoutExpired:
         raise BuildFailed(f"the compilers did not end within {WAIT_S // 60} minutes") from None
     return process.returncode, said.decode("utf-8", "replace")
+
+
+def _one_word(compiler, folder):
+    """A command for "ccache g++": torch's builder takes CXX for the name of a file."""
+    if os.name == "nt" or len(compiler.split()) == 1:
+        return compiler
+    script = folder / "c++"
+    script.write_text(f'#!/bin/sh\nexec {compiler} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
 
 
 def _end(process):
@@ -252,8 +275,14 @@ def explain(said):
     for line in lines:
         if "fatal error:" in line or ": error:" in line or line.startswith("nvcc fatal"):
             return line[:300]
+    for line in lines:
+        if "Killed" in line or re.search(r"^/bin/sh: .*: not found$", line):
+            return line[:300]
+    at = next((i for i, line in enumerate(lines) if line.startswith("FAILED:")), None)
+    if at is not None and at + 2 < len(lines):
+        return lines[at + 2][:300]  # after the command
     for line in reversed(lines):
-        if "Error" in line or "error" in line or "Killed" in line:
+        if "Error" in line and "Error building extension" not in line:
             return line[:300]
     return ""
 
@@ -265,6 +294,8 @@ def say(text):
 
 def ahead_of_time(root, cpu="native"):
     """Build what can be built here into `root`; says what not and why. For setup.py."""
+    for failed in Path(root).glob("*.failed"):
+        failed.unlink()
     for device in DEVICES:
         try:
             tools = preflight(device)

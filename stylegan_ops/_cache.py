@@ -18,6 +18,7 @@ import re
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from stylegan_ops import _toolchain
@@ -50,7 +51,9 @@ def _places():
     """Folders that may be the cache, the preferred first."""
     given = os.environ.get(VARIABLE)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    places = [Path(given) if given else Path(base) / "stylegan_ops"]
+    place = os.path.abspath(os.path.expanduser(given)) if given else f"{base}/stylegan_ops"
+    # Without HOME and a name, "~" stays what it is.
+    places = [Path(place)] if os.path.isabs(place) else []
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     try:
         places.append(Path(tempfile.gettempdir()) / f"stylegan_ops-{user}")
@@ -70,23 +73,26 @@ def _is_ours(place):
 
 
 def _roots():
-    return [PREBUILT, *(p for p in _places() if p.is_dir() and _is_ours(p))]
+    return [PREBUILT, *(place for place in _places() if _is_safe(place))]
+
+
+def _is_safe(place):
+    try:
+        return place.is_dir() and _is_ours(place)
+    except OSError:
+        return False
 
 
 def find(device, same_torch=True):
-    """(library file, meta) of a library that fits this machine, or None.
+    """(library file, meta) of every library that fits this machine, the package's own first.
 
     Args:
-        same_torch: False accepts one that was built for an older torch: the ABI is stable.
+        same_torch: False gives those that were built for an older torch: the ABI is stable.
     """
-    import torch
-
     mine = {"native": identity(device)}
     if _toolchain.has_x86_64_v3():
         mine["x86-64-v3"] = identity(device, "x86-64-v3")
-    gpus = []
-    if device == "cuda" and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    gpus = _toolchain.gpus() if device == "cuda" else []
     for root in _roots():
         for path in sorted(root.glob(f"{device}-*/meta.json")):
             meta = read_meta(path)
@@ -95,12 +101,13 @@ def find(device, same_torch=True):
             if not meta or not wanted or any(meta.get(k) != wanted[k] for k in same):
                 continue
             newer = _version(meta["torch"]) > _version(wanted["torch"])
-            if newer or (same_torch and meta["torch"] != wanted["torch"]):
+            if newer or same_torch != (meta["torch"] == wanted["torch"]):
                 continue
-            targets = meta["targets"].split()
-            if all(_toolchain.runs_on(targets, "{}.{}".format(*gpu)) for gpu in gpus):
-                return path.parent / meta["file"], meta
-    return None
+            # A GPU that was there at the build and is not served is one that nvcc cannot serve.
+            served = meta["targets"].split()
+            known = str(meta.get("gpus", "")).split()
+            if all(_toolchain.runs_on(served, gpu) or gpu in known for gpu in gpus):
+                yield path.parent / meta["file"], meta
 
 
 def _version(text):
@@ -137,7 +144,7 @@ def _is_whole(file, meta):
 
 
 def import_library(device, file, meta):
-    """The module in `file`, or None if the file is not what was built or cannot be loaded.
+    """The module in `file`, or None if the file is not what was built or cannot be loaded here.
 
     The checksum comes first: loading a truncated library kills the process.
     """
@@ -166,19 +173,31 @@ def forget_failures():
     """Let the next load try builds that have failed before."""
     for root in _roots():
         for path in root.glob("*.failed"):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 def clean():
-    """Empty the cache (what was built into the package stays).
+    """Empty the cache, but for what is just being built (what was built into the package stays).
 
     Returns: (folder, bytes that were freed). Raises: Unwritable if there is no cache.
     """
+    from filelock import FileLock, Timeout
+
     place, size = folder(), 0
-    for path in place.iterdir():
-        if not re.fullmatch(r"(cpu|cuda)-[0-9a-f]{16}(\..+)?", path.name):
-            continue  # not ours
-        files = [path, *path.rglob("*")] if path.is_dir() else [path]
-        size += sum(p.stat().st_size for p in files if p.is_file())
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    ours = [p for p in place.iterdir() if re.fullmatch(r"(cpu|cuda)-[0-9a-f]{16}(\..+)?", p.name)]
+    for key in sorted({p.name.split(".")[0] for p in ours}):
+        lock = FileLock(place / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            for path in ours:  # not the lock: two processes could then hold one of that name each
+                if path.name.split(".")[0] == key and path.suffix != ".lock":
+                    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+                    size += sum(p.stat().st_size for p in files if p.is_file())
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        finally:
+            lock.release()
     return place, size

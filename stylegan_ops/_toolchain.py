@@ -110,28 +110,42 @@ def cuda_home_of(nvcc):
     return Path(top[1].strip().strip('"')).resolve()
 
 
-@functools.lru_cache
-def find_cuda_home():
+def find_cuda_home(torch_cuda=None):
     """(folder of the CUDA toolkit, version of its nvcc as "13.0"). Raises: Missing.
 
-    In order: CUDA_HOME, CUDA_PATH, nvcc on PATH, the usual folder, the toolkit of pip packages.
+    In order: CUDA_HOME, CUDA_PATH, nvcc on PATH, the usual folders, the toolkit of pip packages.
+
+    Args:
+        torch_cuda: a toolkit of this major version is preferred, "13.0".
     """
-    tried = []
-    for nvcc in _candidates():
-        if not Path(nvcc).exists():
-            continue
-        home, version = cuda_home_of(nvcc), nvcc_version(nvcc)
-        if home and version and (home / "bin" / Path(nvcc).name).exists():
-            return home, version
-        tried.append(str(nvcc))
-    if tried:
+    found, broken = _cuda_homes()
+    same = [f for f in found if torch_cuda and f[1].split(".")[0] == torch_cuda.split(".")[0]]
+    if found:
+        return (same or found)[0]
+    if broken:
         raise Missing(
-            f"{tried[0]} does not run", "reinstall the CUDA toolkit, or set CUDA_HOME to a good one"
+            f"{broken[0]} does not run",
+            "reinstall the CUDA toolkit, or set CUDA_HOME to a good one",
         )
     raise Missing(
         "there is no CUDA toolkit (nvcc)",
         "install the CUDA toolkit of torch's version, or set CUDA_HOME to where it is",
     )
+
+
+@functools.lru_cache
+def _cuda_homes():
+    """([(folder, version)] of the toolkits that work, [nvcc] of those that do not)."""
+    found, broken = [], []
+    for nvcc in _candidates():
+        if not Path(nvcc).exists():
+            continue
+        home, version = cuda_home_of(nvcc), nvcc_version(nvcc)
+        if home and version and (home / "bin" / Path(nvcc).name).exists():
+            found.append((home, version))
+        else:
+            broken.append(str(nvcc))
+    return found, broken
 
 
 def _candidates():
@@ -143,6 +157,7 @@ def _candidates():
     if found:
         yield Path(found)
     yield Path("/usr/local/cuda/bin") / name
+    yield from sorted(Path("/usr/local").glob(f"cuda-*/bin/{name}"), reverse=True)
     for folder in sys.path:
         yield from sorted(Path(folder or ".").glob(f"nvidia/cu*/bin/{name}"))
 
@@ -164,7 +179,7 @@ def check_cuda(torch_cuda):
         raise Missing(
             "this PyTorch is built without CUDA", "install a CUDA build: https://pytorch.org"
         )
-    home, version = find_cuda_home()
+    home, version = find_cuda_home(torch_cuda)
     if version.split(".")[0] != torch_cuda.split(".")[0]:
         raise Missing(
             f"nvcc in {home} is of CUDA {version}, torch of CUDA {torch_cuda}; the major versions "
@@ -204,9 +219,15 @@ def _nvcc_refuses(home, ccbin):
         command += ["-ccbin", ccbin] if ccbin else []
         try:
             run = subprocess.run(
-                command, env=environment(), capture_output=True, text=True, errors="replace"
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=120,
             )
-        except OSError as e:
+        except (OSError, subprocess.SubprocessError) as e:
             return str(e)
     said = run.stdout + run.stderr
     if run.returncode == 0:
@@ -223,29 +244,40 @@ def _nvcc_refuses(home, ccbin):
 
 def gpu_targets(home):
     """Compute capabilities to build for, "9.0" or "9.0+PTX": TORCH_CUDA_ARCH_LIST; else this
-    machine's GPUs; else `DEFAULT_TARGETS` with portable code."""
-    import torch
-
-    listed = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(";", " ").split()
-    listed = [t for t in listed if re.fullmatch(r"\d+\.\d+[af]?(\+PTX)?", t)]
-    if listed:
-        return tuple(listed)
+    machine's GPUs; else `DEFAULT_TARGETS` with portable code. Raises: Missing if the list names
+    nothing that this nvcc knows, or nothing that a GPU of this machine runs."""
     said = ask(str(home / "bin" / "nvcc"), "--list-gpu-code") or ""
     known = {f"{int(m) // 10}.{int(m) % 10}" for m in re.findall(r"sm_(\d+)\b", said)}
-    if not torch.cuda.is_available():
+    given = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
+    if given.strip():
+        listed = given.replace(";", " ").split()
+        listed = [t for t in listed if t.removesuffix("+PTX").rstrip("af") in known]
+        uncovered = [gpu for gpu in gpus() if gpu in known and not runs_on(listed, gpu)]
+        if not listed or uncovered:
+            what = f"this GPU, {uncovered[0]}" if uncovered else f"what nvcc in {home} knows"
+            raise Missing(
+                f"TORCH_CUDA_ARCH_LIST={given} names nothing for {what}", "unset it, or add that"
+            )
+        return tuple(listed)
+    if not gpus():
         targets = [t for t in DEFAULT_TARGETS if t in known] or [max(known, key=_number)]
         portable = PORTABLE if PORTABLE in targets else targets[-1]
         return tuple(t + "+PTX" if t == portable else t for t in targets)
-    capabilities = {
-        "{}.{}".format(*torch.cuda.get_device_capability(i))
-        for i in range(torch.cuda.device_count())
-    }
+    capabilities = set(gpus())
     targets = sorted(capabilities & known, key=_number)
     newer = capabilities - known  # than this nvcc: portable code of the newest it knows
     if newer:
         older = [k for k in known if _number(k) < _number(min(newer, key=_number))]
         targets.append(max(older or known, key=_number) + "+PTX")
     return tuple(targets)
+
+
+def gpus():
+    """Compute capabilities of this machine's GPUs, as "9.0"."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ["{}.{}".format(*torch.cuda.get_device_capability(i)) for i in range(count)]
 
 
 def gencode_flags(targets):
