@@ -115,6 +115,8 @@ def bias_act_native(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp
     alpha = spec.alpha if alpha is None else alpha
     gain = spec.gain if gain is None else gain
     clamp = -1 if clamp is None or clamp == math.inf else clamp
+    if act == "linear" and gain == 1 and clamp < 0:  # x + b: nothing to fuse, dx is dy itself
+        return bias_act_ref(x, b, dim)
     save = act in PIECEWISE and torch.is_grad_enabled()
     save = save and (x.requires_grad or (b is not None and b.requires_grad))
     return _forward(x, b, dim, _INDEX[act], alpha, gain, clamp, save)[0]

@@ -172,14 +172,21 @@ template <class T> STYLEGAN_HOST_DEVICE T clamped(T v, T clamp) {
 template <class T> STYLEGAN_HOST_DEVICE bool inside(T v, T clamp) { return math::magnitude(v) <= clamp; }
 
 // v times the first and second derivative of y by u, for a smooth activation. Where the clamp makes
-// them 0, so is the product, even for an infinite v.
-template <Act A, class T> STYLEGAN_HOST_DEVICE T times_slope(T v, T u, T alpha, T gain, T clamp) {
-  const bool flat = math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;
-  return flat ? T(0) : v * (Activation<A, T>::d1(u, alpha) * gain);
+// them 0, so is the product, even for an infinite v. kClamp false: there is none, and the value, which
+// only the clamp needs, is not computed.
+template <Act A, bool kClamp, class T> STYLEGAN_HOST_DEVICE bool flat(T u, T alpha, T gain, T clamp) {
+  if constexpr (!kClamp) return false;
+  return math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;
 }
-template <Act A, class T> STYLEGAN_HOST_DEVICE T times_curvature(T v, T u, T alpha, T gain, T clamp) {
-  const bool flat = math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;
-  return flat ? T(0) : v * (Activation<A, T>::d2(u, alpha) * gain);
+template <Act A, bool kClamp = true, class T>
+STYLEGAN_HOST_DEVICE T times_slope(T v, T u, T alpha, T gain, T clamp) {
+  const T d = v * (Activation<A, T>::d1(u, alpha) * gain);
+  return flat<A, kClamp>(u, alpha, gain, clamp) ? T(0) : d;
+}
+template <Act A, bool kClamp = true, class T>
+STYLEGAN_HOST_DEVICE T times_curvature(T v, T u, T alpha, T gain, T clamp) {
+  const T d = v * (Activation<A, T>::d2(u, alpha) * gain);
+  return flat<A, kClamp>(u, alpha, gain, clamp) ? T(0) : d;
 }
 
 }  // namespace stylegan

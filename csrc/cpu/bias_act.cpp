@@ -261,11 +261,15 @@ void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const voi
           void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
+  const bool clamps = has_clamp(p);
   for_blocks<C>(channels, db, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
     const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
     const C* __restrict w = read(dtype, dy, first, count, buffers.in[1]);
     C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
-    for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A>(w[i], u[i], alpha, gain, clamp);
+    if (clamps)
+      for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A, true>(w[i], u[i], alpha, gain, clamp);
+    else
+      for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A, false>(w[i], u[i], alpha, gain, clamp);
     done(dtype, dx, first, count, v);
     return v;
   });
@@ -277,15 +281,21 @@ void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, con
                const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b), extra(channels, ddb);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
+  const bool clamps = has_clamp(p);
   for_blocks<C>(channels, d_b, parallel_for, [=, &bias, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
     const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
     const C* __restrict w = extra.plus(first, count, read(dtype, ddx, first, count, buffers.in[1]), buffers.sum[1]);
     C* __restrict by_dy = room(dtype, d_dy, first, count, buffers.out[0]);
-    for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A>(w[i], u[i], alpha, gain, clamp);
-    done(dtype, d_dy, first, count, by_dy);
     const C* __restrict d = read(dtype, dy, first, count, buffers.in[2]);
     C* __restrict by_x = room(dtype, d_x, first, count, buffers.out[1]);
-    for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A>(w[i] * d[i], u[i], alpha, gain, clamp);
+    if (clamps) {
+      for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A, true>(w[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A, true>(w[i] * d[i], u[i], alpha, gain, clamp);
+    } else {
+      for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A, false>(w[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A, false>(w[i] * d[i], u[i], alpha, gain, clamp);
+    }
+    done(dtype, d_dy, first, count, by_dy);
     done(dtype, d_x, first, count, by_x);
     return by_x;
   });
