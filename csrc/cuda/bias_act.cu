@@ -26,7 +26,7 @@ namespace stylegan::cuda {
 namespace {
 
 constexpr int kThreads = 256;          // 8 warps
-constexpr int kBlocksPerSM = 3;        // at least: 80 registers a thread, with fewer the smooth gradients spill
+constexpr int kBlocksPerSM = 2;        // at least; with 3 (80 registers a thread) the smooth second derivatives spill
 constexpr int kByte = 8;               // elements in one byte of a mask
 constexpr int64_t kStepsPerSlice = 8;  // groups a thread takes before the cost of adding across threads
 constexpr int64_t kMostSlices = 1024;  // per channel or tile; beyond that, more steps
