@@ -10,12 +10,14 @@ leaves nothing that others would wait for or load.
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from stylegan_ops import _cache, _toolchain
@@ -35,7 +37,7 @@ from stylegan_ops._toolchain import Missing
 WAIT_S = 900  # for another process that builds, and for the compilers
 RETRY_S = 3600  # a failed build is not tried again with the same tools before
 # Causes that may be gone the next time.
-PASSING = ("disk is full", "Killed", "killed", "memory", "quota", "Input/output error")
+PASSING = ("disk is full", "Killed", "killed", "signal", "memory", "quota", "Input/output error")
 
 
 class BuildFailed(Exception):
@@ -127,11 +129,12 @@ def build(device, tools, root=None, cpu="native", bad=()):
             ) from None
     builder = root / f"{name}.builder"
     try:
-        _cache.write(builder, f"process {os.getpid()} on {_toolchain.platform.node()}")
+        _cache.write(builder, f"process {os.getpid()} on {platform.node()}")
         found = _cache.finished(root / name)
         return found if found and found not in bad else _build_locked(ident, name, root, tools, cpu)
     finally:
-        builder.unlink(missing_ok=True)
+        with suppress(OSError):
+            builder.unlink()
         lock.release()
 
 
@@ -167,7 +170,7 @@ def _build_locked(ident, name, root, tools, cpu):
         file = next((p for p in temporary.iterdir() if p.name in library_names(device)), None)
         if code or file is None:
             cause = explain(said) or f"the compiler failed with exit code {code}"
-            if code > 0 and not any(word in said + cause for word in PASSING):
+            if code > 0 and not any(word in cause for word in PASSING):
                 _cache.write(
                     failed, json.dumps({"tools": tools, "cause": cause, "time": time.time()})
                 )
@@ -182,7 +185,10 @@ def _build_locked(ident, name, root, tools, cpu):
         meta |= {"seconds": seconds, "built": time.strftime("%Y-%m-%d %H:%M:%S")}
         meta |= {"gpus": " ".join(_toolchain.gpus() if device == "cuda" else [])}
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
-        for path in (temporary, file):  # for every user; the folder that holds them may be private
+        for path in (
+            temporary,
+            *temporary.iterdir(),
+        ):  # others may load it where root is not private
             path.chmod(0o755)
         shutil.rmtree(root / name, ignore_errors=True)  # one that was damaged
         temporary.rename(root / name)
@@ -276,7 +282,11 @@ def explain(said):
         if "fatal error:" in line or ": error:" in line or line.startswith("nvcc fatal"):
             return line[:300]
     for line in lines:
-        if "Killed" in line or re.search(r"^/bin/sh: .*: not found$", line):
+        if (
+            "Killed" in line
+            or "due to signal" in line
+            or re.search(r"^/bin/sh: .*: not found$", line)
+        ):
             return line[:300]
     at = next((i for i, line in enumerate(lines) if line.startswith("FAILED:")), None)
     if at is not None and at + 2 < len(lines):

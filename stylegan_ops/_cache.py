@@ -111,7 +111,7 @@ def find(device, same_torch=True):
 
 
 def _version(text):
-    return tuple(int(part) for part in text.split("."))
+    return tuple(map(int, re.findall(r"\d+", text)))
 
 
 def read_json(path):

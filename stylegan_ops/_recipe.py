@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import platform
 import sys
 import sysconfig
 from pathlib import Path
@@ -50,7 +51,7 @@ def nvcc_flags(targets, ccbin):
 
 
 def _is_x86():
-    return _toolchain.platform.machine().lower() in ("x86_64", "amd64")
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def identity(device, cpu="native", targets=()):
@@ -75,6 +76,7 @@ def identity(device, cpu="native", targets=()):
 
 
 def name_of(ident):
+    """The folder of a library with that `identity`: device and key."""
     text = json.dumps(ident, sort_keys=True)
     return f"{ident['device']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -90,6 +92,7 @@ def info_header(recipe, tools):
 
 
 def library_names(device):
+    """What the built file may be called, by platform."""
     return {f"stylegan_{device}{suffix}" for suffix in (".so", ".pyd", ".dylib")}
 
 
