@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/bias_act.h"
-#include "register.h"
+#include "cpu/upfirdn2d.h"
+#include "register_bias_act.h"
+#include "register_upfirdn2d.h"
 
 namespace {
 
@@ -17,8 +19,15 @@ struct Cpu {
   static constexpr auto bias_act_mask_grad = stylegan::cpu::bias_act_mask_grad;
   static constexpr auto bias_act_grad = stylegan::cpu::bias_act_grad;
   static constexpr auto bias_act_grad_grad = stylegan::cpu::bias_act_grad_grad;
+  static constexpr auto upfirdn2d = stylegan::cpu::upfirdn2d;
+  static bool can_mask(const stylegan::Fir& f) {
+    return f.y.out * f.x.out * (f.channels_last ? f.channels : 1) % stylegan::kMaskBlock == 0;
+  }
 };
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) { stylegan::register_ops<Cpu>(m); }
+STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
+  stylegan::register_bias_act<Cpu>(m);
+  stylegan::register_upfirdn2d<Cpu>(m);
+}

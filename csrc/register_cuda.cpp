@@ -2,7 +2,9 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "cuda/bias_act.cuh"
-#include "register.h"
+#include "cuda/upfirdn2d.cuh"
+#include "register_bias_act.h"
+#include "register_upfirdn2d.h"
 
 namespace {
 
@@ -50,8 +52,18 @@ struct Cuda {
     stylegan::cuda::bias_act_grad_grad(dtype, p, c, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
                                        partial.mutable_data_ptr(), context.stream);
   }
+
+  static void upfirdn2d(stylegan::Dtype dtype, const stylegan::Fir& fir, const stylegan::FirEpilogue* epilogue,
+                        const void* x, void* y, const Context& context) {
+    stylegan::cuda::upfirdn2d(dtype, fir, epilogue, x, y, context.stream);
+  }
+
+  static bool can_mask(const stylegan::Fir& f) { return (f.channels_last ? f.channels : f.x.out) % 8 == 0; }
 };
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) { stylegan::register_ops<Cuda>(m); }
+STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) {
+  stylegan::register_bias_act<Cuda>(m);
+  stylegan::register_upfirdn2d<Cuda>(m);
+}

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops import _dispatch
+from stylegan_ops._autograd import differentiable
 
 OP = _dispatch.declare("upfirdn2d")
 
@@ -115,6 +116,63 @@ def _depthwise(f, channels):
 
 def _pad(x, padding):
     return F.pad(x, padding) if any(padding) else x
+
+
+# The native op is given where the first sample lies and how large the result is, in place of the
+# padding on both sides. Along an axis y[o] = sum_k g[k] x[(o * down + k - origin) / up], hence
+# dx[i] = sum_k g[k] dy[(i * up - k + origin) / down]: the same with up and down exchanged, the
+# filter flipped and origin' = taps - 1 - origin. It is linear, so any order of derivative works.
+
+
+def upfirdn2d_native(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
+    """`upfirdn2d` by the kernels in csrc."""
+    up, down, padding = pair(up, "up"), pair(down, "down"), pad4(padding)
+    size = out_size(x, f, up, down, padding)
+    f = f if f is None else f.detach()
+    return fir(x, f, up, down, (padding[0], padding[2]), size, flip_filter, gain)
+
+
+def out_size(x, f, up, down, padding):
+    """[H', W'] of `upfirdn2d`, of arguments that are pairs and fours."""
+    (ux, uy), (dx, dy), (x0, x1, y0, y1), (kw, kh) = up, down, padding, filter_size(f)
+    h, w = x.shape[2:]
+    return [(h * uy + y0 + y1 - kh) // dy + 1, (w * ux + x0 + x1 - kw) // dx + 1]
+
+
+def _fake(x, f, up, down, origin, size, flip, gain):
+    shape = [*x.shape[:2], *size]
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
+def _setup(ctx, inputs, output):
+    x, f, *ctx.args = inputs
+    ctx.size = x.shape[2:]
+    ctx.save_for_backward(f)
+
+
+def _backward(ctx, dy):
+    (f,) = ctx.saved_tensors
+    return (None if dy is None else fir_adjoint(dy, f, ctx.size, *ctx.args), *(None,) * 7)
+
+
+def fir_adjoint(dy, f, in_size, up, down, origin, size, flip, gain):
+    """dx of `fir(x, f, up, ...)` for x of in_size [H, W]."""
+    kw, kh = filter_size(f)
+    origin = [kw - 1 - origin[0], kh - 1 - origin[1]]
+    return fir(dy, f, down, up, origin, in_size, not flip, gain)
+
+
+fir = differentiable(
+    OP,
+    "(Tensor x, Tensor? f, int[] up, int[] down, SymInt[] origin, SymInt[] size, bool flip,"
+    " float gain) -> Tensor",
+    _fake,
+    _setup,
+    _backward,
+)
+
+for _device in ("cpu", "cuda"):
+    _dispatch.register(OP, _device, upfirdn2d_native, library=True)
 
 
 def filter2d(x, f, padding=0, flip_filter=False, gain=1.0):

@@ -14,13 +14,13 @@
 #include <vector>
 
 #include "convert.h"
+#include "mask.h"
 
 namespace stylegan::cpu {
 namespace {
 
 constexpr int64_t kBlock = kMaskBlock;        // 2 KiB of float32: a few blocks fit in any L1
 constexpr int64_t kGrainBlocks = 64;          // 32768 elements, the library's own grain
-constexpr int64_t kLanes = kBlock / 32;       // 32-bit words in a plane of one block
 constexpr int64_t kBlocksInSum = 32;          // added in float before they go to double
 constexpr int64_t kMostChunks = 64;           // of a sum; enough for as many threads
 constexpr int64_t kShortInner = 128;          // runs of one channel below this are laid out beforehand
@@ -174,44 +174,6 @@ void for_blocks(Channels channels, void* sums, const ParallelFor& parallel_for, 
   }
 }
 
-bool all_set(const uint32_t (&words)[kLanes]) {
-  uint32_t all = ~0u;
-  for (uint32_t word : words) all &= word;
-  return all == ~0u;
-}
-
-// Bit k of word l stands for element k * kLanes + l, so that packing and unpacking are vector code. What
-// is passed in captures by value: else every store might change what was captured.
-
-// Returns whether all bits are set.
-template <class F> bool pack(uint8_t* plane, int64_t first, const F& bit) {
-  uint32_t words[kLanes] = {};
-  for (int64_t k = 0; k < 32; ++k)
-    for (int64_t l = 0; l < kLanes; ++l) words[l] |= static_cast<uint32_t>(bit(k * kLanes + l)) << k;
-  std::memcpy(plane + first / 8, words, sizeof words);
-  return all_set(words);
-}
-
-// use(i, bit) for all elements, unless all bits are set and there is nothing to do then.
-template <class F> void unpack(const uint8_t* plane, int64_t first, bool skip_all_set, const F& use) {
-  uint32_t words[kLanes];
-  std::memcpy(words, plane + first / 8, sizeof words);
-  if (skip_all_set && all_set(words)) return;
-  for (int64_t k = 0; k < 32; ++k)
-    for (int64_t l = 0; l < kLanes; ++l) use(k * kLanes + l, (words[l] >> k) & 1u);
-}
-
-// bit ? v : 0, on the bits of v: gcc 12 gets that choice wrong in some lanes where it makes it a masked
-// operation of AVX-512VL (-fno-trapping-math -mprefer-vector-width=256).
-inline float keep(float v, uint32_t bit) { return float_of(bits_of(v) & (0u - bit)); }
-inline double keep(double v, uint32_t bit) {
-  uint64_t bits;
-  std::memcpy(&bits, &v, sizeof bits);
-  bits &= uint64_t(0) - bit;
-  std::memcpy(&v, &bits, sizeof v);
-  return v;
-}
-
 template <class C, Act A>
 void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
              uint8_t* mask, const ParallelFor& parallel_for) {
@@ -299,11 +261,6 @@ void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, con
     done(dtype, d_x, first, count, by_x);
     return by_x;
   });
-}
-
-// f(C()) with the dtype of arithmetic.
-template <class F> void with_arithmetic(Dtype dtype, F&& f) {
-  dtype == Dtype::float64 ? f(double()) : f(float());
 }
 
 }  // namespace

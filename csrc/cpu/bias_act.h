@@ -3,15 +3,10 @@
 // hold one float per channel (double for float64), or are null. The math: stylegan_ops/bias_act.py.
 #pragma once
 
-#include <functional>
-
 #include "../common/bias_act.h"
+#include "parallel.h"
 
 namespace stylegan::cpu {
-
-// parallel_for(count, grain, body): body(begin, end) over disjoint ranges that cover [0, count).
-using ParallelFor =
-    std::function<void(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>&)>;
 
 // y = clamp(act(x + b) * gain). mask: null, or the planes of signs for bias_act_mask_grad.
 void bias_act(Dtype, ActParams, Channels, const void* x, const void* b, void* y, uint8_t* mask,

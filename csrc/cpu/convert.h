@@ -51,8 +51,8 @@ inline uint16_t to_float16(float f) {  // to nearest, ties to even
   return uint16_t(h | sign >> 16);
 }
 
-// dst[0..count) = src[first..first+count); the rest of the block is set to 0.
-template <class C> void load(Dtype dtype, const void* src, int64_t first, int64_t count, C* dst) {
+// dst[0..count) = src[first..first+count)
+template <class C> void widen(Dtype dtype, const void* src, int64_t first, int64_t count, C* dst) {
   int64_t i = 0;
   switch (dtype) {
     case Dtype::float32: {
@@ -81,7 +81,12 @@ template <class C> void load(Dtype dtype, const void* src, int64_t first, int64_
       break;
     }
   }
-  for (; i < kMaskBlock; ++i) dst[i] = 0;
+}
+
+// The same for at most a block, of which the rest is set to 0.
+template <class C> void load(Dtype dtype, const void* src, int64_t first, int64_t count, C* dst) {
+  widen(dtype, src, first, count, dst);
+  for (int64_t i = count; i < kMaskBlock; ++i) dst[i] = 0;
 }
 
 template <class C> void store(Dtype dtype, void* dst, int64_t first, int64_t count, const C* src) {
@@ -116,10 +121,18 @@ template <class C> void store(Dtype dtype, void* dst, int64_t first, int64_t cou
   }
 }
 
+// Whether C, the dtype of arithmetic, is the stored one.
+template <class C> bool is_stored(Dtype dtype) {
+  return dtype == (sizeof(C) == sizeof(double) ? Dtype::float64 : Dtype::float32);
+}
+
 // A whole block that is stored in the dtype of arithmetic is used where it lies; others pass through a
 // buffer.
-template <class C> bool in_place(Dtype dtype, int64_t count) {
-  return count == kMaskBlock && dtype == (sizeof(C) == sizeof(double) ? Dtype::float64 : Dtype::float32);
+template <class C> bool in_place(Dtype dtype, int64_t count) { return count == kMaskBlock && is_stored<C>(dtype); }
+
+// f(C()) with the dtype of arithmetic.
+template <class F> void with_arithmetic(Dtype dtype, F&& f) {
+  dtype == Dtype::float64 ? f(double()) : f(float());
 }
 
 template <class C> const C* read(Dtype dtype, const void* src, int64_t first, int64_t count, C* buffer) {

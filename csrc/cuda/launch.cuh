@@ -10,17 +10,37 @@
 
 namespace stylegan::cuda {
 
-// kernel<<<grid, block, 0, stream>>>(args...)
-template <class... Parameters, class... Args>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream, Args... args) {
+// In a kernel: unsigned char name[], as many bytes of shared memory as the launch asks for, aligned to 16.
 #if defined(__CUDACC__)
-  kernel<<<grid, block, 0, stream>>>(args...);
-  const cudaError_t error = cudaGetLastError();
+#define STYLEGAN_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#else
+#define STYLEGAN_DYNAMIC_SHARED(name) unsigned char* const name = cuda_on_host::dynamic_shared()
+#endif
+
+constexpr size_t kSharedUnasked = 48 << 10;  // bytes; a kernel has to ask for more, and GPUs differ in how much
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...)
+template <class... Parameters, class... Args>
+void launch_shared(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                   Args... args) {
+#if defined(__CUDACC__)
+  cudaError_t error = cudaSuccess;
+  if (shared_bytes > kSharedUnasked)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (error == cudaSuccess) kernel<<<grid, block, shared_bytes, stream>>>(args...);
+  const cudaError_t last = cudaGetLastError();  // in any case: the next launch must not find it
+  if (error == cudaSuccess) error = last;
   if (error != cudaSuccess)
     throw std::runtime_error(std::string("CUDA kernel launch: ") + cudaGetErrorString(error));
 #else
-  cuda_on_host::launch(grid, block, [=] { kernel(args...); });
+  cuda_on_host::launch(grid, block, shared_bytes, [=] { kernel(args...); });
 #endif
+}
+
+// kernel<<<grid, block, 0, stream>>>(args...)
+template <class... Parameters, class... Args>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream, Args... args) {
+  launch_shared(kernel, grid, block, 0, stream, args...);
 }
 
 }  // namespace stylegan::cuda

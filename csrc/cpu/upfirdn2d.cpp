@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiling: an image is rows of pixels, a pixel is `unit` neighbouring elements: 1 in contiguous images, all
+// channels in channels_last. A row of y is made from the rows of x that its taps meet, in L1: a separable
+// filter, or a 2-D one of rank 1, is first a sum of rows and then one of shifts along the row; any other
+// 2-D filter is one sum over shifted rows. Both sums are the same loop, `add_terms`, which is vector code
+// whatever the layout. No inserted zero is ever met: the taps are sorted by phase beforehand, and rows are
+// split into samples of one remainder by `down`, or put together from outputs of one remainder by `up`,
+// where a pixel is too short to be a vector. Rows too long for the cache are cut into strips of columns.
+// x and y pass through DRAM once, which bounds the kernel up to about 12 taps.
+
+#include "upfirdn2d.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "mask.h"
+
+namespace stylegan::cpu {
+namespace {
+
+constexpr int kTermsAtOnce = 8;               // sources and factors that stay in registers
+constexpr int64_t kVectorUnit = 16;           // pixels of that many elements are vectors of their own
+constexpr int64_t kStripElements = 16384;     // of a row of y: with the rows of 4 taps, a quarter of a 1 MiB L2
+constexpr int64_t kTaskElements = 1 << 16;    // of y; halo rows are read once more for each task
+constexpr int64_t kGrainElements = 32768;     // the library's own grain
+
+// One summand: factor * source.
+template <class C> struct Term {
+  C factor;
+  const C* source;
+};
+
+// rows * count elements; source and destination move on by their steps from row to row.
+struct Run {
+  int64_t rows, count, source_step, step;
+};
+
+// dst = (kAdd: dst +) the sum of N terms, in that order.
+template <int N, bool kAdd, class C> void add_terms(const Term<C>* terms, Run run, C* dst) {
+  C factor[N];
+  const C* source[N];
+  for (int i = 0; i < N; ++i) factor[i] = terms[i].factor, source[i] = terms[i].source;
+  for (int64_t row = 0; row < run.rows; ++row) {
+    C* __restrict d = dst + row * run.step;
+    for (int64_t j = 0; j < run.count; ++j) {
+      C v = kAdd ? d[j] : C(0);
+      for (int i = 0; i < N; ++i) v += factor[i] * source[i][j];
+      d[j] = v;
+    }
+    for (int i = 0; i < N; ++i) source[i] += run.source_step;
+  }
+}
+
+template <bool kAdd, class C> void add_some(const Term<C>* terms, int64_t count, Run run, C* dst) {
+  switch (count) {
+    case 1: return add_terms<1, kAdd>(terms, run, dst);
+    case 2: return add_terms<2, kAdd>(terms, run, dst);
+    case 3: return add_terms<3, kAdd>(terms, run, dst);
+    case 4: return add_terms<4, kAdd>(terms, run, dst);
+    case 5: return add_terms<5, kAdd>(terms, run, dst);
+    case 6: return add_terms<6, kAdd>(terms, run, dst);
+    case 7: return add_terms<7, kAdd>(terms, run, dst);
+    default: return add_terms<8, kAdd>(terms, run, dst);
+  }
+}
+
+// dst = the sum of all terms.
+template <class C> void sum_terms(const std::vector<Term<C>>& terms, Run run, C* dst) {
+  const int64_t size = static_cast<int64_t>(terms.size());
+  if (size == 0)
+    for (int64_t row = 0; row < run.rows; ++row) std::fill_n(dst + row * run.step, run.count, C(0));
+  for (int64_t i = 0; i < size; i += kTermsAtOnce) {
+    const int64_t count = std::min<int64_t>(kTermsAtOnce, size - i);
+    i == 0 ? add_some<false>(terms.data(), count, run, dst) : add_some<true>(terms.data() + i, count, run, dst);
+  }
+}
+
+// dst[i * ways] = src[i], a pixel each; and the other way round.
+template <class C> void scatter(const C* __restrict src, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
+  if (unit == 1 && ways == 2)
+    for (int64_t i = 0; i < pixels; ++i) dst[2 * i] = src[i];
+  else
+    for (int64_t i = 0; i < pixels; ++i)
+      for (int64_t u = 0; u < unit; ++u) dst[i * ways * unit + u] = src[i * unit + u];
+}
+template <class C> void gather(const C* __restrict src, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
+  if (unit == 1 && ways == 2)
+    for (int64_t i = 0; i < pixels; ++i) dst[i] = src[2 * i];
+  else
+    for (int64_t i = 0; i < pixels; ++i)
+      for (int64_t u = 0; u < unit; ++u) dst[i * unit + u] = src[i * ways * unit + u];
+}
+
+// The filter in the order of correlation: along each axis if it is a product, else as it is.
+template <class C> struct Filter {
+  std::vector<C> x, y, both;  // gain is in y or in both
+  bool product;
+
+  explicit Filter(const Fir& fir) : product(true) {
+    const int64_t w = fir.x.taps, h = fir.y.taps;
+    const float* f = fir.taps;
+    std::vector<double> row(w, 1.0), column(h, 1.0);
+    if (f != nullptr && fir.separable) {
+      row.assign(f, f + w);
+      column = row;
+    } else if (f != nullptr) {
+      // A matrix of rank 1 is the product of the row and the column of its largest element.
+      const int64_t at = std::max_element(f, f + w * h, [](float a, float b) { return std::abs(a) < std::abs(b); }) - f;
+      const int64_t i0 = at / w, j0 = at % w;
+      const double pivot = f[at];
+      for (int64_t j = 0; j < w; ++j) row[j] = f[i0 * w + j];
+      for (int64_t i = 0; i < h; ++i) column[i] = pivot == 0 ? 0 : f[i * w + j0] / pivot;
+      const double allowed = std::abs(pivot) * (sizeof(C) == sizeof(double) ? 1e-15 : 2e-7);
+      for (int64_t i = 0; i < h && product; ++i)
+        for (int64_t j = 0; j < w && product; ++j) product = std::abs(f[i * w + j] - column[i] * row[j]) <= allowed;
+    }
+    if (product) {
+      for (double& v : column) v *= fir.gain;
+      x.assign(row.begin(), row.end());
+      y.assign(column.begin(), column.end());
+    } else {
+      for (int64_t i = 0; i < w * h; ++i) both.push_back(static_cast<C>(f[i] * fir.gain));
+    }
+    if (!fir.flip)
+      for (std::vector<C>* v : {&x, &y, &both}) std::reverse(v->begin(), v->end());
+  }
+};
+
+// Outputs of one remainder along x: o = remainder + m * phases meets samples first_sample(remainder) + m *
+// stride + t with taps first_tap(remainder) + t * up.
+struct Phases {
+  explicit Phases(const FirAxis& a) : count(a.up / std::gcd(a.up, a.down)), stride(a.down / std::gcd(a.up, a.down)) {}
+  int64_t count, stride;
+};
+
+// What all threads share.
+template <class C> struct Plan {
+  Plan(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y)
+      : dtype(dtype), fir(fir), epilogue(epilogue), x(x), y(y), filter(fir), phases(fir.x),
+        unit(fir.channels_last ? fir.channels : 1),
+        planes(fir.channels_last ? fir.samples : fir.samples * fir.channels), row(fir.x.out * unit) {
+    const bool whole_blocks = epilogue != nullptr && epilogue->mask != nullptr;
+    const int64_t block = whole_blocks ? kMaskBlock : 1;
+    rows_at_once = block / std::gcd(block, row);
+    strip = fir.x.out;
+    if (row > kStripElements && rows_at_once == 1) {
+      // Whole blocks and whole turns of the phases.
+      const int64_t multiple = std::lcm(phases.count, block / std::gcd(block, unit));
+      strip = std::min(strip, ceil_div(std::max(kStripElements / unit, 2 * fir.x.taps), multiple) * multiple);
+    }
+    strips = ceil_div(fir.x.out, strip);
+    task_rows = ceil_div(std::clamp<int64_t>(kTaskElements / (strip * unit), 1, fir.y.out), rows_at_once) * rows_at_once;
+    row_tasks = ceil_div(fir.y.out, task_rows);
+    if (epilogue != nullptr && fir.channels_last) {
+      one.assign(unit, C(1));
+      zero.assign(unit, C(0));
+    }
+  }
+
+  int64_t tasks() const { return planes * row_tasks * strips; }
+
+  const Dtype dtype;
+  const Fir fir;
+  const FirEpilogue* const epilogue;
+  const void* const x;
+  void* const y;
+  const Filter<C> filter;
+  const Phases phases;
+  const int64_t unit, planes, row;  // elements of a pixel, of a row of y
+  int64_t rows_at_once;             // rows of y that are whole blocks of a mask together
+  int64_t strip, strips;            // pixels of y
+  int64_t task_rows, row_tasks;
+  std::vector<C> one, zero;
+};
+
+// One thread's share.
+template <class C> class Worker {
+ public:
+  explicit Worker(const Plan<C>& plan) : p_(plan) {}
+
+  void task(int64_t index) {
+    strip(index % p_.strips);
+    index /= p_.strips;
+    plane_ = index / p_.row_tasks;
+    const int64_t begin = index % p_.row_tasks * p_.task_rows;
+    const int64_t end = std::min(begin + p_.task_rows, p_.fir.y.out);
+    std::fill(held_.begin(), held_.end(), -1);
+    for (int64_t o = begin; o < end; o += p_.rows_at_once) {
+      const int64_t rows = std::min(p_.rows_at_once, end - o), count = (stop_ - start_) * p_.unit;
+      const int64_t first = (plane_ * p_.fir.y.out + o) * p_.row + start_ * p_.unit;
+      const bool direct = is_stored<C>(p_.dtype);
+      if (!direct && static_cast<int64_t>(out_.size()) < rows * count) out_.resize(rows * count);
+      C* out = direct ? static_cast<C*>(p_.y) + first : out_.data();
+      for (int64_t i = 0; i < rows; ++i) {
+        filter_row(o + i, out + i * count);
+        if (p_.epilogue != nullptr) add_vectors(o + i, out + i * count);
+      }
+      if (p_.epilogue != nullptr) activate(first, rows * count, out);
+      if (!direct) store(p_.dtype, p_.y, first, rows * count, out);
+    }
+  }
+
+ private:
+  // Columns [start, stop) of y, made from samples [lo, hi) of which [from, to) exist.
+  void strip(int64_t index) {
+    if (index == strip_) return;
+    strip_ = index;
+    const FirAxis& a = p_.fir.x;
+    start_ = index * p_.strip;
+    stop_ = std::min(start_ + p_.strip, a.out);
+    lo_ = a.first_sample(start_);
+    const int64_t hi = std::max(lo_, floor_div((stop_ - 1) * a.down - a.origin + a.taps - 1, a.up) + 1);
+    from_ = std::clamp<int64_t>(lo_, 0, a.in);
+    to_ = std::clamp<int64_t>(hi, from_, a.in);
+    split_ = p_.phases.stride > 1 && p_.unit < kVectorUnit;
+    ways_ = split_ ? p_.phases.stride : 1;
+    part_ = ceil_div(hi - lo_, ways_) * p_.unit;
+    slots_ = p_.filter.product ? 1 : p_.fir.y.taps;
+    line_.assign(part_ * ways_, C(0));
+    parts_.resize(split_ || slots_ > 1 ? part_ * ways_ * slots_ : 0);
+    rows_.resize(is_stored<C>(p_.dtype) ? 0 : (to_ - from_) * p_.unit * p_.fir.y.taps);
+    held_.assign(p_.fir.y.taps, -1);
+    phase_.resize(p_.phases.count > 1 && p_.unit < kVectorUnit ? (stop_ - start_) * p_.unit : 0);
+  }
+
+  // Samples [from, to) of a row of x in the dtype of arithmetic.
+  const C* samples(int64_t i) {
+    const int64_t first = ((plane_ * p_.fir.y.in + i) * p_.fir.x.in + from_) * p_.unit, count = (to_ - from_) * p_.unit;
+    if (is_stored<C>(p_.dtype)) return static_cast<const C*>(p_.x) + first;
+    const int64_t slot = i % p_.fir.y.taps;
+    C* row = rows_.data() + slot * count;
+    if (held_[slot] != i) widen(p_.dtype, p_.x, first, count, row);
+    held_[slot] = i;
+    return row;
+  }
+
+  // The line, zeros on both sides, as the second sum takes it.
+  const C* laid_out(C* parts) {
+    if (!split_ && slots_ == 1) return line_.data();
+    if (!split_) std::copy(line_.begin(), line_.end(), parts);
+    else
+      for (int64_t way = 0; way < ways_; ++way)
+        gather(line_.data() + way * p_.unit, part_ / p_.unit, p_.unit, ways_, parts + way * part_);
+    return parts;
+  }
+
+  // Row o of y in columns [start, stop).
+  void filter_row(int64_t o, C* out) {
+    const FirAxis& a = p_.fir.y;
+    const int64_t tap = a.first_tap(o), sample = a.first_sample(o), count = (to_ - from_) * p_.unit;
+    C* inside = line_.data() + (from_ - lo_) * p_.unit;
+    laid_.clear();
+    if (p_.filter.product) {
+      terms_.clear();
+      for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i)
+        if (0 <= i && i < a.in) terms_.push_back({p_.filter.y[k], samples(i)});
+      sum_terms(terms_, {1, count, 0, 0}, inside);
+      laid_.push_back({p_.filter.x.data(), laid_out(parts_.data())});
+    } else {
+      for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i) {
+        if (i < 0 || i >= a.in) continue;
+        std::copy_n(samples(i), count, inside);
+        laid_.push_back({p_.filter.both.data() + k * p_.fir.x.taps, laid_out(parts_.data() + part_ * ways_ * (i % a.taps))});
+      }
+    }
+    for (int64_t phase = 0; phase < std::min(p_.phases.count, stop_ - start_); ++phase) filter_phase(phase, out);
+  }
+
+  // The outputs start + phase + m * phases.count of a row.
+  void filter_phase(int64_t phase, C* out) {
+    const FirAxis& a = p_.fir.x;
+    const int64_t unit = p_.unit, phases = p_.phases.count, stride = p_.phases.stride;
+    const int64_t tap = a.first_tap(start_ + phase), sample = a.first_sample(start_ + phase) - lo_;
+    const int64_t pixels = ceil_div(stop_ - start_ - phase, phases);
+    terms_.clear();
+    for (const auto& [factors, row] : laid_)
+      for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i)
+        terms_.push_back({factors[k], row + (split_ ? i % ways_ * part_ + i / ways_ * unit : i * unit)});
+    if (!phase_.empty()) {
+      sum_terms(terms_, {1, pixels * unit, 0, 0}, phase_.data());
+      scatter(phase_.data(), pixels, unit, phases, out + phase * unit);
+    } else if (phases == 1 && (stride == 1 || split_)) {
+      sum_terms(terms_, {1, pixels * unit, 0, 0}, out);
+    } else {
+      sum_terms(terms_, {pixels, unit, stride * unit, phases * unit}, out + phase * unit);
+    }
+  }
+
+  // v = v * scale + noise + b for a row of y.
+  void add_vectors(int64_t o, C* __restrict v) {
+    const FirEpilogue& e = *p_.epilogue;
+    const int64_t width = p_.fir.x.out, pixels = stop_ - start_;
+    const int64_t n = p_.fir.channels_last ? plane_ : plane_ / p_.fir.channels;
+    const C* __restrict scale = static_cast<const C*>(e.scale);
+    const C* __restrict b = static_cast<const C*>(e.b);
+    const C* __restrict noise = static_cast<const C*>(e.noise);
+    if (noise != nullptr) noise += ((e.noise_per_sample ? n * p_.fir.y.out : 0) + o) * width + start_;
+    if (p_.fir.channels_last) {
+      scale = scale == nullptr ? p_.one.data() : scale + n * p_.unit;
+      b = b == nullptr ? p_.zero.data() : b;
+      for (int64_t i = 0; i < pixels; ++i, v += p_.unit) {
+        const C here = noise == nullptr ? C(0) : noise[i];
+        for (int64_t u = 0; u < p_.unit; ++u) v[u] = v[u] * scale[u] + (here + b[u]);
+      }
+    } else {
+      const int64_t channel = plane_ % p_.fir.channels;
+      const C factor = scale == nullptr ? C(1) : scale[plane_], shift = b == nullptr ? C(0) : b[channel];
+      if (noise == nullptr)
+        for (int64_t i = 0; i < pixels; ++i) v[i] = v[i] * factor + shift;
+      else
+        for (int64_t i = 0; i < pixels; ++i) v[i] = v[i] * factor + (noise[i] + shift);
+    }
+  }
+
+  // v = clamp(v * slope) and its bits, for elements first .. first + count - 1 of y.
+  void activate(int64_t first, int64_t count, C* out) {
+    const FirEpilogue& e = *p_.epilogue;
+    const C negative = static_cast<C>(e.slopes.negative), positive = static_cast<C>(e.slopes.positive);
+    const C clamp = static_cast<C>(e.clamp);
+    const bool clamps = std::isfinite(e.clamp);
+    const int64_t plane_bytes = mask_plane_bytes(p_.planes * p_.fir.y.out * p_.row);
+    for (int64_t i = 0; i < count; i += kMaskBlock) {
+      C* __restrict v = out + i;
+      const int64_t n = std::min(kMaskBlock, count - i);
+      if (e.mask != nullptr) pack(e.mask, first + i, [=](int64_t j) { return v[j] > 0; });
+      for (int64_t j = 0; j < n; ++j) v[j] = sloped(v[j], negative, positive);
+      const bool nothing_to_clamp =
+          !clamps || (e.planes == 2 && pack(e.mask + plane_bytes, first + i, [=](int64_t j) { return inside(v[j], clamp); }));
+      if (!nothing_to_clamp)
+        for (int64_t j = 0; j < n; ++j) v[j] = clamped(v[j], clamp);
+    }
+  }
+
+  const Plan<C>& p_;
+  int64_t plane_ = 0, strip_ = -1, start_ = 0, stop_ = 0, lo_ = 0, from_ = 0, to_ = 0;
+  bool split_ = false;
+  int64_t ways_ = 1, part_ = 0, slots_ = 1;
+  std::vector<C> line_, parts_, rows_, phase_, out_;
+  std::vector<int64_t> held_;  // the row of x in each slot of rows_
+  std::vector<Term<C>> terms_;
+  std::vector<std::pair<const C*, const C*>> laid_;  // factors along x, and the row they are for
+};
+
+template <class C>
+void run(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y, const ParallelFor& parallel_for) {
+  const Plan<C> plan(dtype, fir, epilogue, x, y);
+  const int64_t grain = ceil_div(kGrainElements, plan.task_rows * plan.strip * plan.unit);
+  parallel_for(plan.tasks(), grain, [&](int64_t begin, int64_t end) {
+    Worker<C> worker(plan);
+    for (int64_t task = begin; task < end; ++task) worker.task(task);
+  });
+}
+
+}  // namespace
+
+void upfirdn2d(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y,
+               const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) { run<decltype(c)>(dtype, fir, epilogue, x, y, parallel_for); });
+}
+
+}  // namespace stylegan::cpu
