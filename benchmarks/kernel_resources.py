@@ -18,6 +18,7 @@ from stylegan_ops._toolchain import Missing, find_cuda_home
 
 FLAGS = ["-O3", "-std=c++17", "--Werror", "all-warnings", "-Xptxas", "-v"]
 FLAGS += ["-Xptxas", "--warn-on-spills"]
+TAPS = "four any separable".split()  # csrc/cuda/upfirdn2d_tile.cuh
 ACTS = "linear relu lrelu tanh sigmoid elu selu softplus swish".split()  # csrc/common/activation.h
 
 
@@ -70,6 +71,7 @@ def demangled(names):
 def shortened(name):
     """grad_kernel<4, float, Grad<float, tanh>> of a demangled signature."""
     name = re.sub(r"\(\w+::Act\)(\d+)", lambda m: ACTS[int(m[1])], name)
+    name = re.sub(r"\((?:\w+::)*Taps\)(\d+)", lambda m: TAPS[int(m[1])], name)
     name = re.sub(r"\(int\)", "", name)
     name = re.sub(r"(\w+|\(anonymous namespace\)|<unnamed>)::", "", name)
     name = name.removeprefix("void ").replace(" >", ">").replace("__nv_bfloat16", "bfloat16")
