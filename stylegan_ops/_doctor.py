@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `stylegan doctor` knows: the tools, the libraries, each native op against its reference."""
 
+import itertools
 import platform
 import shutil
 import sys
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from stylegan_ops import _cache, _dispatch, _toolchain
 from stylegan_ops.bias_act import bias_act, bias_act_ref
+from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
 
 TOLERANCE = 1e-5  # of the largest value, float32
 
@@ -85,25 +89,62 @@ def health():
 
 
 def _check_bias_act(device):
-    """Largest error of value and gradients, relative to the largest value."""
-    rng = torch.Generator().manual_seed(0)
-    x0, b0, dy = (
-        torch.randn(s, generator=rng).to(device) for s in ((2, 8, 9, 16), 8, (2, 8, 9, 16))
+    inputs = _random(device, (2, 8, 9, 16), 8)
+    return max(
+        _error(bias_act, bias_act_ref, inputs, act=act, clamp=1.5) for act in ("lrelu", "swish")
     )
-    worst = 0.0
-    for act in ("lrelu", "swish"):
-        results = []
-        for run in (bias_act, bias_act_ref):
-            x, b = x0.clone().requires_grad_(), b0.clone().requires_grad_()
-            y = run(x, b, act=act, clamp=1.5)
-            results.append([y, *torch.autograd.grad(y, (x, b), dy)])
-        for ours, theirs in zip(*results):
-            error = (ours - theirs).abs().max() / theirs.abs().max()
-            worst = max(worst, error.item()) if error.isfinite() else float("inf")
+
+
+def _check_upfirdn2d(device):
+    """Every resampling, filters with and without factors, both layouts."""
+    (x,), worst = _random(device, (2, 8, 18, 21)), 0.0
+    filters = setup_filter([1, 3, 3, 1]), setup_filter(range(1, 13)), setup_filter([[1, 2], [3, 5]])
+    for f, layout in itertools.product(filters, (torch.contiguous_format, torch.channels_last)):
+        for up, down in ((1, 1), (2, 1), (1, 2)):
+            given = dict(f=f.to(device), up=up, down=down, padding=5)
+            images = [x.contiguous(memory_format=layout)]
+            worst = max(worst, _error(upfirdn2d, upfirdn2d_ref, images, **given))
     return worst
 
 
-CHECKS = {"bias_act": _check_bias_act}
+def _check_fir_act(device):
+    x, scale, noise, b = _random(device, (2, 8, 17, 17), (2, 8), (1, 1, 16, 16), 8)
+    f, worst = setup_filter([1, 3, 3, 1]).to(device), 0.0
+    for layout in (torch.contiguous_format, torch.channels_last):
+        inputs = x.contiguous(memory_format=layout), scale, noise, b
+
+        def ours(x, scale, noise, b, run=fir_act):
+            return run(x, f, 1, scale=scale, noise=noise, b=b, act="lrelu", clamp=1.5)
+
+        worst = max(worst, _error(ours, partial(ours, run=fir_act_ref), inputs))
+    return worst
+
+
+def _random(device, *shapes):
+    rng = torch.Generator().manual_seed(0)
+    return [torch.randn(s, generator=rng).to(device) for s in shapes]
+
+
+def _error(kernel, reference, inputs, **kwargs):
+    """Largest error of value and gradients, relative to the largest of each."""
+    results = []
+    for run in (kernel, reference):
+        leaves = [t.clone().requires_grad_() for t in inputs]
+        y = run(*leaves, **kwargs)
+        dy = torch.linspace(-1, 1, y.numel(), device=y.device).sin().view(y.shape)
+        results.append([y, *torch.autograd.grad(y, leaves, dy)])
+    worst = 0.0
+    for ours, theirs in zip(*results):
+        error = (ours - theirs).abs().max() / theirs.abs().max()
+        worst = max(worst, error.item()) if error.isfinite() else float("inf")
+    return worst
+
+
+CHECKS = {
+    "bias_act": _check_bias_act,
+    "upfirdn2d": _check_upfirdn2d,
+    "fir_act": _check_fir_act,
+}
 
 
 def _row(name, find):

@@ -122,8 +122,18 @@ def bias_act_native(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp
     return _forward(x, b, dim, _INDEX[act], alpha, gain, clamp, save)[0]
 
 
+def mask_planes(act, clamp):
+    """Bits that the derivatives of a piecewise linear activation need; clamp < 0 is none."""
+    return 0 if act == "linear" and clamp < 0 else 1 if clamp < 0 else 2
+
+
+def slopes_of(act, alpha, gain):
+    """The slope of a piecewise linear activation for negative and for positive inputs."""
+    return gain * {"linear": 1, "relu": 0, "lrelu": alpha}[act], gain
+
+
 def _forward_fake(x, b, dim, act, alpha, gain, clamp, save):
-    planes = 0 if not save or (act == _INDEX["linear"] and clamp < 0) else 1 if clamp < 0 else 2
+    planes = mask_planes(PIECEWISE[act], clamp) if save else 0
     blocks = (x.numel() + _BLOCK - 1) // _BLOCK
     return torch.empty_like(x), x.new_empty(planes * blocks * _BLOCK // 8, dtype=torch.uint8)
 
@@ -153,10 +163,9 @@ def _forward_backward(ctx, dy, _):
         return none
     sum = ctx.b_dtype is not None and ctx.needs_input_grad[1]
     if ctx.piecewise:
-        slope = 1 if ctx.act == _INDEX["linear"] else ctx.alpha if ctx.act == _INDEX["lrelu"] else 0
-        slopes = slope * ctx.gain, ctx.gain
+        slopes = slopes_of(PIECEWISE[ctx.act], ctx.alpha, ctx.gain)
         mask = ctx.saved_tensors[0] if ctx.masked else _mask_again(ctx)
-        dx, db = _mask_grad(dy, None, mask, ctx.stride, ctx.dim, *slopes, ctx.clamp >= 0, sum)
+        dx, db = mask_grad(dy, None, mask, ctx.stride, ctx.dim, *slopes, ctx.clamp >= 0, sum)
     else:
         x, b = ctx.saved_tensors
         dx, db = _grad(dy, x, b, ctx.dim, ctx.act, ctx.gain, ctx.clamp, sum)
@@ -172,6 +181,12 @@ _forward = differentiable(
     _forward_setup,
     _forward_backward,
 )
+
+
+def mask_of(u, b, dim, negative, positive, clamp):
+    """The mask for `mask_grad` of (u + b) * slope, clamped; clamp < 0 is none."""
+    alpha = negative / positive if positive else 0.0
+    return _forward(u, b, dim, _INDEX["lrelu"], alpha, positive, clamp, True)[1]
 
 
 def _sums(x, dim, sum):
@@ -196,11 +211,11 @@ def _mask_grad_backward(ctx, ddx, ddb):
         ddx = mask.new_zeros((), dtype=ctx.dtype).expand(ctx.shape)
     slopes = ctx.negative, ctx.positive, ctx.has_clamp
     ddb = ddb if ctx.sum else None
-    d_dy, d_e = _mask_grad(ddx, ddb, mask, ctx.stride, ctx.dim, *slopes, ctx.has_e)
+    d_dy, d_e = mask_grad(ddx, ddb, mask, ctx.stride, ctx.dim, *slopes, ctx.has_e)
     return (d_dy, d_e if ctx.has_e else None, *(None,) * 7)
 
 
-_mask_grad = differentiable(
+mask_grad = differentiable(
     "bias_act_mask_grad",
     "(Tensor dy, Tensor? e, Tensor mask, SymInt[] stride, int dim, float negative, float positive,"
     " bool has_clamp, bool sum) -> (Tensor, Tensor)",

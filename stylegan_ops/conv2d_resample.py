@@ -59,28 +59,31 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
         return conv2d_resample_ref(
             x, weight, f, up, down, padding, groups, flip_weight, flip_filter
         )
+    pointwise = weight.shape[2] == weight.shape[3] == 1
+    if up > 1 and not pointwise:
+        x, padding = up_convolution(x, weight, f, up, padding, groups, flip_weight)
+        return upfirdn2d(x, f, 1, 1, padding, flip_filter, up**2)
     padding = _total_padding(padding, f, up, down)
-    kh, kw = weight.shape[2:]
-    pointwise = kh == kw == 1
-    transposed = up > 1 and not pointwise
-    if flip_weight == transposed:  # F.conv2d correlates, F.conv_transpose2d convolves
+    if not flip_weight:  # F.conv2d correlates
         weight = weight.flip([2, 3])
     if up == 1 and down == 1:
         return _conv2d(x, weight, padding, groups)
-    if (
-        pointwise and up == 1
-    ):  # the filter commutes with a 1x1 convolution: filter the fewer samples
-        return F.conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
-    if pointwise:
+    if up > 1:
         return upfirdn2d(F.conv2d(x, weight, groups=groups), f, up, 1, padding, flip_filter, up**2)
-    if up == 1:
-        x = upfirdn2d(x, f, 1, 1, padding, flip_filter)
-        return F.conv2d(x, weight, stride=down, groups=groups)
-    x = _conv_transpose2d(x, weight, up, groups)
+    if pointwise:  # a 1x1 convolution commutes with the filter: filter, and keep, the fewer samples
+        return F.conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
+    x = upfirdn2d(x, f, 1, 1, padding, flip_filter)
+    return F.conv2d(x, weight, stride=down, groups=groups)
+
+
+def up_convolution(x, weight, f, up, padding=0, groups=1, flip_weight=True):
+    """The first half of an up-sampling convolution, F.conv_transpose2d, and the padding of its
+    second half, `upfirdn2d(y, f, padding=padding, gain=up**2)`; arguments as `conv2d_resample`."""
+    x0, x1, y0, y1 = _total_padding(padding, f, up, 1)
+    kh, kw = weight.shape[2:]
+    y = _conv_transpose2d(x, weight.flip([2, 3]) if flip_weight else weight, up, groups)
     # As in upfirdn2d: the full convolution, less the up-1 zeros after the last sample.
-    x0, x1, y0, y1 = padding
-    full = (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
-    return upfirdn2d(x, f, 1, 1, full, flip_filter, up**2)
+    return y, (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
 
 
 def _total_padding(padding, f, up, down):

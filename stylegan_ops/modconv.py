@@ -6,7 +6,8 @@ import torch
 from stylegan_ops import _dispatch
 from stylegan_ops._plan import modconv_strategy
 from stylegan_ops.bias_act import bias_act
-from stylegan_ops.conv2d_resample import conv2d_resample
+from stylegan_ops.conv2d_resample import conv2d_resample, up_convolution
+from stylegan_ops.fir_act import fir_act
 
 OP = _dispatch.declare("modulated_conv2d")
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
@@ -58,11 +59,21 @@ def modulated_conv2d(
             f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
         )
     kernel = _dispatch.kernel(OP, x)
-    convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
     if kernel is not None:
+        convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
         return kernel(x, weight, styles, noise, *convolution, bias, act, alpha, gain, clamp)
-    run = STRATEGIES[modconv_strategy(x, weight)]
-    return _epilogue(run(x, weight, styles, *convolution), noise, bias, act, alpha, gain, clamp)
+    n, strategy = x.shape[0], STRATEGIES[modconv_strategy(x, weight)]
+    x, w, scale, groups = strategy(x, weight, styles, demodulate)
+    if up > 1 and down == 1 and weight.shape[2:] != (1, 1):
+        y, padding = up_convolution(x, w, resample_filter, up, padding, groups, flip_weight)
+        y = _samples(y, n, groups)
+        rest = scale, noise, bias, act, alpha, gain, clamp
+        return fir_act(y, resample_filter, padding, False, up**2, *rest)
+    y = conv2d_resample(x, w, resample_filter, up, down, padding, groups, flip_weight)
+    y = _samples(y, n, groups)
+    if scale is not None:
+        y = y * scale.to(y.dtype)[:, :, None, None]
+    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
 
 
 def modulated_conv2d_ref(
@@ -83,25 +94,31 @@ def modulated_conv2d_ref(
     clamp=None,
 ):
     """The definition of `modulated_conv2d`: weights of its own for every sample."""
-    convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
-    y = _weights(x, weight, styles, *convolution)
-    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
+    n = x.shape[0]
+    x, w, _, groups = _weights(x, weight, styles, demodulate)
+    y = conv2d_resample(x, w, resample_filter, up, down, padding, groups, flip_weight)
+    return _epilogue(_samples(y, n, groups), noise, bias, act, alpha, gain, clamp)
 
 
-def _weights(x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight):
+# A strategy makes a convolution of a modulated one: (x, weight, scale of y [N, O] or None, groups).
+
+
+def _weights(x, weight, styles, demodulate):
     """Scale the weights and run one grouped convolution."""
-    n, out, wide = x.shape[0], weight.shape[0], _accumulator(x)
+    n, wide = x.shape[0], _accumulator(x)
     w = weight.to(wide)[None] * styles.to(wide)[:, None, :, None, None]
     if demodulate:
         w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + EPS).rsqrt()
-    w = w.to(x.dtype).reshape(n * out, *weight.shape[1:])
-    if n > 1:
-        x = x.reshape(1, -1, *x.shape[2:])
-    y = conv2d_resample(x, w, resample_filter, up, down, padding, n, flip_weight)
-    return y.reshape(n, out, *y.shape[2:]) if n > 1 else y
+    w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
+    return x.reshape(1, -1, *x.shape[2:]) if n > 1 else x, w, None, n
 
 
-def _sandwich(x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight):
+def _samples(y, n, groups):
+    """The result of a convolution in groups, one for each sample."""
+    return y.reshape(n, -1, *y.shape[2:]) if groups > 1 else y
+
+
+def _sandwich(x, weight, styles, demodulate):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
     wide = _accumulator(x)
@@ -118,9 +135,7 @@ def _sandwich(x, weight, styles, up, down, padding, resample_filter, demodulate,
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         weight, styles = weight / w_size[:, None, None, None], styles / s_size
         after = w_size * s_size * (1 if after is None else after)
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    y = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, 1, flip_weight)
-    return y if after is None else y * after.to(y.dtype)[:, :, None, None]
+    return x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), after, 1
 
 
 STRATEGIES = {"weights": _weights, "sandwich": _sandwich}  # by the names of _plan.modconv_strategy

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FIR filter and everything that follows it in a layer, in one op: what an up-sampling convolution
+ends with. Internal: `modulated_conv2d` calls it."""
+
+import math
+
+import torch
+
+from stylegan_ops import _dispatch
+from stylegan_ops._autograd import differentiable
+from stylegan_ops.bias_act import (
+    ACTIVATIONS,
+    PIECEWISE,
+    bias_act,
+    bias_act_ref,
+    mask_grad,
+    mask_of,
+    mask_planes,
+    slopes_of,
+)
+from stylegan_ops.upfirdn2d import (
+    fir,
+    fir_adjoint,
+    memory_format,
+    out_size,
+    pad4,
+    upfirdn2d,
+    upfirdn2d_ref,
+)
+
+OP = _dispatch.declare("fir_act")
+
+
+def fir_act(
+    x,
+    f,
+    padding=0,
+    flip_filter=False,
+    fir_gain=1.0,
+    scale=None,
+    noise=None,
+    b=None,
+    act="linear",
+    alpha=None,
+    gain=None,
+    clamp=None,
+):
+    """y = bias_act(upfirdn2d(x, f, padding) * fir_gain * scale[n, c] + noise, b).
+
+    Args:
+        x: [N, C, H, W], any floating dtype; contiguous or channels_last.
+        f, padding, flip_filter, fir_gain: as `upfirdn2d` without resampling (there called gain).
+        scale: [N, C] or None.
+        noise: anything that broadcasts to y; [N, 1, H', W'] and [1, 1, H', W'] are fused. Or None.
+        b, act, alpha, gain, clamp: as `bias_act`.
+    Returns: [N, C, H', W']; dtype and layout of x; differentiable in x, scale, noise and b any
+        number of times. scale, noise and b are rounded to the dtype of arithmetic, not to that of
+        x; the reference rounds to the latter, and so after each step.
+    Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2 and appendix B.
+    """
+    run = _dispatch.kernel(OP, x, scale, noise, b) or fir_act_ref
+    return run(x, f, padding, flip_filter, fir_gain, scale, noise, b, act, alpha, gain, clamp)
+
+
+def fir_act_ref(
+    x,
+    f,
+    padding=0,
+    flip_filter=False,
+    fir_gain=1.0,
+    scale=None,
+    noise=None,
+    b=None,
+    act="linear",
+    alpha=None,
+    gain=None,
+    clamp=None,
+):
+    """The definition of `fir_act` in plain PyTorch."""
+    y = upfirdn2d_ref(x, f, 1, 1, padding, flip_filter, fir_gain)
+    return bias_act_ref(_scaled(y, scale, noise), b, 1, act, alpha, gain, clamp)
+
+
+def _scaled(y, scale, noise):
+    if scale is not None:
+        y = y * scale.to(y.dtype)[:, :, None, None]
+    return y if noise is None else y + noise.to(y.dtype)
+
+
+# The native op, for piecewise linear activations, which are a slope on either side of 0. Its
+# derivative is made of ops that have theirs: with du = dy * slope by the mask of signs and
+# t = FIR'(du), dx = t * scale, dscale = sum of t * x, and dnoise, db are sums of du.
+
+
+def fir_act_native(
+    x,
+    f,
+    padding=0,
+    flip_filter=False,
+    fir_gain=1.0,
+    scale=None,
+    noise=None,
+    b=None,
+    act="linear",
+    alpha=None,
+    gain=None,
+    clamp=None,
+):
+    """`fir_act` by the kernels in csrc, one pass where they can."""
+    padding = pad4(padding)
+    size = out_size(x, f, (1, 1), (1, 1), padding)
+    alpha = ACTIVATIONS[act].alpha if alpha is None else alpha
+    gain = ACTIVATIONS[act].gain if gain is None else gain
+    clamp = -1 if clamp is None or clamp == math.inf else clamp
+    given = x, scale, noise, b
+    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    planes = mask_planes(act, clamp) if wanted and act in PIECEWISE else 0
+    fused = act in PIECEWISE and (planes == 0 or _has_mask(x, size))
+    fused = fused and (noise is None or _is_plane(noise, x.shape[0], size))
+    if not fused:
+        y = _scaled(upfirdn2d(x, f, 1, 1, padding, flip_filter, fir_gain), scale, noise)
+        return bias_act(y, b, 1, act, alpha, gain, clamp if clamp >= 0 else None)
+    f = f if f is None else f.detach()
+    where = (padding[0], padding[2]), size, flip_filter, fir_gain
+    slopes = slopes_of(act, alpha, gain)
+    return _op(x, f, *where, scale, noise, b, *slopes, clamp, planes)[0]
+
+
+def _has_mask(x, size):
+    """Whether the kernels can write the mask: by whole blocks on the CPU, whole bytes on CUDA."""
+    height, width = size
+    run = x.shape[1] if memory_format(x) == torch.channels_last else 1
+    if x.device.type == "cpu":
+        return height * width * run % 512 == 0
+    return (run if run > 1 else width) % 8 == 0
+
+
+def _is_plane(noise, samples, size):
+    return (
+        noise.ndim == 4
+        and noise.shape[0] in (1, samples)
+        and noise.shape[1] == 1
+        and list(noise.shape[2:]) == size
+    )
+
+
+def _fake(x, f, origin, size, flip, fir_gain, scale, noise, b, negative, positive, clamp, planes):
+    shape = [*x.shape[:2], *size]
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+    return y, x.new_empty(planes * ((y.numel() + 511) // 512) * 64, dtype=torch.uint8)
+
+
+def _setup(ctx, inputs, output):
+    x, f, origin, size, flip, fir_gain, scale, noise, b, *slopes, planes = inputs
+    y, mask = output
+    ctx.mark_non_differentiable(mask)
+    ctx.fir = x.shape[2:], (1, 1), (1, 1), origin, size, flip, fir_gain
+    ctx.slopes, ctx.stride, ctx.planes = slopes, y.stride(), planes
+    ctx.scale_dtype, ctx.noise_dtype, ctx.b_dtype = (
+        None if t is None else t.dtype for t in (scale, noise, b)
+    )
+    ctx.noise_samples = 0 if noise is None else noise.shape[0]
+    # An exported graph may have been traced where no derivative was wanted: then the mask is made
+    # when it is, from everything.
+    needs_mask = slopes[0] != slopes[1] or slopes[2] >= 0
+    ctx.again = needs_mask and planes == 0
+    everything = ctx.again or scale is not None
+    ctx.save_for_backward(
+        x if everything else None,
+        f,
+        scale,
+        *((noise, b, None) if ctx.again else (None, None, mask)),
+    )
+
+
+def _backward(ctx, dy, _):
+    none = (None,) * 13
+    if dy is None:
+        return none
+    x, f, scale, noise, b, mask = ctx.saved_tensors
+    negative, positive, clamp = ctx.slopes
+    if ctx.again:
+        with torch.no_grad():
+            u = _scaled(fir(x, f, *ctx.fir[1:]), scale, noise)
+            mask = mask_of(u, b, 1, *ctx.slopes)
+    needs_x, needs_scale, needs_noise, needs_b = (ctx.needs_input_grad[i] for i in (0, 6, 7, 8))
+    du, db = mask_grad(dy, None, mask, ctx.stride, 1, negative, positive, clamp >= 0, bool(needs_b))
+    dx = dscale = dnoise = None
+    if needs_x or needs_scale:
+        dx = fir_adjoint(du, f, *ctx.fir)
+    if needs_scale:
+        dscale = (dx * x).sum((2, 3), dtype=ctx.scale_dtype)
+    if scale is not None and needs_x:
+        dx = dx * scale.to(dx.dtype)[:, :, None, None]
+    if needs_noise:
+        dims = (0, 1) if ctx.noise_samples == 1 else 1
+        dnoise = du.sum(dims, keepdim=True, dtype=ctx.noise_dtype)
+    db = db.to(ctx.b_dtype) if needs_b else None
+    return dx if needs_x else None, *none[1:6], dscale, dnoise, db, *none[9:]
+
+
+_op = differentiable(
+    OP,
+    "(Tensor x, Tensor? f, int[] origin, SymInt[] size, bool flip, float fir_gain, Tensor? scale,"
+    " Tensor? noise, Tensor? b, float negative, float positive, float clamp, int planes)"
+    " -> (Tensor, Tensor)",
+    _fake,
+    _setup,
+    _backward,
+)
+
+for _device in ("cpu", "cuda"):
+    _dispatch.register(OP, _device, fir_act_native, library=True)
