@@ -4,6 +4,7 @@
 import torch.nn.functional as F
 
 from stylegan_ops import _dispatch
+from stylegan_ops._conv import conv2d, conv_transpose2d
 from stylegan_ops.upfirdn2d import down_padding, filter_size, pad4, up_padding, upfirdn2d
 
 OP = _dispatch.declare("conv2d_resample")
@@ -69,11 +70,11 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
     if up == 1 and down == 1:
         return _conv2d(x, weight, padding, groups)
     if up > 1:
-        return upfirdn2d(F.conv2d(x, weight, groups=groups), f, up, 1, padding, flip_filter, up**2)
+        return upfirdn2d(conv2d(x, weight, groups=groups), f, up, 1, padding, flip_filter, up**2)
     if pointwise:  # a 1x1 convolution commutes with the filter: filter, and keep, the fewer samples
-        return F.conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
+        return conv2d(upfirdn2d(x, f, 1, down, padding, flip_filter), weight, groups=groups)
     x = upfirdn2d(x, f, 1, 1, padding, flip_filter)
-    return F.conv2d(x, weight, stride=down, groups=groups)
+    return conv2d(x, weight, stride=down, groups=groups)
 
 
 def up_convolution(x, weight, f, up, padding=0, groups=1, flip_weight=True):
@@ -98,8 +99,8 @@ def _total_padding(padding, f, up, down):
 def _conv2d(x, weight, padding, groups):
     x0, x1, y0, y1 = padding
     if x0 == x1 >= 0 and y0 == y1 >= 0:
-        return F.conv2d(x, weight, padding=(y0, x0), groups=groups)
-    return F.conv2d(F.pad(x, padding), weight, groups=groups)
+        return conv2d(x, weight, padding=(y0, x0), groups=groups)
+    return conv2d(F.pad(x, padding), weight, groups=groups)
 
 
 def _conv_transpose2d(x, weight, stride, groups):
@@ -107,4 +108,4 @@ def _conv_transpose2d(x, weight, stride, groups):
     out, per_group, kh, kw = weight.shape
     weight = weight.reshape(groups, out // groups, per_group, kh, kw).transpose(1, 2)
     weight = weight.reshape(groups * per_group, out // groups, kh, kw)
-    return F.conv_transpose2d(x, weight, stride=stride, groups=groups)
+    return conv_transpose2d(x, weight, stride=stride, groups=groups)

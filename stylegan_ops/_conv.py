@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions whose second derivatives are convolutions of the usual shape.
+
+PyTorch computes the gradient of a convolution's gradient by its weights as a convolution with
+images for weights, which libraries are not made for: R1 and path length then take two to three
+times as long. Here the three ways to combine input, weight and output gradient (`_Conv`,
+`_ConvTranspose`, `_WeightGrad`) are each other's derivatives, and each is the library's own kernel.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from stylegan_ops import _dispatch
+
+
+def conv2d(x, weight, stride=1, padding=(0, 0), groups=1):
+    """F.conv2d; stride and groups are numbers, padding (y, x)."""
+    if _plain(x, weight):
+        return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+    return _Conv.apply(x, weight, stride, padding, groups)
+
+
+def conv_transpose2d(x, weight, stride=1, groups=1):
+    """F.conv_transpose2d without padding; stride and groups are numbers."""
+    if _plain(x, weight):
+        return F.conv_transpose2d(x, weight, stride=stride, groups=groups)
+    size = [(n - 1) * stride + k for n, k in zip(x.shape[2:], weight.shape[2:])]
+    return _ConvTranspose.apply(x, weight, stride, (0, 0), groups, size)
+
+
+def _plain(x, weight):
+    """Whether PyTorch's own serves: the compiler, autocast and function transforms know it, and
+    without a gradient there is no second."""
+    if _dispatch.mode() == "reference" or torch.compiler.is_compiling():
+        return True
+    if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
+        return True
+    return torch.is_autocast_enabled(x.device.type) or _dispatch.transformed(x, weight)
+
+
+class _Conv(torch.autograd.Function):
+    """y = x * w"""
+
+    @staticmethod
+    def forward(ctx, x, w, stride, padding, groups):
+        ctx.save_for_backward(x, w)
+        ctx.args = stride, padding, groups
+        return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, w = ctx.saved_tensors
+        dx = dw = None
+        if ctx.needs_input_grad[0]:
+            dx = _ConvTranspose.apply(dy, w, *ctx.args, x.shape[2:])
+        if ctx.needs_input_grad[1]:
+            dw = _WeightGrad.apply(x, dy, *ctx.args, w.shape)
+        return dx, dw, None, None, None
+
+
+class _ConvTranspose(torch.autograd.Function):
+    """The adjoint of `_Conv` in its input; size: (H, W) of the result."""
+
+    @staticmethod
+    def forward(ctx, x, w, stride, padding, groups, size):
+        ctx.save_for_backward(x, w)
+        ctx.args = stride, padding, groups
+        least = [(n - 1) * stride + k - 2 * p for n, k, p in zip(x.shape[2:], w.shape[2:], padding)]
+        extra = [s - least for s, least in zip(size, least)]
+        args = {"stride": stride, "padding": padding, "groups": groups, "output_padding": extra}
+        return F.conv_transpose2d(x, w, **args)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, w = ctx.saved_tensors
+        dx = dw = None
+        if ctx.needs_input_grad[0]:
+            dx = _Conv.apply(dy, w, *ctx.args)
+        if ctx.needs_input_grad[1]:
+            dw = _WeightGrad.apply(dy, x, *ctx.args, w.shape)
+        return dx, dw, None, None, None, None
+
+
+class _WeightGrad(torch.autograd.Function):
+    """The gradient of `_Conv` by its weight, of input x and output gradient dy."""
+
+    @staticmethod
+    def forward(ctx, x, dy, stride, padding, groups, shape):
+        ctx.save_for_backward(x, dy)
+        ctx.args = stride, padding, groups
+        args = {"stride": stride, "padding": padding, "groups": groups}
+        return torch.nn.grad.conv2d_weight(x, shape, dy, **args)
+
+    @staticmethod
+    def backward(ctx, ddw):
+        x, dy = ctx.saved_tensors
+        dx = d_dy = None
+        if ctx.needs_input_grad[0]:
+            dx = _ConvTranspose.apply(dy, ddw, *ctx.args, x.shape[2:])
+        if ctx.needs_input_grad[1]:
+            d_dy = _Conv.apply(x, ddw, *ctx.args)
+        return dx, d_dy, None, None, None, None
