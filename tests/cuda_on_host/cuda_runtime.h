@@ -2,7 +2,7 @@
 // Stands before CUDA's own cuda_runtime.h, so that a plain C++ compiler takes the very .cu files of
 // csrc/cuda and they run on the host: fibers.cpp takes one block at a time and each of its threads in a
 // fiber. Types come from CUDA's headers, which compile as they are. What is here is what csrc uses, and
-// no more; dynamic shared memory, atomics and clusters are not.
+// no more; atomics and clusters are not.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -27,8 +27,12 @@ namespace cuda_on_host {
 
 // kernel() once for each thread of each block. Throws std::runtime_error for what CUDA refuses or leaves
 // undefined: sizes beyond its limits, a barrier that part of the threads never reach, a shuffle from a
-// lane that does not take part, a misaligned access, an index out of an array.
-void launch(dim3 grid, dim3 block, const std::function<void()>& kernel);
+// lane that does not take part, a misaligned access, an index out of an array, a store shortly before or
+// after the dynamic shared memory, an access where there is no memory.
+void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
+
+// The launch's shared_bytes, which hold NaN when a block begins, between guards of NaN.
+unsigned char* dynamic_shared();
 
 // Until every thread of the block has arrived or returned.
 void barrier(int line);

@@ -15,6 +15,13 @@ __global__ void copy(int count, int shift, const float* x, float* y) {
   if (i < count) y[i + shift] = x[i];
 }
 
+// Reads x[i + shift], and may make nothing of it: y[i] = x[i].
+__global__ void peek(int shift, bool use, const float* x, float* y) {
+  const int i = static_cast<int>(threadIdx.x);
+  const volatile float value = x[i + shift];
+  y[i] = use ? value : x[i];
+}
+
 __global__ void copy_wide(const float* x, float* y) {
   reinterpret_cast<uint4*>(y)[threadIdx.x] = reinterpret_cast<const uint4*>(x)[threadIdx.x];
 }
@@ -26,6 +33,22 @@ __global__ void reverse(bool wait, int beyond, const float* x, float* y) {
   shared[t + beyond] = x[base + t];
   if (wait) __syncthreads();
   y[base + t] = shared[kThreads - 1 - t];
+}
+
+// The same with dynamic shared memory, of which `skip` threads write nothing.
+__global__ void reverse_dynamic(int skip, int beyond, const float* x, float* y) {
+  STYLEGAN_DYNAMIC_SHARED(bytes);
+  float* shared = reinterpret_cast<float*>(bytes);
+  const int t = static_cast<int>(threadIdx.x), base = static_cast<int>(blockIdx.x) * kThreads;
+  if (t >= skip) shared[t + beyond] = x[base + t];
+  __syncthreads();
+  y[base + t] = shared[kThreads - 1 - t];
+}
+
+// A float at an odd address.
+__global__ void misaligned_dynamic() {
+  STYLEGAN_DYNAMIC_SHARED(bytes);
+  *reinterpret_cast<float*>(bytes + 1) = 1;
 }
 
 __global__ void part_waits(int arrive, bool others_return) {
@@ -70,10 +93,14 @@ __global__ void nothing() {}
 }  // namespace
 
 using stylegan::cuda::launch;
+using stylegan::cuda::launch_shared;
 
 ENTRY const char* run_copy(int count, int shift, const float* x, float* y) {
   const dim3 grid(count / kThreads + 1);
   return message([&] { launch(copy, grid, dim3(kThreads), nullptr, count, shift, x, y); });
+}
+ENTRY const char* run_peek(int count, int shift, int use, const float* x, float* y) {
+  return message([&] { launch(peek, dim3(1), dim3(count), nullptr, shift, use != 0, x, y); });
 }
 ENTRY const char* run_copy_wide(int count, const float* x, float* y) {
   return message([&] { launch(copy_wide, dim3(1), dim3(count / 4), nullptr, x, y); });
@@ -81,6 +108,13 @@ ENTRY const char* run_copy_wide(int count, const float* x, float* y) {
 ENTRY const char* run_reverse(int count, int wait, int beyond, const float* x, float* y) {
   const dim3 grid(count / kThreads);
   return message([&] { launch(reverse, grid, dim3(kThreads), nullptr, wait != 0, beyond, x, y); });
+}
+ENTRY const char* run_reverse_dynamic(int count, int bytes, int skip, int beyond, const float* x, float* y) {
+  const dim3 grid(count / kThreads);
+  return message([&] { launch_shared(reverse_dynamic, grid, dim3(kThreads), bytes, nullptr, skip, beyond, x, y); });
+}
+ENTRY const char* run_misaligned_dynamic() {
+  return message([&] { launch_shared(misaligned_dynamic, dim3(1), dim3(1), 16, nullptr); });
 }
 ENTRY const char* run_part_waits(int arrive, int others_return) {
   return message([&] { launch(part_waits, dim3(2), dim3(kThreads), nullptr, arrive, others_return != 0); });
@@ -97,6 +131,7 @@ ENTRY const char* run_half_warp(const float* x, float* y) {
 ENTRY const char* run_stranger(const float* x, float* y) {
   return message([&] { launch(stranger, dim3(1), dim3(32), nullptr, x, y); });
 }
-ENTRY const char* run_nothing(int grid_x, int grid_y, int block_x) {
-  return message([&] { launch(nothing, dim3(grid_x, grid_y), dim3(block_x), nullptr); });
+ENTRY const char* run_nothing(int grid_x, int grid_y, int block_x, int shared_bytes) {
+  const dim3 grid(grid_x, grid_y), block(block_x);
+  return message([&] { launch_shared(nothing, grid, block, shared_bytes, nullptr); });
 }

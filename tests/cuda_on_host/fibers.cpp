@@ -8,9 +8,11 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <signal.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -29,6 +31,9 @@ namespace cuda_on_host {
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;  // address space; pages come with use
+constexpr size_t kMostShared = 227 << 10;  // bytes a block may ask for, on a GPU of compute capability 9.0
+constexpr size_t kSharedGuard = 16 << 10;  // bytes on either side
+constexpr uint16_t kGuardNaN = 0xFFFE;     // not the NaN of unwritten memory, which might be copied there
 
 struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
@@ -58,8 +63,12 @@ Fiber* fiber;
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle;
 std::jmp_buf scheduler;
+volatile bool in_kernel;
 std::string error;
 thread_local volatile char in_segment;
+size_t shared_bytes;
+alignas(16) uint16_t shared_arena[(kSharedGuard + kMostShared + kSharedGuard) / sizeof(uint16_t)];
+unsigned char* const shared = reinterpret_cast<unsigned char*>(shared_arena) + kSharedGuard;
 
 std::vector<int> permutation(size_t count) {
   std::vector<int> p(count);
@@ -98,10 +107,12 @@ void work() {
 void enter(Fiber* f) {
   fiber = f;
   if (_setjmp(scheduler) == 0) {
+    in_kernel = true;
     if (fiber->started) _longjmp(fiber->here, 1);
     fiber->started = true;
     setcontext(&fiber->start);
   }
+  in_kernel = false;
   if (!error.empty()) throw std::runtime_error(error);
 }
 
@@ -128,6 +139,7 @@ void wait(At at) {
 
 // A reader of shared memory that nobody wrote gets NaN, in every block.
 void poison_shared() {
+  std::memset(shared, 0xFF, shared_bytes);
   in_segment = 0;  // the first use gives this thread its copy of the segment
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void*) {
@@ -142,6 +154,21 @@ void poison_shared() {
         return 0;
       },
       nullptr);
+}
+
+// Throws for a store into the guards of dynamic shared memory.
+void check_shared() {
+  static const std::vector<uint16_t> words(kSharedGuard / sizeof(uint16_t), kGuardNaN);
+  const auto* expected = reinterpret_cast<const unsigned char*>(words.data());
+  const unsigned char *begin = shared - kSharedGuard, *end = shared + shared_bytes;
+  const size_t odd = shared_bytes % 2, length = kSharedGuard - odd;
+  if (std::memcmp(begin, expected, kSharedGuard) == 0 && std::memcmp(end, expected + odd, length) == 0) return;
+  const ptrdiff_t before = shared - std::mismatch(begin, begin + kSharedGuard, expected).first;
+  const ptrdiff_t after = std::mismatch(end, end + length, expected + odd).first - end;
+  const std::string where = before > 0 ? std::to_string(before) + " bytes before the first"
+                                       : std::to_string(after + 1) + " bytes after the last";
+  throw std::runtime_error("a store " + where + " of " + std::to_string(shared_bytes) +
+                           " bytes of dynamic shared memory");
 }
 
 bool complete(const Thread* warp, int lanes, unsigned mask) {
@@ -214,14 +241,37 @@ void run_block() {
       enter(threads[i].fiber);
     }
   }
+  check_shared();
 }
 
-// The limits of every GPU since compute capability 3.0.
+// While it exists, a kernel that touches memory that is not there fails.
+class Segfaults {
+ public:
+  Segfaults() {
+    struct sigaction action {};
+    action.sa_sigaction = [](int, siginfo_t* info, void*) {
+      char text[64];
+      std::snprintf(text, sizeof text, "an access outside of memory, at %p", info->si_addr);
+      if (in_kernel) fail(text);
+      sigaction(SIGSEGV, &previous_, nullptr);  // on return it happens again
+    };
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;  // the handler is left by a jump
+    sigaction(SIGSEGV, &action, &previous_);
+  }
+  ~Segfaults() { sigaction(SIGSEGV, &previous_, nullptr); }
+
+ private:
+  static inline struct sigaction previous_;
+};
+
+// The limits of every GPU since compute capability 3.0; of shared memory, the highest.
 void check_limits(dim3 grid, dim3 block) {
   const bool some = grid.x > 0 && grid.y > 0 && grid.z > 0 && block.x > 0 && block.y > 0 && block.z > 0;
   const bool few = grid.x <= 0x7FFFFFFF && grid.y <= 0xFFFF && grid.z <= 0xFFFF && block.z <= 64;
   if (!some || !few || static_cast<uint64_t>(block.x) * block.y * block.z > 1024)
     throw std::runtime_error("invalid configuration: a grid or a block is empty or too large");
+  if (shared_bytes > kMostShared)
+    throw std::runtime_error("invalid argument: " + std::to_string(shared_bytes) + " bytes of dynamic shared memory");
 }
 
 }  // namespace
@@ -250,14 +300,19 @@ Lanes meet(unsigned mask, uint64_t value) {
   return threads[current].lanes;
 }
 
-void launch(dim3 grid, dim3 block, const std::function<void()>& body) {
+unsigned char* dynamic_shared() { return shared; }
+
+void launch(dim3 grid, dim3 block, size_t dynamic_shared_bytes, const std::function<void()>& body) {
+  shared_bytes = dynamic_shared_bytes;
   check_limits(grid, block);
+  std::fill(std::begin(shared_arena), std::end(shared_arena), kGuardNaN);
   error.clear();
   kernel = &body;
   gridDim = grid;
   blockDim = block;
   threads.resize(static_cast<size_t>(block.x) * block.y * block.z);
   order = permutation(threads.size());
+  const Segfaults segfaults;
   try {
     for (int i : permutation(static_cast<size_t>(grid.x) * grid.y * grid.z)) {
       blockIdx = position(i, grid);

@@ -61,6 +61,22 @@ def test_a_store_into_an_input():
         buffers.check()
 
 
+@pytest.mark.parametrize("fence, shift", [("before", -1), ("after", 1)])
+def test_a_read_out_of_place(fence, shift):
+    x = torch.arange(1.0, COUNT + 1)
+    buffers = Buffers()
+    source, y = buffers.input(x), buffers.output(COUNT, torch.float32)
+    assert run("peek", COUNT, shift, 1, source, y) is None
+    assert y.isnan().sum() == 1
+    buffers = Buffers(fence=fence)
+    source, y = buffers.input(x), buffers.output(COUNT, torch.float32)
+    assert run("peek", COUNT, -shift, 0, source, y) is None  # on the other side
+    assert torch.equal(x, y)
+    assert "an access outside of memory" in run("peek", COUNT, shift, 0, source, y)
+    assert run("peek", COUNT, 0, 0, source, y) is None  # and works again
+    buffers.check()
+
+
 def test_a_misaligned_access():
     buffers, x = Buffers(), torch.zeros(COUNT)
     y = buffers.output(COUNT, torch.float32)
@@ -84,6 +100,34 @@ def test_shared_memory(order):
     assert run("reverse", COUNT, 1, 0, source, y, order=order) is None  # and works again
     assert torch.equal(y, expected)
     buffers.check()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_dynamic_shared_memory(order):
+    buffers, x = Buffers(), torch.arange(1.0, COUNT + 1)
+    source, y = buffers.input(x), buffers.output(COUNT, torch.float32)
+
+    def reverse(size=256, skip=0, beyond=0):
+        return run("reverse_dynamic", COUNT, size, skip, beyond, source, y, order=order)
+
+    expected, kind = x.view(2, -1).flip(1), "bytes of dynamic shared memory"
+    assert reverse() is None
+    assert torch.equal(y.view(2, -1), expected)
+    assert reverse(skip=1) is None  # poisoned before each block, not only the first
+    assert y.view(2, -1)[:, -1].isnan().all()
+    assert torch.equal(y.view(2, -1)[:, :-1], expected[:, :-1])
+    assert reverse(beyond=1) == f"a store 1 bytes after the last of 256 {kind}"
+    assert reverse(beyond=3000).startswith("a store 11745 bytes after the last")
+    assert reverse(beyond=-1) == f"a store 4 bytes before the first of 256 {kind}"
+    assert reverse(size=255) == f"a store 1 bytes after the last of 255 {kind}"
+    assert reverse(size=252, skip=1, beyond=-1) is None
+    assert y.view(2, -1)[:, 0].isnan().all()  # of what lies beyond
+    assert reverse(size=0, skip=64) is None
+    assert y.isnan().all()
+    assert reverse() is None  # and works again
+    assert torch.equal(y.view(2, -1), expected)
+    buffers.check()
+    assert "misaligned" in run("misaligned_dynamic")
 
 
 def test_a_barrier_for_part_of_the_threads():
@@ -113,5 +157,11 @@ def test_warps(order):
 
 @pytest.mark.parametrize("sizes", [(0, 1, 32), (1, 1, 0), (1, 65536, 1), (1, 1, 1025)])
 def test_sizes_that_cuda_refuses(sizes):
-    assert run("nothing", 3, 65535, 1) is None
-    assert "invalid configuration" in run("nothing", *sizes)
+    assert run("nothing", 3, 65535, 1, 0) is None
+    assert "invalid configuration" in run("nothing", *sizes, 0)
+
+
+def test_more_shared_memory_than_cuda_gives():
+    assert run("nothing", 1, 1, 32, 227 << 10) is None
+    message = run("nothing", 1, 1, 32, (227 << 10) + 1)
+    assert message == "invalid argument: 232449 bytes of dynamic shared memory"

@@ -66,8 +66,8 @@ def _close(value, number, name):
     assert error <= TOLERANCE * max(np.abs(expected).max(), 1e-6), f"{name}: error {error:.3g}"
 
 
-def check_fixture_dtype(op, own, number, dtype):
-    """A known-good case by the 2x rule, in another dtype."""
+def check_fixture_dtype(op, own, number, dtype, layout=torch.contiguous_format):
+    """A known-good case by the 2x rule, in another dtype and layout."""
     inputs, kwargs, names = fixture_inputs(number)
     check_dtype(
         lambda **given: op(**given, **kwargs),
@@ -75,7 +75,7 @@ def check_fixture_dtype(op, own, number, dtype):
         inputs,
         names,
         dtype,
-        torch.contiguous_format,
+        layout,
     )
 
 
@@ -122,3 +122,15 @@ def rand(*shape, seed=0, grad=False):
     """float64 standard normal numbers."""
     rng = torch.Generator().manual_seed(seed + sum(shape))
     return torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_(grad)
+
+
+def layouts_of(x):
+    """(name, x [N, C, H, W] in that layout) for layouts that a kernel may meet."""
+    yield "contiguous", x.contiguous()
+    yield "channels_last", x.contiguous(memory_format=torch.channels_last)
+    yield "permuted", x.transpose(0, -1).contiguous().transpose(0, -1)
+    yield "gaps", torch.stack([x, x], dim=-1)[..., 0]
+    yield "channels_last with gaps", torch.stack([x, x], dim=1).movedim(2, -1)[:, 0].movedim(-1, 1)
+    yield "expanded", x[:1].expand(x.shape)
+    offset = x.new_empty(x.numel() + 1)[1:].view(x.shape)
+    yield "misaligned", offset.copy_(x)

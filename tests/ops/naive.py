@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import stylegan_ops
+from stylegan_ops.bias_act import ACTIVATIONS
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
@@ -19,6 +20,18 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     f = (f if flip_filter else f.flip([0, 1])).to(x.dtype)
     y = F.conv2d(grid.reshape(n * c, 1, *grid.shape[2:]), f[None, None]) * gain
     return y.reshape(n, c, *y.shape[2:])[:, :, ::dy, ::dx]
+
+
+def fir_act(x, f, padding=0, flip_filter=False, fir_gain=1.0, act="linear", clamp=None, **given):
+    y = upfirdn2d(x, f, padding=padding, flip_filter=flip_filter, gain=fir_gain)
+    if "scale" in given:
+        y = y * given["scale"].to(y.dtype)[:, :, None, None]
+    if "noise" in given:
+        y = y + given["noise"].to(y.dtype)
+    if "b" in given:
+        y = y + given["b"].to(y.dtype)[:, None, None]
+    y = ACTIVATIONS[act].function(y, ACTIVATIONS[act].alpha) * ACTIVATIONS[act].gain
+    return y if clamp is None else y.clamp(-clamp, clamp)
 
 
 def conv2d_resample(x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True):

@@ -70,6 +70,49 @@ def test_gradient_of_the_grid():
     assert torch.equal(ours, theirs)
 
 
+def test_third_derivative():
+    grid, weights, results = a_grid(), rand(2, 1, 6, 6, seed=5), []
+    matrix = plain(torch.eye(36).double().view(36, 1, 6, 6), grid[:1].expand(36, -1, -1, -1))
+    for op in (grid_sample, lambda x, _: (x.flatten(2) @ matrix.flatten(1)).view(1, 1, 6, 5)):
+        x = weights[:1].clone().requires_grad_()
+        value = op(x, grid[:1]).pow(4).sum()
+        for _ in range(3):
+            (g,) = torch.autograd.grad(value, x, create_graph=True)
+            value = (g * weights[1:] * x.sin()).sum()
+        results.append(g)
+    torch.testing.assert_close(*results)
+
+
+def test_an_empty_batch():
+    x = torch.zeros(0, 3, 8, 8, requires_grad=True)
+    y = grid_sample(x, torch.zeros(0, 4, 5, 2))
+    assert y.shape == (0, 3, 4, 5)
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+
+
+# With a gradient the compiler cannot follow the derivative, which asks autograd for the adjoint.
+unfollowed = pytest.mark.xfail(strict=True, raises=torch._dynamo.exc.Unsupported)
+
+
+@pytest.mark.parametrize("requires_grad", [False, pytest.param(True, marks=unfollowed)])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_a_break(dynamic, requires_grad):
+    torch.compiler.reset()
+    compiled = torch.compile(
+        lambda x, grid: grid_sample(x * 2, grid).square(),
+        fullgraph=True,
+        dynamic=dynamic,
+        backend="aot_eager",
+    )
+    for size in (6, 9):
+        x, grid = rand(2, 3, size, size).float().requires_grad_(requires_grad), a_grid().float()
+        y, expected = compiled(x, grid), grid_sample(x * 2, grid).square()
+        torch.testing.assert_close(y, expected)
+        if requires_grad:
+            ours, theirs = (torch.autograd.grad(v.sum(), x)[0] for v in (y, expected))
+            torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 4, 4, 2), (2, 4, 2)])
 def test_rejects(shape):
     with pytest.raises(ValueError, match="grid must be"):
