@@ -31,8 +31,8 @@ struct FirArguments {
     STD_TORCH_CHECK(x.dim() == 4, op, ": x must be [N, C, H, W]");
     STD_TORCH_CHECK(up.size() == 2 && down.size() == 2 && origin.size() == 2 && size.size() == 2, op,
                     ": up, down, origin and size are two numbers each");
-    STD_TORCH_CHECK(std::min({up[0], up[1], down[0], down[1], size[0], size[1], x.size(2), x.size(3)}) >= 1, op,
-                    ": up, down and all sizes must be at least 1");
+    STD_TORCH_CHECK(std::min({up[0], up[1], down[0], down[1], size[0], size[1]}) >= 1, op,
+                    ": up, down and size must be at least 1");
     fir.channels_last = is_channels_last(x);
     if (!fir.channels_last && !x.is_contiguous()) x = torch::stable::contiguous(x);
     fir.samples = x.size(0);
@@ -45,8 +45,8 @@ struct FirArguments {
     if (f.has_value()) {
       STD_TORCH_CHECK((f->dim() == 1 || f->dim() == 2) && f->numel() > 0, op, ": f must be [k] or [kh, kw]");
       STD_TORCH_CHECK(f->device() == x.device(), op, ": f must be on the device of x");
-      taps = contiguous_as(*f, ScalarType::Float);
-      fir.taps = static_cast<const float*>(taps->const_data_ptr());
+      taps = contiguous_as(*f, arithmetic_type(x));
+      fir.taps = taps->const_data_ptr();
       fir.separable = f->dim() == 1;
       kh = f->size(0);
       kw = f->size(f->dim() - 1);

@@ -35,7 +35,10 @@ def _plain(x, weight):
         return True
     if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
         return True
-    return torch.is_autocast_enabled(x.device.type) or _dispatch.transformed(x, weight)
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return True
+    return _dispatch.transformed(x, weight)
 
 
 class _Conv(torch.autograd.Function):

@@ -58,6 +58,13 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
         (arXiv:1502.01852).
     """
+    check_arguments(x, b, dim, act, clamp)
+    run = _dispatch.kernel(OP, x, b) or bias_act_ref
+    return run(x, b, dim, act, alpha, gain, clamp)
+
+
+def check_arguments(x, b, dim, act, clamp):
+    """Raises ValueError as `bias_act` promises."""
     if act not in ACTIVATIONS:
         raise ValueError(f"bias_act: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")
     if x.dtype not in DTYPES:
@@ -69,8 +76,6 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
             raise ValueError(f"bias_act: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
     if clamp is not None and not clamp >= 0:
         raise ValueError(f"bias_act: clamp must be >= 0 or None, got {clamp}")
-    run = _dispatch.kernel(OP, x, b) or bias_act_ref
-    return run(x, b, dim, act, alpha, gain, clamp)
 
 
 def bias_act_ref(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):

@@ -13,17 +13,19 @@ from stylegan_ops.bias_act import (
     PIECEWISE,
     bias_act,
     bias_act_ref,
+    check_arguments,
     mask_grad,
     mask_of,
     mask_planes,
     slopes_of,
 )
+from stylegan_ops.upfirdn2d import check_arguments as upfirdn2d_arguments
 from stylegan_ops.upfirdn2d import (
     fir,
     fir_adjoint,
     memory_format,
+    native_kernel,
     out_size,
-    pad4,
     upfirdn2d,
     upfirdn2d_ref,
 )
@@ -56,9 +58,12 @@ def fir_act(
     Returns: [N, C, H', W']; dtype and layout of x; differentiable in x, scale, noise and b any
         number of times. scale, noise and b are rounded to the dtype of arithmetic, not to that of
         x; the reference rounds to the latter, and so after each step.
+    Raises: ValueError as `upfirdn2d` and `bias_act`.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2 and appendix B.
     """
-    run = _dispatch.kernel(OP, x, scale, noise, b) or fir_act_ref
+    _, _, padding = upfirdn2d_arguments(x, f, 1, 1, padding)
+    check_arguments(x, b, 1, act, clamp)
+    run = native_kernel(OP, f, x, scale, noise, b) or fir_act_ref
     return run(x, f, padding, flip_filter, fir_gain, scale, noise, b, act, alpha, gain, clamp)
 
 
@@ -92,22 +97,8 @@ def _scaled(y, scale, noise):
 # t = FIR'(du), dx = t * scale, dscale = sum of t * x, and dnoise, db are sums of du.
 
 
-def fir_act_native(
-    x,
-    f,
-    padding=0,
-    flip_filter=False,
-    fir_gain=1.0,
-    scale=None,
-    noise=None,
-    b=None,
-    act="linear",
-    alpha=None,
-    gain=None,
-    clamp=None,
-):
+def fir_act_native(x, f, padding, flip_filter, fir_gain, scale, noise, b, act, alpha, gain, clamp):
     """`fir_act` by the kernels in csrc, one pass where they can."""
-    padding = pad4(padding)
     size = out_size(x, f, (1, 1), (1, 1), padding)
     alpha = ACTIVATIONS[act].alpha if alpha is None else alpha
     gain = ACTIVATIONS[act].gain if gain is None else gain
@@ -120,7 +111,6 @@ def fir_act_native(
     if not fused:
         y = _scaled(upfirdn2d(x, f, 1, 1, padding, flip_filter, fir_gain), scale, noise)
         return bias_act(y, b, 1, act, alpha, gain, clamp if clamp >= 0 else None)
-    f = f if f is None else f.detach()
     where = (padding[0], padding[2]), size, flip_filter, fir_gain
     slopes = slopes_of(act, alpha, gain)
     return _op(x, f, *where, scale, noise, b, *slopes, clamp, planes)[0]

@@ -30,17 +30,18 @@ def grid_sample(x, grid):
             f"grid_sample: grid must be [N, H', W', 2] for x [N, C, H, W]; got {list(grid.shape)} "
             f"and x {list(x.shape)}"
         )
-    kernel = _dispatch.kernel(OP, x)
+    kernel = _dispatch.kernel(OP, x, grid)
     if kernel is not None:
         return kernel(x, grid)
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-    sample = grid_sample_ref if grid.requires_grad else _GridSample.apply
+    own = grid.requires_grad or _dispatch.transformed(x, grid)
+    sample = grid_sample_ref if own else _GridSample.apply
     y = sample(x.to(wide), grid.to(wide))
     return y.to(dtype=x.dtype, memory_format=memory_format(x))
 
 
 def grid_sample_ref(x, grid):
-    """The definition of `grid_sample`: PyTorch's own, which lacks the second derivative."""
+    """The definition of `grid_sample`: PyTorch's own, without a second derivative before 2.13."""
     return F.grid_sample(x, grid, **_MODE)
 
 
@@ -58,16 +59,14 @@ class _GridSample(torch.autograd.Function):
 
 
 class _GridSampleAdjoint(torch.autograd.Function):
-    """dx from dy. PyTorch has no public function for it, so autograd makes it: the derivative of a
-    linear map at any point, here at 0."""
+    """dx from dy."""
 
     @staticmethod
     def forward(ctx, dy, grid, shape):
         ctx.save_for_backward(grid)
-        with torch.enable_grad():
-            x = dy.new_zeros(shape, requires_grad=True)
-            y = grid_sample_ref(x, grid)
-        return torch.autograd.grad(y, x, dy)[0]
+        x = dy.new_empty(1).expand(shape)  # its values do not matter: the op is linear in x
+        modes = 0, 0, False  # bilinear, zeros, align_corners
+        return torch.ops.aten.grid_sampler_2d_backward(dy, x, grid, *modes, [True, False])[0]
 
     @staticmethod
     def backward(ctx, ddx):

@@ -5,7 +5,7 @@ import torch
 
 from stylegan_ops import _dispatch
 from stylegan_ops._plan import modconv_strategy
-from stylegan_ops.bias_act import bias_act
+from stylegan_ops.bias_act import bias_act, check_arguments
 from stylegan_ops.conv2d_resample import conv2d_resample, up_convolution
 from stylegan_ops.fir_act import fir_act
 
@@ -57,6 +57,11 @@ def modulated_conv2d(
     if styles.shape != x.shape[:2]:
         raise ValueError(
             f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
+        )
+    check_arguments(x, None, 1, act, clamp)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
         )
     kernel = _dispatch.kernel(OP, x)
     if kernel is not None:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from stylegan_ops import _dispatch
 from stylegan_ops._autograd import differentiable
+from stylegan_ops.bias_act import DTYPES
 
 OP = _dispatch.declare("upfirdn2d")
 
@@ -46,8 +47,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
 
     Args:
         x: [N, C, H, W], any floating dtype; contiguous or channels_last.
-        f: [kh, kw], or [k] for a separable filter, from `setup_filter`; on the device of x; not
-            differentiable. None is a single tap of 1.
+        f: [kh, kw], or [k] for a separable filter, from `setup_filter`; on the device of x. None is
+            a single tap of 1. Where it requires a gradient, the reference serves.
         up, down: factor, int or [x, y].
         padding: zeros on the upsampled grid, int, [x, y] or [x0, x1, y0, y1]; negative crops.
         flip_filter: False convolves, True correlates.
@@ -59,11 +60,19 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B. The adjoint is the same op with up
         and down swapped.
     """
-    if x.ndim != 4 or not x.is_floating_point():
+    up, down, padding = check_arguments(x, f, up, down, padding)
+    run = native_kernel(OP, f, x) or upfirdn2d_ref
+    return run(x, f, up, down, padding, flip_filter, gain)
+
+
+def check_arguments(x, f, up, down, padding):
+    """up, down, padding as tuples; raises ValueError as `upfirdn2d` promises."""
+    if x.ndim != 4 or x.dtype not in DTYPES:
         raise ValueError(
-            f"upfirdn2d: x must be floating [N, C, H, W], got {x.dtype} {list(x.shape)}"
+            f"upfirdn2d: x must be floating (16, 32 or 64 bits) [N, C, H, W], got {x.dtype} "
+            f"{list(x.shape)}"
         )
-    if f is not None and f.ndim not in (1, 2):
+    if f is not None and (f.ndim not in (1, 2) or f.numel() == 0):
         raise ValueError(f"upfirdn2d: f must be [k] or [kh, kw], got shape {list(f.shape)}")
     up, down, padding = pair(up, "up"), pair(down, "down"), pad4(padding)
     x0, x1, y0, y1 = padding
@@ -73,8 +82,14 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
         raise ValueError(
             f"upfirdn2d: the filter of {kw}x{kh} does not fit in the padded image of {w}x{h}"
         )
-    run = _dispatch.kernel(OP, x) or upfirdn2d_ref
-    return run(x, f, up, down, padding, flip_filter, gain)
+    return up, down, padding
+
+
+def native_kernel(op, f, *tensors):
+    """`_dispatch.kernel`, but the reference where a gradient of the filter is asked for, which
+    kernels do not have."""
+    found = _dispatch.kernel(op, *tensors, f)
+    return None if f is not None and f.requires_grad and torch.is_grad_enabled() else found
 
 
 def upfirdn2d_ref(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
@@ -124,11 +139,9 @@ def _pad(x, padding):
 # filter flipped and origin' = taps - 1 - origin. It is linear, so any order of derivative works.
 
 
-def upfirdn2d_native(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
-    """`upfirdn2d` by the kernels in csrc."""
-    up, down, padding = pair(up, "up"), pair(down, "down"), pad4(padding)
+def upfirdn2d_native(x, f, up, down, padding, flip_filter, gain):
+    """`upfirdn2d` by the kernels in csrc; up, down and padding are tuples."""
     size = out_size(x, f, up, down, padding)
-    f = f if f is None else f.detach()
     return fir(x, f, up, down, (padding[0], padding[2]), size, flip_filter, gain)
 
 

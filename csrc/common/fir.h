@@ -19,17 +19,21 @@ STYLEGAN_HOST_DEVICE int64_t ceil_div(int64_t a, int64_t b) { return floor_div(a
 struct FirAxis {
   int64_t up, down, taps, origin, in, out;
 
-  STYLEGAN_HOST_DEVICE int64_t first_sample(int64_t o) const { return ceil_div(o * down - origin, up); }
+  STYLEGAN_HOST_DEVICE int64_t first_sample(int64_t o) const {
+    return up == 1 ? o * down - origin : ceil_div(o * down - origin, up);
+  }
   STYLEGAN_HOST_DEVICE int64_t first_tap(int64_t o) const { return first_sample(o) * up - (o * down - origin); }
 };
 
 // y [samples, channels, y.out, x.out] from x [samples, channels, y.in, x.in], contiguous or
-// channels_last; all sizes are at least 1.
+// channels_last; all sizes but those of the input are at least 1.
 struct Fir {
   int64_t samples, channels;
   bool channels_last;
   FirAxis x, y;
-  const float* taps;  // on the device: [y.taps, x.taps]; separable: [x.taps], for both axes; null: one tap of 1
+  // In the dtype of arithmetic, on the device: [y.taps, x.taps]; separable: [x.taps], for both axes; null:
+  // one tap of 1.
+  const void* taps;
   bool separable;
   bool flip;    // g is the taps as they are (correlation), else reversed
   double gain;  // factor on y

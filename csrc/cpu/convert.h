@@ -121,6 +121,8 @@ template <class C> void store(Dtype dtype, void* dst, int64_t first, int64_t cou
   }
 }
 
+inline int64_t size_of(Dtype dtype) { return dtype == Dtype::float64 ? 8 : dtype == Dtype::float32 ? 4 : 2; }
+
 // Whether C, the dtype of arithmetic, is the stored one.
 template <class C> bool is_stored(Dtype dtype) {
   return dtype == (sizeof(C) == sizeof(double) ? Dtype::float64 : Dtype::float32);

@@ -21,9 +21,11 @@ namespace stylegan::cpu {
 namespace {
 
 constexpr int kTermsAtOnce = 8;               // sources and factors that stay in registers
+constexpr int64_t kCacheLine = 64;            // bytes
 constexpr int64_t kVectorUnit = 16;           // pixels of that many elements are vectors of their own
-constexpr int64_t kStripElements = 16384;     // of a row of y: with the rows of 4 taps, a quarter of a 1 MiB L2
-constexpr int64_t kTaskElements = 1 << 16;    // of y; halo rows are read once more for each task
+constexpr int64_t kStripElements = 4096;      // of a row of y: 16 KiB, so that the rows of 4 taps are near
+constexpr int64_t kMostTasks = 256;           // enough for as many threads; but for a task of no more than
+constexpr int64_t kTaskElements = 1 << 18;    // so much of y, and no less than kGrainElements; its halo is read again
 constexpr int64_t kGrainElements = 32768;     // the library's own grain
 
 // One summand: factor * source.
@@ -32,13 +34,30 @@ template <class C> struct Term {
   const C* source;
 };
 
+template <class C> using Terms = std::vector<Term<C>>;
+
 // rows * count elements; source and destination move on by their steps from row to row.
 struct Run {
   int64_t rows, count, source_step, step;
 };
 
+// Unlike elsewhere (cxx_flags in stylegan_ops/_recipe.py) vectors of 512 bits pay here, where multiplications
+// bound the loop: 1.4 to 1.9 times as fast in L1 as with 256 (Zen 5, gcc 12).
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#define STYLEGAN_WIDEST __attribute__((noinline, target("prefer-vector-width=512")))
+#else
+#define STYLEGAN_WIDEST
+#endif
+
+// gcc takes a function that does nothing but prefetch for one without effect, and drops its calls.
+#if defined(__GNUC__)
+#define STYLEGAN_INLINE __attribute__((always_inline)) inline
+#else
+#define STYLEGAN_INLINE inline
+#endif
+
 // dst = (kAdd: dst +) the sum of N terms, in that order.
-template <int N, bool kAdd, class C> void add_terms(const Term<C>* terms, Run run, C* dst) {
+template <int N, bool kAdd, class C> STYLEGAN_WIDEST void add_terms(const Term<C>* terms, const Run& run, C* dst) {
   C factor[N];
   const C* source[N];
   for (int i = 0; i < N; ++i) factor[i] = terms[i].factor, source[i] = terms[i].source;
@@ -53,7 +72,7 @@ template <int N, bool kAdd, class C> void add_terms(const Term<C>* terms, Run ru
   }
 }
 
-template <bool kAdd, class C> void add_some(const Term<C>* terms, int64_t count, Run run, C* dst) {
+template <bool kAdd, class C> void add_some(const Term<C>* terms, int64_t count, const Run& run, C* dst) {
   switch (count) {
     case 1: return add_terms<1, kAdd>(terms, run, dst);
     case 2: return add_terms<2, kAdd>(terms, run, dst);
@@ -67,7 +86,7 @@ template <bool kAdd, class C> void add_some(const Term<C>* terms, int64_t count,
 }
 
 // dst = the sum of all terms.
-template <class C> void sum_terms(const std::vector<Term<C>>& terms, Run run, C* dst) {
+template <class C> void sum_terms(const Terms<C>& terms, const Run& run, C* dst) {
   const int64_t size = static_cast<int64_t>(terms.size());
   if (size == 0)
     for (int64_t row = 0; row < run.rows; ++row) std::fill_n(dst + row * run.step, run.count, C(0));
@@ -77,20 +96,33 @@ template <class C> void sum_terms(const std::vector<Term<C>>& terms, Run run, C*
   }
 }
 
-// dst[i * ways] = src[i], a pixel each; and the other way round.
-template <class C> void scatter(const C* __restrict src, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
-  if (unit == 1 && ways == 2)
-    for (int64_t i = 0; i < pixels; ++i) dst[2 * i] = src[i];
-  else
-    for (int64_t i = 0; i < pixels; ++i)
-      for (int64_t u = 0; u < unit; ++u) dst[i * ways * unit + u] = src[i * unit + u];
+// dst = src as rows of `ways` pixels, row i of pixel i of each of the `ways` parts of src, which lie `part`
+// elements apart; and the other way round. Constant ways make vector code of it.
+template <int W, class C>
+void interleave_by(const C* __restrict src, int64_t part, int64_t pixels, C* __restrict dst) {
+  for (int64_t i = 0; i < pixels; ++i)
+    for (int w = 0; w < W; ++w) dst[i * W + w] = src[w * part + i];
 }
-template <class C> void gather(const C* __restrict src, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
-  if (unit == 1 && ways == 2)
-    for (int64_t i = 0; i < pixels; ++i) dst[i] = src[2 * i];
-  else
+template <class C>
+void interleave(const C* __restrict src, int64_t part, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
+  if (unit == 1 && ways == 2) return interleave_by<2>(src, part, pixels, dst);
+  if (unit == 1 && ways == 4) return interleave_by<4>(src, part, pixels, dst);
+  for (int64_t w = 0; w < ways; ++w)
     for (int64_t i = 0; i < pixels; ++i)
-      for (int64_t u = 0; u < unit; ++u) dst[i * unit + u] = src[i * ways * unit + u];
+      for (int64_t u = 0; u < unit; ++u) dst[(i * ways + w) * unit + u] = src[w * part + i * unit + u];
+}
+template <int W, class C>
+void separate_by(const C* __restrict src, int64_t part, int64_t pixels, C* __restrict dst) {
+  for (int64_t i = 0; i < pixels; ++i)
+    for (int w = 0; w < W; ++w) dst[w * part + i] = src[i * W + w];
+}
+template <class C>
+void separate(const C* __restrict src, int64_t part, int64_t pixels, int64_t unit, int64_t ways, C* __restrict dst) {
+  if (unit == 1 && ways == 2) return separate_by<2>(src, part, pixels, dst);
+  if (unit == 1 && ways == 4) return separate_by<4>(src, part, pixels, dst);
+  for (int64_t w = 0; w < ways; ++w)
+    for (int64_t i = 0; i < pixels; ++i)
+      for (int64_t u = 0; u < unit; ++u) dst[w * part + i * unit + u] = src[(i * ways + w) * unit + u];
 }
 
 // The filter in the order of correlation: along each axis if it is a product, else as it is.
@@ -100,14 +132,14 @@ template <class C> struct Filter {
 
   explicit Filter(const Fir& fir) : product(true) {
     const int64_t w = fir.x.taps, h = fir.y.taps;
-    const float* f = fir.taps;
+    const C* f = static_cast<const C*>(fir.taps);
     std::vector<double> row(w, 1.0), column(h, 1.0);
     if (f != nullptr && fir.separable) {
       row.assign(f, f + w);
       column = row;
     } else if (f != nullptr) {
       // A matrix of rank 1 is the product of the row and the column of its largest element.
-      const int64_t at = std::max_element(f, f + w * h, [](float a, float b) { return std::abs(a) < std::abs(b); }) - f;
+      const int64_t at = std::max_element(f, f + w * h, [](C a, C b) { return std::abs(a) < std::abs(b); }) - f;
       const int64_t i0 = at / w, j0 = at % w;
       const double pivot = f[at];
       for (int64_t j = 0; j < w; ++j) row[j] = f[i0 * w + j];
@@ -151,7 +183,8 @@ template <class C> struct Plan {
       strip = std::min(strip, ceil_div(std::max(kStripElements / unit, 2 * fir.x.taps), multiple) * multiple);
     }
     strips = ceil_div(fir.x.out, strip);
-    task_rows = ceil_div(std::clamp<int64_t>(kTaskElements / (strip * unit), 1, fir.y.out), rows_at_once) * rows_at_once;
+    const int64_t share = std::clamp(planes * fir.y.out * row / kMostTasks, kGrainElements, kTaskElements);
+    task_rows = ceil_div(std::clamp<int64_t>(share / (strip * unit), 1, fir.y.out), rows_at_once) * rows_at_once;
     row_tasks = ceil_div(fir.y.out, task_rows);
     if (epilogue != nullptr && fir.channels_last) {
       one.assign(unit, C(1));
@@ -193,6 +226,7 @@ template <class C> class Worker {
       const bool direct = is_stored<C>(p_.dtype);
       if (!direct && static_cast<int64_t>(out_.size()) < rows * count) out_.resize(rows * count);
       C* out = direct ? static_cast<C*>(p_.y) + first : out_.data();
+      fetch_ahead(o, rows, first + p_.row * rows, count);
       for (int64_t i = 0; i < rows; ++i) {
         filter_row(o + i, out + i * count);
         if (p_.epilogue != nullptr) add_vectors(o + i, out + i * count);
@@ -218,11 +252,38 @@ template <class C> class Worker {
     ways_ = split_ ? p_.phases.stride : 1;
     part_ = ceil_div(hi - lo_, ways_) * p_.unit;
     slots_ = p_.filter.product ? 1 : p_.fir.y.taps;
-    line_.assign(part_ * ways_, C(0));
+    // What the first sum writes begins with a cache line.
+    const int64_t lead = (from_ - lo_) * p_.unit;
+    line_memory_.assign(part_ * ways_ + kCacheLine / sizeof(C), C(0));
+    const int64_t beyond = reinterpret_cast<uintptr_t>(line_memory_.data() + lead) % kCacheLine / sizeof(C);
+    line_ = line_memory_.data() + (beyond ? kCacheLine / sizeof(C) - beyond : 0);
     parts_.resize(split_ || slots_ > 1 ? part_ * ways_ * slots_ : 0);
     rows_.resize(is_stored<C>(p_.dtype) ? 0 : (to_ - from_) * p_.unit * p_.fir.y.taps);
     held_.assign(p_.fir.y.taps, -1);
-    phase_.resize(p_.phases.count > 1 && p_.unit < kVectorUnit ? (stop_ - start_) * p_.unit : 0);
+    longest_ = ceil_div(stop_ - start_, p_.phases.count);
+    phase_.resize(p_.phases.count > 1 && p_.unit < kVectorUnit ? longest_ * p_.phases.count * p_.unit : 0);
+    phase_terms_.assign(std::min(p_.phases.count, stop_ - start_), {});
+    if (p_.filter.product) add_phase_terms(p_.filter.x.data(), split_ ? parts_.data() : line_);
+  }
+
+  // Begins to load what the rows after o .. o + rows - 1 need of x, and their place in y (`count` elements from
+  // `first` on), while these are made: half the time with contiguous images, where rows are short.
+  STYLEGAN_INLINE void fetch_ahead(int64_t o, int64_t rows, int64_t first, int64_t count) {
+    const FirAxis& a = p_.fir.y;
+    if (o + rows >= a.out) return;
+    auto last = [&](int64_t o) { return floor_div(o * a.down - a.origin + a.taps - 1, a.up); };
+    const int64_t end = std::min(last(o + 2 * rows - 1) + 1, a.in), samples = (to_ - from_) * p_.unit;
+    for (int64_t i = std::max<int64_t>(last(o + rows - 1) + 1, 0); i < end; ++i)
+      fetch<0>(p_.x, ((plane_ * a.in + i) * p_.fir.x.in + from_) * p_.unit, samples);
+    fetch<1>(p_.y, first, count);
+  }
+
+  template <int kWrite> STYLEGAN_INLINE void fetch(const void* base, int64_t first, int64_t count) {
+#if defined(__GNUC__)
+    const int64_t size = size_of(p_.dtype);
+    const char* at = static_cast<const char*>(base) + first * size;
+    for (int64_t byte = 0; byte < count * size; byte += kCacheLine) __builtin_prefetch(at + byte, kWrite);
+#endif
   }
 
   // Samples [from, to) of a row of x in the dtype of arithmetic.
@@ -237,12 +298,10 @@ template <class C> class Worker {
   }
 
   // The line, zeros on both sides, as the second sum takes it.
-  const C* laid_out(C* parts) {
-    if (!split_ && slots_ == 1) return line_.data();
-    if (!split_) std::copy(line_.begin(), line_.end(), parts);
-    else
-      for (int64_t way = 0; way < ways_; ++way)
-        gather(line_.data() + way * p_.unit, part_ / p_.unit, p_.unit, ways_, parts + way * part_);
+  const C* lay_out(C* parts) {
+    if (!split_ && slots_ == 1) return line_;
+    if (!split_) std::copy_n(line_, part_ * ways_, parts);
+    else separate(line_, part_, part_ / p_.unit, p_.unit, ways_, parts);
     return parts;
   }
 
@@ -250,41 +309,51 @@ template <class C> class Worker {
   void filter_row(int64_t o, C* out) {
     const FirAxis& a = p_.fir.y;
     const int64_t tap = a.first_tap(o), sample = a.first_sample(o), count = (to_ - from_) * p_.unit;
-    C* inside = line_.data() + (from_ - lo_) * p_.unit;
-    laid_.clear();
+    C* inside = line_ + (from_ - lo_) * p_.unit;
     if (p_.filter.product) {
       terms_.clear();
       for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i)
         if (0 <= i && i < a.in) terms_.push_back({p_.filter.y[k], samples(i)});
       sum_terms(terms_, {1, count, 0, 0}, inside);
-      laid_.push_back({p_.filter.x.data(), laid_out(parts_.data())});
+      lay_out(parts_.data());  // where the terms of the phases are
     } else {
+      for (Terms<C>& terms : phase_terms_) terms.clear();
       for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i) {
         if (i < 0 || i >= a.in) continue;
         std::copy_n(samples(i), count, inside);
-        laid_.push_back({p_.filter.both.data() + k * p_.fir.x.taps, laid_out(parts_.data() + part_ * ways_ * (i % a.taps))});
+        add_phase_terms(p_.filter.both.data() + k * p_.fir.x.taps, lay_out(parts_.data() + part_ * ways_ * (i % a.taps)));
       }
     }
-    for (int64_t phase = 0; phase < std::min(p_.phases.count, stop_ - start_); ++phase) filter_phase(phase, out);
+    for (size_t phase = 0; phase < phase_terms_.size(); ++phase) filter_phase(phase, out);
+    if (phase_.empty()) return;
+    // The last row of phases may be short.
+    const int64_t phases = p_.phases.count, whole = (stop_ - start_) / phases, rest = (stop_ - start_) % phases;
+    interleave(phase_.data(), longest_ * p_.unit, whole, p_.unit, phases, out);
+    for (int64_t phase = 0; phase < rest; ++phase)
+      std::copy_n(phase_.data() + (phase * longest_ + whole) * p_.unit, p_.unit, out + (whole * phases + phase) * p_.unit);
+  }
+
+  // The summands along x of all phases, of a row that is laid out.
+  void add_phase_terms(const C* factors, const C* row) {
+    const FirAxis& a = p_.fir.x;
+    for (size_t phase = 0; phase < phase_terms_.size(); ++phase) {
+      const int64_t o = start_ + static_cast<int64_t>(phase);
+      for (int64_t k = a.first_tap(o), i = a.first_sample(o) - lo_; k < a.taps; k += a.up, ++i)
+        phase_terms_[phase].push_back({factors[k], row + (split_ ? i % ways_ * part_ + i / ways_ * p_.unit : i * p_.unit)});
+    }
   }
 
   // The outputs start + phase + m * phases.count of a row.
   void filter_phase(int64_t phase, C* out) {
-    const FirAxis& a = p_.fir.x;
     const int64_t unit = p_.unit, phases = p_.phases.count, stride = p_.phases.stride;
-    const int64_t tap = a.first_tap(start_ + phase), sample = a.first_sample(start_ + phase) - lo_;
-    const int64_t pixels = ceil_div(stop_ - start_ - phase, phases);
-    terms_.clear();
-    for (const auto& [factors, row] : laid_)
-      for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i)
-        terms_.push_back({factors[k], row + (split_ ? i % ways_ * part_ + i / ways_ * unit : i * unit)});
+    const int64_t pixels = phases == 1 ? stop_ - start_ : ceil_div(stop_ - start_ - phase, phases);
+    const Terms<C>& terms = phase_terms_[phase];
     if (!phase_.empty()) {
-      sum_terms(terms_, {1, pixels * unit, 0, 0}, phase_.data());
-      scatter(phase_.data(), pixels, unit, phases, out + phase * unit);
+      sum_terms(terms, {1, pixels * unit, 0, 0}, phase_.data() + phase * longest_ * unit);
     } else if (phases == 1 && (stride == 1 || split_)) {
-      sum_terms(terms_, {1, pixels * unit, 0, 0}, out);
+      sum_terms(terms, {1, pixels * unit, 0, 0}, out);
     } else {
-      sum_terms(terms_, {pixels, unit, stride * unit, phases * unit}, out + phase * unit);
+      sum_terms(terms, {pixels, unit, stride * unit, phases * unit}, out + phase * unit);
     }
   }
 
@@ -336,11 +405,12 @@ template <class C> class Worker {
   const Plan<C>& p_;
   int64_t plane_ = 0, strip_ = -1, start_ = 0, stop_ = 0, lo_ = 0, from_ = 0, to_ = 0;
   bool split_ = false;
-  int64_t ways_ = 1, part_ = 0, slots_ = 1;
-  std::vector<C> line_, parts_, rows_, phase_, out_;
+  int64_t ways_ = 1, part_ = 0, slots_ = 1, longest_ = 0;
+  C* line_ = nullptr;  // the sum of rows, zeros on both sides
+  std::vector<C> line_memory_, parts_, rows_, phase_, out_;
   std::vector<int64_t> held_;  // the row of x in each slot of rows_
-  std::vector<Term<C>> terms_;
-  std::vector<std::pair<const C*, const C*>> laid_;  // factors along x, and the row they are for
+  Terms<C> terms_;
+  std::vector<Terms<C>> phase_terms_;
 };
 
 template <class C>

@@ -2,6 +2,8 @@
 // What upfirdn2d's kernels do with their sums before they store them.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include "../common/fir.h"
 #include "vec.cuh"
 

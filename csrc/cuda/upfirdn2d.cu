@@ -19,6 +19,7 @@ constexpr int kFewChannels = 8;       // channels_last below that: rows are runs
 template <class S>
 __device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __restrict__ x, int64_t pixel, int64_t oy, int64_t ox) {
   using T = Arithmetic<S>;
+  const T* taps = static_cast<const T*>(p.taps);
   const int64_t kx0 = p.x.first_tap(ox), ix0 = p.x.first_sample(ox), ky0 = p.y.first_tap(oy), iy0 = p.y.first_sample(oy);
   T sum = 0;
   for (int64_t ky = ky0, iy = iy0; ky < p.y.taps; ky += p.y.up, ++iy) {
@@ -27,9 +28,7 @@ __device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __re
     for (int64_t kx = kx0, ix = ix0; kx < p.x.taps; kx += p.x.up, ++ix) {
       if (ix < 0 || ix >= p.x.in) continue;
       const int64_t fx = p.flip ? kx : p.x.taps - 1 - kx;
-      const T g = p.taps == nullptr ? T(1)
-                  : p.separable     ? static_cast<T>(p.taps[fy]) * static_cast<T>(p.taps[fx])
-                                    : static_cast<T>(p.taps[fy * p.x.taps + fx]);
+      const T g = taps == nullptr ? T(1) : p.separable ? taps[fy] * taps[fx] : taps[fy * p.x.taps + fx];
       sum += g * widen(x[(iy * p.x.in + ix) * pixel]);
     }
   }
@@ -89,7 +88,7 @@ Tile tile_of(const Fir& f, int unit, int width, int height, bool wide_in) {
   // A separable filter has read the samples when it makes y, which may take their place.
   t.out_at = K == Taps::separable ? t.tile_at : t.rows_at;
   t.floats = t.rows_at + (K == Taps::separable ? round_up(static_cast<int64_t>(t.in_rows) * width * unit, 4) : out);
-  t.f = f.taps, t.flip = f.flip, t.gain = static_cast<float>(f.gain);
+  t.f = static_cast<const float*>(f.taps), t.flip = f.flip, t.gain = static_cast<float>(f.gain);
   return t;
 }
 

@@ -29,7 +29,7 @@ constexpr int kMostTaps = 24;               // along an axis; more take the gene
 constexpr int kGroup = 8;                   // elements that are stored at a time: one byte of a mask
 constexpr int kLoadsAtOnce = 4;             // accesses that a thread has under way
 constexpr int kSharedPreferred = 32 << 10;  // bytes of a block: so that three fit in the smallest SM (sm_120)
-constexpr int64_t kMostCoordinate = 1 << 30;
+constexpr int64_t kMostCoordinate = 1 << 29;  // sums of three fit in 32 bits
 constexpr int64_t kMostPlanes = 65535;      // of a grid; a block takes several where there are more
 
 // Rows of a thread: 4 x 4 taps in registers leave room for more of them.

@@ -18,7 +18,7 @@ ENTRY const FirEpilogue* epilogue(const void* scale, const void* noise, const vo
 
 // x_axis, y_axis: up, down, taps, origin, in, out. Null, or what went wrong.
 ENTRY const char* upfirdn2d(int dtype, int64_t samples, int64_t channels, int channels_last,
-                            const int64_t* x_axis, const int64_t* y_axis, const float* taps, int separable,
+                            const int64_t* x_axis, const int64_t* y_axis, const void* taps, int separable,
                             int flip, double gain, const FirEpilogue* epilogue, const void* x, void* y) {
   const auto axis = [](const int64_t* a) { return FirAxis{a[0], a[1], a[2], a[3], a[4], a[5]}; };
   const Fir fir{samples, channels,       channels_last != 0, axis(x_axis), axis(y_axis),

@@ -43,6 +43,7 @@ def test_info_names_every_op_and_why():
     info = stylegan_ops.info()
     assert set(info) == {
         "bias_act",
+        "fir_act",
         "upfirdn2d",
         "conv2d_resample",
         "modulated_conv2d",
