@@ -133,7 +133,7 @@ def kernel(op, x, *others):
     found, library = _kernels.get((op, device_type), (None, False))
     if library and not _loaded(device_type):
         found = None
-    if found is not None and not torch.compiler.is_compiling() and transformed(x, *others):
+    if found is not None and transformed(x, *others):
         return None
     if found is None and chosen == "native":
         raise RuntimeError(f"{op}: backend is 'native' but {_status(op, device_type)['reason']}")
@@ -142,6 +142,8 @@ def kernel(op, x, *others):
 
 def transformed(*tensors):
     """Whether a function transform (torch.func) or a forward-mode derivative is at work on any."""
+    if torch.compiler.is_compiling():
+        return False  # the compiler knows
     return any(
         t is not None and (is_wrapped(t) or unpack_dual(t).tangent is not None) for t in tensors
     )

@@ -34,8 +34,9 @@ def grid_sample(x, grid):
     if kernel is not None:
         return kernel(x, grid)
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-    own = grid.requires_grad or _dispatch.transformed(x, grid)
-    sample = grid_sample_ref if own else _GridSample.apply
+    if _dispatch.transformed(x, grid):
+        return grid_sample_ref(x.to(wide), grid.to(wide)).to(x.dtype)
+    sample = grid_sample_ref if grid.requires_grad else _GridSample.apply
     y = sample(x.to(wide), grid.to(wide))
     return y.to(dtype=x.dtype, memory_format=memory_format(x))
 

@@ -69,7 +69,7 @@ def check_arguments(x, f, up, down, padding):
     """up, down, padding as tuples; raises ValueError as `upfirdn2d` promises."""
     if x.ndim != 4 or x.dtype not in DTYPES:
         raise ValueError(
-            f"upfirdn2d: x must be floating (16, 32 or 64 bits) [N, C, H, W], got {x.dtype} "
+            f"upfirdn2d: x must be floating [N, C, H, W] of 16, 32 or 64 bits, got {x.dtype} "
             f"{list(x.shape)}"
         )
     if f is not None and (f.ndim not in (1, 2) or f.numel() == 0):

@@ -214,7 +214,8 @@ def launch(case, dtype, memory=PLAIN, e=None, x=None):
         mask_args = mask.data_ptr() if e.planes else None, e.planes
         epilogue = kernels().epilogue(*addresses, *numbers, *mask_args)
     args = [DTYPES.index(dtype), n, c, case.last, *(_integers(a) for a in (along_x, along_y))]
-    args += [given(f), f is not None and f.ndim == 1, case.flip, case.gain, epilogue]
+    taps = given(None if f is None else f.to(arithmetic(dtype)))
+    args += [taps, f is not None and f.ndim == 1, case.flip, case.gain, epilogue]
     kernels().cuda_on_host_order(memory.order)
     error = kernels().upfirdn2d(*args, given(x), y.data_ptr())
     assert error is None, f"{case} {dtype} {memory} {e}: {error.decode()}"

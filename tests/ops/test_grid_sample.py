@@ -90,11 +90,7 @@ def test_an_empty_batch():
     assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
 
 
-# With a gradient the compiler cannot follow the derivative, which asks autograd for the adjoint.
-unfollowed = pytest.mark.xfail(strict=True, raises=torch._dynamo.exc.Unsupported)
-
-
-@pytest.mark.parametrize("requires_grad", [False, pytest.param(True, marks=unfollowed)])
+@pytest.mark.parametrize("requires_grad", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_without_a_break(dynamic, requires_grad):
     torch.compiler.reset()
@@ -111,6 +107,18 @@ def test_compiles_without_a_break(dynamic, requires_grad):
         if requires_grad:
             ours, theirs = (torch.autograd.grad(v.sum(), x)[0] for v in (y, expected))
             torch.testing.assert_close(ours, theirs)
+
+
+def test_function_transforms():
+    x, grid, t = rand(2, 3, 6, 6), a_grid(), rand(2, 3, 6, 6, seed=4)
+
+    def transformed(op):
+        return [
+            torch.func.grad(lambda x: op(x, grid).square().sum())(x),
+            torch.func.vmap(lambda x: op(x, grid))(torch.stack([x, t])),
+        ]
+
+    torch.testing.assert_close(transformed(grid_sample), transformed(plain))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 4, 4, 2), (2, 4, 2)])
