@@ -216,7 +216,7 @@ def jobs(sets, resolutions, low, batch, dtypes, repeats, compiled, device):
 @click.option("--dtypes", help="Default float32, on a GPU float16,bfloat16,float32.")
 @click.option("--device", default="auto")
 @click.option("--repeats", type=int, help="Default 7, on a GPU 11.")
-@click.option("--compiled/--no-compiled", default=False, help="Race torch.compile at full size.")
+@click.option("--compiled/--no-compiled", default=None, help="At full size; default on a GPU.")
 @click.option("--seconds", type=float, help="Begin nothing after that; default 85 on a GPU.")
 @click.option("--out", help="Path without ending of the result files.")
 def main(sets, resolutions, low, batch, dtypes, device, repeats, compiled, seconds, out):
@@ -230,6 +230,7 @@ def main(sets, resolutions, low, batch, dtypes, device, repeats, compiled, secon
         raise click.ClickException(f"no kernels: {reason}")
     dtypes = dtypes or ("float16,bfloat16,float32" if gpu else "float32")
     tables = Tables(device, out, (85 if gpu else 0) if seconds is None else seconds)
+    compiled = gpu if compiled is None else compiled
     repeats, left_out = repeats or (11 if gpu else 7), 0
     with stylegan_ops.backend("native"):
         todo = jobs(sets, resolutions, low, batch, dtypes, repeats, compiled, device)
