@@ -7,6 +7,8 @@ times as long. Here the three ways to combine input, weight and output gradient 
 `_ConvTranspose`, `_WeightGrad`) are each other's derivatives, and each is the library's own kernel.
 """
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 
@@ -41,6 +43,15 @@ def _plain(x, weight):
     return _dispatch.transformed(x, weight)
 
 
+def _exact(x):
+    """Autocast off for what is computed here: a derivative is in the dtypes of its function, even
+    where autocast is on when it is asked for."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
 class _Conv(torch.autograd.Function):
     """y = x * w"""
 
@@ -48,7 +59,8 @@ class _Conv(torch.autograd.Function):
     def forward(ctx, x, w, stride, padding, groups):
         ctx.save_for_backward(x, w)
         ctx.args = stride, padding, groups
-        return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+        with _exact(x):
+            return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
 
     @staticmethod
     def backward(ctx, dy):
@@ -71,7 +83,8 @@ class _ConvTranspose(torch.autograd.Function):
         least = [(n - 1) * stride + k - 2 * p for n, k, p in zip(x.shape[2:], w.shape[2:], padding)]
         extra = [s - least for s, least in zip(size, least)]
         args = {"stride": stride, "padding": padding, "groups": groups, "output_padding": extra}
-        return F.conv_transpose2d(x, w, **args)
+        with _exact(x):
+            return F.conv_transpose2d(x, w, **args)
 
     @staticmethod
     def backward(ctx, dy):
@@ -92,7 +105,8 @@ class _WeightGrad(torch.autograd.Function):
         ctx.save_for_backward(x, dy)
         ctx.args = stride, padding, groups
         args = {"stride": stride, "padding": padding, "groups": groups}
-        return torch.nn.grad.conv2d_weight(x, shape, dy, **args)
+        with _exact(x):
+            return torch.nn.grad.conv2d_weight(x, shape, dy, **args)
 
     @staticmethod
     def backward(ctx, ddw):

@@ -37,10 +37,14 @@ def conv2d_resample(
         )
     if weight.dtype != x.dtype:
         raise ValueError(f"conv2d_resample: x is {x.dtype} but weight is {weight.dtype}")
-    if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
-        raise ValueError(f"conv2d_resample: up and down must be integers >= 1, got {up}, {down}")
+    check_factors("conv2d_resample", up, down)
     run = _dispatch.kernel(OP, x) or _cheapest
     return run(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
+
+
+def check_factors(op, up, down):
+    if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
+        raise ValueError(f"{op}: up and down must be integers >= 1, got {up}, {down}")
 
 
 def conv2d_resample_ref(

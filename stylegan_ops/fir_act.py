@@ -31,6 +31,7 @@ from stylegan_ops.upfirdn2d import (
 )
 
 OP = _dispatch.declare("fir_act")
+FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
 def fir_act(
@@ -56,8 +57,8 @@ def fir_act(
         noise: anything that broadcasts to y; [N, 1, H', W'] and [1, 1, H', W'] are fused. Or None.
         b, act, alpha, gain, clamp: as `bias_act`.
     Returns: [N, C, H', W']; dtype and layout of x; differentiable in x, scale, noise and b any
-        number of times. scale, noise and b are rounded to the dtype of arithmetic, not to that of
-        x; the reference rounds to the latter, and so after each step.
+        number of times. Where the op is fused, scale, noise and b keep the dtype of arithmetic;
+        elsewhere, and in the reference, they are rounded to that of x, and so is each step.
     Raises: ValueError as `upfirdn2d` and `bias_act`.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2 and appendix B.
     """
@@ -86,9 +87,17 @@ def fir_act_ref(
     return bias_act_ref(_scaled(y, scale, noise), b, 1, act, alpha, gain, clamp)
 
 
+def scaled(y, scale):
+    """y [N, C, H, W] * scale [N, C] in the dtype of y. What that cannot hold becomes its largest: 0
+    times infinity would be no number."""
+    if y.dtype == torch.float16:
+        scale = scale.clamp(-FLOAT16_MAX, FLOAT16_MAX)
+    return y * scale.to(y.dtype)[:, :, None, None]
+
+
 def _scaled(y, scale, noise):
     if scale is not None:
-        y = y * scale.to(y.dtype)[:, :, None, None]
+        y = scaled(y, scale)
     return y if noise is None else y + noise.to(y.dtype)
 
 
@@ -154,13 +163,21 @@ def _setup(ctx, inputs, output):
     # when it is, from everything.
     needs_mask = slopes[0] != slopes[1] or slopes[2] >= 0
     ctx.again = needs_mask and planes == 0
-    everything = ctx.again or scale is not None
+    everything = ctx.again or (scale is not None and ctx.needs_input_grad[6])
     ctx.save_for_backward(
         x if everything else None,
         f,
         scale,
         *((noise, b, None) if ctx.again else (None, None, mask)),
     )
+
+
+def _mask_again(ctx, x, f, scale, noise, b):
+    with torch.no_grad():
+        if _has_mask(x, ctx.fir[4]):
+            planes = 2 if ctx.slopes[2] >= 0 else 1
+            return _op(x, f, *ctx.fir[3:], scale, noise, b, *ctx.slopes, planes)[1]
+        return mask_of(_scaled(fir(x, f, *ctx.fir[1:]), scale, noise), b, 1, *ctx.slopes)
 
 
 def _backward(ctx, dy, _):
@@ -170,21 +187,21 @@ def _backward(ctx, dy, _):
     x, f, scale, noise, b, mask = ctx.saved_tensors
     negative, positive, clamp = ctx.slopes
     if ctx.again:
-        with torch.no_grad():
-            u = _scaled(fir(x, f, *ctx.fir[1:]), scale, noise)
-            mask = mask_of(u, b, 1, *ctx.slopes)
+        mask = _mask_again(ctx, x, f, scale, noise, b)
     needs_x, needs_scale, needs_noise, needs_b = (ctx.needs_input_grad[i] for i in (0, 6, 7, 8))
     du, db = mask_grad(dy, None, mask, ctx.stride, 1, negative, positive, clamp >= 0, bool(needs_b))
     dx = dscale = dnoise = None
     if needs_x or needs_scale:
         dx = fir_adjoint(du, f, *ctx.fir)
     if needs_scale:
-        dscale = (dx * x).sum((2, 3), dtype=ctx.scale_dtype)
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        dscale = (dx.to(wide) * x).sum((2, 3)).to(ctx.scale_dtype)
     if scale is not None and needs_x:
-        dx = dx * scale.to(dx.dtype)[:, :, None, None]
+        dx = scaled(dx, scale)
     if needs_noise:
         dims = (0, 1) if ctx.noise_samples == 1 else 1
-        dnoise = du.sum(dims, keepdim=True, dtype=ctx.noise_dtype)
+        dnoise = du.sum(dims, keepdim=True, dtype=torch.promote_types(du.dtype, ctx.noise_dtype))
+        dnoise = dnoise.to(ctx.noise_dtype)
     db = db.to(ctx.b_dtype) if needs_b else None
     return dx if needs_x else None, *none[1:6], dscale, dnoise, db, *none[9:]
 

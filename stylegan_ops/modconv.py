@@ -6,8 +6,8 @@ import torch
 from stylegan_ops import _dispatch
 from stylegan_ops._plan import modconv_strategy
 from stylegan_ops.bias_act import bias_act, check_arguments
-from stylegan_ops.conv2d_resample import conv2d_resample, up_convolution
-from stylegan_ops.fir_act import fir_act
+from stylegan_ops.conv2d_resample import check_factors, conv2d_resample, up_convolution
+from stylegan_ops.fir_act import fir_act, scaled
 
 OP = _dispatch.declare("modulated_conv2d")
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
@@ -58,6 +58,7 @@ def modulated_conv2d(
         raise ValueError(
             f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
         )
+    check_factors("modulated_conv2d", up, down)
     check_arguments(x, None, 1, act, clamp)
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(
@@ -77,7 +78,7 @@ def modulated_conv2d(
     y = conv2d_resample(x, w, resample_filter, up, down, padding, groups, flip_weight)
     y = _samples(y, n, groups)
     if scale is not None:
-        y = y * scale.to(y.dtype)[:, :, None, None]
+        y = scaled(y, scale)
     return _epilogue(y, noise, bias, act, alpha, gain, clamp)
 
 

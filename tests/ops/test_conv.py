@@ -108,6 +108,17 @@ def test_where_pytorch_serves():
     assert _ConvTranspose.__name__ + "Backward" in nodes(conv_transpose2d(x, w.mT.transpose(0, 1)))
 
 
+def test_autocast_around_the_derivative_alone():
+    x, w = (t.detach().float().requires_grad_() for t in inputs(1, (8, 8)))
+    results = []
+    for op in (conv2d, F.conv2d):
+        y = op(x, w)
+        with torch.autocast("cpu", torch.bfloat16):
+            (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        results.append([dx, *torch.autograd.grad(dx.square().sum(), (x, w))])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-2)  # bfloat16: errors of 1 and more
+
+
 def test_function_transforms():
     x, w = (t.detach() for t in inputs(1, (6, 6)))
     t = rand(*w.shape, seed=8)

@@ -229,3 +229,22 @@ def test_rejects(kwargs, message, ops):
     """As the two ops that it stands for do: `modulated_conv2d` has no other check of these."""
     with pytest.raises(ValueError, match=message):
         fir_act(torch.zeros(1, 3, 8, 8), F2, **{"padding": 1, "act": "lrelu", **kwargs})
+
+
+def test_a_scale_beyond_float16_does_not_make_nan(ops):
+    """The demodulation of an almost silent channel, where the filtered image is 0."""
+    x = torch.zeros(2, 64, 17, 17, dtype=torch.float16, requires_grad=True)
+    for size in (17, 16):  # with and without a fused mask
+        scale = torch.full((2, 64), 6.8e5, requires_grad=True)
+        y = fir_act(x[..., :size, :size], F2, 1, scale=scale, act="lrelu")
+        grads = torch.autograd.grad(y.float().sum(), (x, scale))
+        assert all(t.isfinite().all() for t in (y, grads[1]))
+
+
+@needs_native
+def test_gradient_of_scale_is_summed_in_float32():
+    x = torch.full((1, 8, 65, 65), 300.0, dtype=torch.float16, requires_grad=True)
+    scale = torch.full((1, 8), 1e-3, requires_grad=True)
+    y = fir_act(x, F2, 1, scale=scale)
+    (dscale,) = torch.autograd.grad(y, scale, torch.full_like(y, 300.0))
+    assert 3e8 < dscale.min() and dscale.max() < 4e8
