@@ -173,7 +173,7 @@ _TYPES = {"i": ctypes.c_int, "l": ctypes.c_int64, "d": ctypes.c_double, "p": cty
 @cache
 def kernels():
     """The library."""
-    library = load(HERE / "upfirdn2d.cpp", CSRC / "cuda" / "upfirdn2d.cu")
+    library = load(HERE / "upfirdn2d.cpp", *sorted((CSRC / "cuda").glob("upfirdn2d*.cu")))
     for name, result, signature in [
         ("plane_bytes", ctypes.c_int64, "l"),
         ("epilogue", ctypes.c_void_p, "pppidddpi"),
