@@ -9,7 +9,10 @@
 
 namespace stylegan {
 
-STYLEGAN_HOST_DEVICE int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+STYLEGAN_HOST_DEVICE int64_t floor_div(int64_t a, int64_t b) {
+  const int64_t q = a / b;
+  return q - (q * b > a);
+}
 STYLEGAN_HOST_DEVICE int64_t ceil_div(int64_t a, int64_t b) { return floor_div(a + b - 1, b); }
 
 // One axis, for 0 <= o < out:

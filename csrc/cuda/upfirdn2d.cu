@@ -18,7 +18,8 @@ template <class S>
 __device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __restrict__ x, int64_t pixel, int64_t oy, int64_t ox) {
   using T = Arithmetic<S>;
   const T* taps = static_cast<const T*>(p.taps);
-  const int64_t kx0 = p.x.first_tap(ox), ix0 = p.x.first_sample(ox), ky0 = p.y.first_tap(oy), iy0 = p.y.first_sample(oy);
+  const int64_t ix0 = p.x.first_sample(ox), kx0 = ix0 * p.x.up - (ox * p.x.down - p.x.origin);
+  const int64_t iy0 = p.y.first_sample(oy), ky0 = iy0 * p.y.up - (oy * p.y.down - p.y.origin);
   T sum = 0;
   for (int64_t ky = ky0, iy = iy0; ky < p.y.taps; ky += p.y.up, ++iy) {
     if (iy < 0 || iy >= p.y.in) continue;
@@ -34,7 +35,7 @@ __device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __re
 }
 
 template <class S, bool kEpilogue>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     general_kernel(Fir p, Epilogue<Arithmetic<S>> e, int64_t size, const S* __restrict__ x, S* __restrict__ y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t pixels = p.x.out * p.y.out, in = p.x.in * p.y.in, last = min(i, size - 1);

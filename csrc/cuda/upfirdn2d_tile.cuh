@@ -24,6 +24,7 @@ namespace stylegan::cuda {
 enum class Taps { four, any, separable };  // 4 x 4 in registers; 2-D; one 1-D filter for both axes
 
 constexpr int kTileThreads = 256;
+constexpr int kTileBlocks = 4;               // of an SM: 64 registers a thread; without the bound ptxas spills some
 constexpr int kWarp = 32;
 constexpr int kMostTaps = 24;               // along an axis; more take the general kernel
 constexpr int kGroup = 8;                   // elements that are stored at a time: one byte of a mask
@@ -39,7 +40,7 @@ template <int UP, int DOWN, Taps K> constexpr int kRows = K == Taps::four && DOW
 // channels (channels_last with fewer than 8), or a block of 8, 16 or 32 channels (`blocked`).
 struct Tile {
   int in_w, in_h, out_w, out_h, origin_x, origin_y, kw, kh;
-  int64_t planes, channels;     // planes: samples, times channels for contiguous
+  int planes, channels;         // planes: samples, times channels for contiguous
   int unit, pixel;              // elements between pixels in memory: channels where blocked, else unit
   bool blocked, channels_last;
   int width, height;            // of the tile, pixels of y
@@ -227,21 +228,20 @@ __device__ __forceinline__ void filter_columns(const Tile& p, const float* taps,
 
 // The tile at (x0, y0) of y, channels from c0 on.
 template <bool kEpilogue, class S>
-__device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>& e, int64_t plane, int x0, int y0, int c0,
+__device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>& e, int plane, int x0, int y0, int c0,
                                            const float* tile, S* __restrict__ y) {
   const int columns = p.columns();
   const int64_t row_elements = static_cast<int64_t>(p.out_w) * p.pixel, pixels = static_cast<int64_t>(p.out_w) * p.out_h;
-  const int64_t n = p.channels_last ? plane : plane / p.channels;
-  const int64_t c = p.channels_last ? c0 : plane - n * p.channels;
+  const int n = p.channels_last ? plane : plane / p.channels, c = p.channels_last ? c0 : plane - n * p.channels;
   if (p.grouped) {
     const int per_row = columns / kGroup, groups = p.height * per_row;
     // A thread keeps to its channels: 256 is a multiple of the groups in a block of them.
     float scale[kGroup], b[kGroup];
     if constexpr (kEpilogue) {
-      const int64_t mine = p.blocked ? c + threadIdx.x * kGroup % p.unit : c;
+      const int mine = p.blocked ? c + threadIdx.x * kGroup % p.unit : c;
 #pragma unroll
       for (int i = 0; i < kGroup; ++i) {
-        const int64_t channel = min(p.blocked ? mine + i : mine, p.channels - 1);
+        const int channel = min(p.blocked ? mine + i : mine, p.channels - 1);
         scale[i] = e.scale_of(n, channel, p.channels);
         b[i] = e.b_of(channel);
       }
@@ -259,7 +259,7 @@ __device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>&
         const float4 four = *reinterpret_cast<const float4*>(tile + row * columns + j + i);
         v[i] = four.x, v[i + 1] = four.y, v[i + 2] = four.z, v[i + 3] = four.w;
       }
-      const int64_t i0 = plane * p.out_h * row_elements + at;
+      const int64_t i0 = static_cast<int64_t>(plane) * p.out_h * row_elements + at;
       if constexpr (kEpilogue) {
         const int64_t pixel = static_cast<int64_t>(oy) * p.out_w + x0 + column;
         const float here = p.blocked ? e.noise_of(n, pixel, pixels) : 0;
@@ -283,7 +283,7 @@ __device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>&
           const int64_t pixel = static_cast<int64_t>(oy) * p.out_w + x0 + column;
           v = e.activated(v * e.scale_of(n, c + u, p.channels) + (e.noise_of(n, pixel, pixels) + e.b_of(c + u)));
         }
-        y[(plane * p.out_h + oy) * row_elements + static_cast<int64_t>(x0 + column) * p.pixel + (p.channels_last ? c + u : 0)] =
+        y[(static_cast<int64_t>(plane) * p.out_h + oy) * row_elements + static_cast<int64_t>(x0 + column) * p.pixel + (p.channels_last ? c + u : 0)] =
             narrow<S>(v);
       }
     }
@@ -291,7 +291,7 @@ __device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>&
 }
 
 template <class S, int UP, int DOWN, Taps K, bool kEpilogue>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks)
     tile_kernel(Tile p, Epilogue<float> e, const S* __restrict__ x, S* __restrict__ y) {
   STYLEGAN_DYNAMIC_SHARED(shared);
   float* taps = reinterpret_cast<float*>(shared);
@@ -308,8 +308,8 @@ __global__ void __launch_bounds__(kTileThreads)
     first = p.wide_in ? element - ((element % V) + V) % V : element;
   }
   const int top = (y0 * DOWN - p.origin_y) / UP;  // no rest, by p.shift
-  for (int64_t plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
-    load_tile(p, x + plane * p.in_h * p.in_w * p.pixel, top, first, c0, tile);
+  for (int plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
+    load_tile(p, x + static_cast<int64_t>(plane) * p.in_h * p.in_w * p.pixel, top, first, c0, tile);
     __syncthreads();
     if constexpr (K == Taps::separable) {
       filter_rows<UP, DOWN>(p, x0, first, taps, tile, rows);

@@ -27,9 +27,9 @@ Tile tile_of(const Fir& f, int unit, int width, int height, bool wide_in) {
   t.out_w = static_cast<int>(f.x.out), t.out_h = static_cast<int>(f.y.out);
   t.origin_x = static_cast<int>(f.x.origin), t.origin_y = static_cast<int>(f.y.origin);
   t.kw = static_cast<int>(f.x.taps), t.kh = static_cast<int>(f.y.taps);
-  t.channels = f.channels, t.channels_last = f.channels_last;
+  t.channels = static_cast<int>(f.channels), t.channels_last = f.channels_last;
   t.blocked = f.channels_last && f.channels >= kFewChannels;
-  t.planes = f.channels_last ? f.samples : f.samples * f.channels;
+  t.planes = static_cast<int>(f.channels_last ? f.samples : f.samples * f.channels);
   t.unit = unit, t.pixel = t.blocked ? static_cast<int>(f.channels) : unit;
   t.blocks = t.blocked ? static_cast<int>(ceil_div(f.channels, unit)) : 1;
   t.width = width, t.height = height;
@@ -88,7 +88,7 @@ bool run_tiled(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStr
   if (t.floats == 0 || blocks >= kMostCoordinate) return false;
   t.grouped = (t.blocked ? f.channels : f.x.out * t.unit) % kGroup == 0 && !(kEpilogue && !t.blocked && t.unit > 1);
   t.wide_out = aligned(y);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min(t.planes, kMostPlanes)));
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min<int64_t>(t.planes, kMostPlanes)));
   launch_shared(tile_kernel<S, UP, DOWN, K, kEpilogue>, grid, dim3(kTileThreads), t.floats * sizeof(float), stream, t, e, x, y);
   return true;
 }
@@ -103,6 +103,7 @@ bool run_taps(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStre
 
 inline bool fits_tiles(const Fir& f) {
   const int64_t unit = f.channels_last ? f.channels : 1;
+  if (f.samples * f.channels >= kMostCoordinate) return false;
   for (const FirAxis& a : {f.x, f.y})
     if (a.taps > kMostTaps || std::max({a.in, a.out * a.down, std::abs(a.origin)}) * unit >= kMostCoordinate) return false;
   const bool rows = !f.channels_last || f.channels < kFewChannels;
