@@ -178,7 +178,10 @@ def test_help_has_an_example(run, name):
         ("train --device gpu9", "device 'gpu9': not available here"),
         ("train --resume nothing", "nothing: there is no such folder"),
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
-        ("train --ops native --dry-run", "backend native: no conv2d_resample kernel is loaded for cpu"),
+        (
+            "train --ops native --dry-run",
+            "backend native: no conv2d_resample kernel is loaded for cpu",
+        ),
         ("generate", "Missing argument 'NETWORK'"),
         ("generate nothing", "nothing: there is no such folder"),
         ("generate {text}", "expected a snapshot folder or a run folder, got a file"),
