@@ -43,6 +43,7 @@ def conv2d_resample(
 
 
 def check_factors(op, up, down):
+    """Raises ValueError, in the name of `op`, unless both are integers >= 1."""
     if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
         raise ValueError(f"{op}: up and down must be integers >= 1, got {up}, {down}")
 
