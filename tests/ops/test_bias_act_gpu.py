@@ -12,7 +12,7 @@ from checks import (
     fixture_cases,
     rand,
 )
-from gpu import on_gpu, pytestmark  # noqa: F401
+from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import bias_act
@@ -123,37 +123,14 @@ def test_two_streams_at_once():
         return [*leaves, dy.float().cuda()]
 
     given = [inputs(1), inputs(50)]
-    expected = [_both(*g) for g in given]
-    streams = [torch.cuda.Stream() for _ in given]
-    torch.cuda.synchronize()
-    results = []
-    for _ in range(20):
-        for stream, g in zip(streams, given):
-            with torch.cuda.stream(stream):
-                results.append(_both(*g))
-    torch.cuda.synchronize()
-    for i, result in enumerate(results):
-        assert all(torch.equal(a, b) for a, b in zip(result, expected[i % 2]))
+    check_two_streams(_both, given)
 
 
 def test_graph_capture():
     x = torch.randn(2, 8, 64, 64, device="cuda", requires_grad=True)
     b = torch.randn(8, device="cuda", requires_grad=True)
     dy = torch.randn_like(x)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            _both(x, b, dy)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = _both(x, b, dy)
-    with torch.no_grad():
-        x.normal_()
-        dy.normal_()
-    graph.replay()
-    assert all(torch.equal(a, b) for a, b in zip(captured, _both(x, b, dy)))
+    check_graph(_both, (x, b, dy))
 
 
 def test_sums_are_the_same_bits_every_time():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from checks import DTYPES, LAYOUTS
 from fir_act_cases import F2, FILTERS, arguments, check
-from gpu import on_gpu, pytestmark  # noqa: F401
+from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend
@@ -128,36 +128,13 @@ def _inputs(seed=0, layout=torch.contiguous_format, shape=(4, 32, 65, 65)):
 
 def test_two_streams_at_once():
     given = [_inputs(1), _inputs(2)]
-    expected = [_both(*g) for g in given]
-    streams = [torch.cuda.Stream() for _ in given]
-    torch.cuda.synchronize()
-    results = []
-    for _ in range(20):
-        for stream, g in zip(streams, given):
-            with torch.cuda.stream(stream):
-                results.append(_both(*g))
-    torch.cuda.synchronize()
-    for i, result in enumerate(results):
-        assert all(torch.equal(a, b) for a, b in zip(result, expected[i % 2]))
+    check_two_streams(_both, given)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_graph_capture(layout):
     given = _inputs(layout=layout)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            _both(*given)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = _both(*given)
-    with torch.no_grad():
-        for t in given:
-            t.normal_()
-    graph.replay()
-    assert all(torch.equal(a, b) for a, b in zip(captured, _both(*given)))
+    check_graph(_both, given)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -16,7 +16,7 @@ from checks import (
     layouts_of,
     rand,
 )
-from gpu import on_gpu, pytestmark  # noqa: F401
+from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend, setup_filter, upfirdn2d
@@ -171,39 +171,15 @@ def test_two_streams_at_once():
         return x.float().cuda().requires_grad_(), f.cuda(), dy.float().cuda()
 
     given = [inputs(1, F2), inputs(50, F2.flip(0) ** 2)]
-    expected = [_both(*g) for g in given]
-    streams = [torch.cuda.Stream() for _ in given]
-    torch.cuda.synchronize()
-    results = []
-    for _ in range(20):
-        for stream, g in zip(streams, given):
-            with torch.cuda.stream(stream):
-                results.append(_both(*g))
-    torch.cuda.synchronize()
-    for i, result in enumerate(results):
-        assert all(torch.equal(a, b) for a, b in zip(result, expected[i % 2]))
+    check_two_streams(_both, given)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_graph_capture(layout):
-    """The filter is read when the graph is replayed, not when it is captured."""
+    """The filter, too, is read when the graph is replayed, not when it is captured."""
     x = torch.randn(2, 8, 32, 32, device="cuda").to(memory_format=layout).requires_grad_()
     f, dy = F2.cuda(), torch.randn(2, 8, 64, 64, device="cuda")
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            _both(x, f, dy)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = _both(x, f, dy)
-    with torch.no_grad():
-        x.normal_()
-        dy.normal_()
-        f.uniform_()
-    graph.replay()
-    assert all(torch.equal(a, b) for a, b in zip(captured, _both(x, f, dy)))
+    check_graph(_both, (x, f, dy))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
