@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/bias_act.h"
+#include "cpu/scale_act.h"
 #include "cpu/upfirdn2d.h"
 #include "register_bias_act.h"
+#include "register_scale_act.h"
 #include "register_upfirdn2d.h"
 
 namespace {
@@ -23,6 +25,13 @@ struct Cpu {
   static bool can_mask(const stylegan::Fir& f) {
     return f.y.out * f.x.out * (f.channels_last ? f.channels : 1) % stylegan::kMaskBlock == 0;
   }
+  static constexpr auto scale_act = stylegan::cpu::scale_act;
+  static constexpr auto scale_act_grad = stylegan::cpu::scale_act_grad;
+  static bool can_mask(const stylegan::Images& g) {
+    return g.pixels * (g.channels_last ? g.channels : 1) % stylegan::kMaskBlock == 0;
+  }
+  static bool can_sum_channels(const stylegan::Images&) { return true; }
+  static int64_t noise_parts(const stylegan::Images&) { return 1; }
 };
 
 }  // namespace
@@ -30,4 +39,5 @@ struct Cpu {
 STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::register_bias_act<Cpu>(m);
   stylegan::register_upfirdn2d<Cpu>(m);
+  stylegan::register_scale_act<Cpu>(m);
 }

@@ -2,8 +2,10 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "cuda/bias_act.cuh"
+#include "cuda/scale_act.cuh"
 #include "cuda/upfirdn2d.cuh"
 #include "register_bias_act.h"
+#include "register_scale_act.h"
 #include "register_upfirdn2d.h"
 
 namespace {
@@ -58,6 +60,23 @@ struct Cuda {
     stylegan::cuda::upfirdn2d(dtype, fir, epilogue, x, y, context.stream);
   }
 
+  static void scale_act(stylegan::Dtype dtype, const stylegan::Images& images, const stylegan::FirEpilogue& e, const void* x,
+                        void* y, const Context& context) {
+    stylegan::cuda::scale_act(dtype, images, e, x, y, context.stream);
+  }
+
+  static void scale_act_grad(stylegan::Dtype dtype, const stylegan::Images& images, const stylegan::ScaleActGrad& a,
+                             const void* dy, void* dx, const Context& context) {
+    const bool sums = a.products != nullptr || a.sums != nullptr;
+    const stylegan::Tensor partial = stylegan::empty_vector(
+        context.x, sums ? stylegan::cuda::scale_act_partial_size(images) : 0, stylegan::arithmetic_type(context.x));
+    stylegan::cuda::scale_act_grad(dtype, images, a, dy, dx, partial.mutable_data_ptr(), context.stream);
+  }
+
+  static bool can_mask(const stylegan::Images& g) { return (g.channels_last ? g.channels : g.pixels) % 8 == 0; }
+  static bool can_sum_channels(const stylegan::Images& g) { return g.channels_last && g.channels % 8 == 0; }
+  static int64_t noise_parts(const stylegan::Images& g) { return stylegan::cuda::scale_act_noise_parts(g); }
+
   static bool can_mask(const stylegan::Fir& f) { return (f.channels_last ? f.channels : f.x.out) % 8 == 0; }
 };
 
@@ -66,4 +85,5 @@ struct Cuda {
 STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) {
   stylegan::register_bias_act<Cuda>(m);
   stylegan::register_upfirdn2d<Cuda>(m);
+  stylegan::register_scale_act<Cuda>(m);
 }

@@ -52,7 +52,7 @@ def conv2d_resample_ref(
     x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True, flip_filter=False
 ):
     """The definition of `conv2d_resample`: upsample, convolve, downsample."""
-    padding = _total_padding(padding, f, up, down)
+    padding = total_padding(padding, f, up, down)
     x = upfirdn2d(x, f if up > 1 else None, up, 1, padding, flip_filter, up**2)
     x = F.conv2d(x, weight if flip_weight else weight.flip([2, 3]), groups=groups)
     return upfirdn2d(x, f, 1, down, 0, flip_filter) if down > 1 else x
@@ -69,7 +69,7 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
     if up > 1 and not pointwise:
         x, padding = up_convolution(x, weight, f, up, padding, groups, flip_weight)
         return upfirdn2d(x, f, 1, 1, padding, flip_filter, up**2)
-    padding = _total_padding(padding, f, up, down)
+    padding = total_padding(padding, f, up, down)
     if not flip_weight:  # F.conv2d correlates
         weight = weight.flip([2, 3])
     if up == 1 and down == 1:
@@ -85,14 +85,15 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
 def up_convolution(x, weight, f, up, padding=0, groups=1, flip_weight=True):
     """The first half of an up-sampling convolution, F.conv_transpose2d, and the padding of its
     second half, `upfirdn2d(y, f, padding=padding, gain=up**2)`; arguments as `conv2d_resample`."""
-    x0, x1, y0, y1 = _total_padding(padding, f, up, 1)
+    x0, x1, y0, y1 = total_padding(padding, f, up, 1)
     kh, kw = weight.shape[2:]
     y = _conv_transpose2d(x, weight.flip([2, 3]) if flip_weight else weight, up, groups)
     # As in upfirdn2d: the full convolution, less the up-1 zeros after the last sample.
     return y, (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
 
 
-def _total_padding(padding, f, up, down):
+def total_padding(padding, f, up, down):
+    """(x0, x1, y0, y1) with what a filter needs, as `upfirdn2d` takes it."""
     padding = pad4(padding)
     if up > 1:
         padding = up_padding(padding, filter_size(f), (up, up))

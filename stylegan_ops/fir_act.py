@@ -2,23 +2,20 @@
 """FIR filter and everything that follows it in a layer, in one op: what an up-sampling convolution
 ends with. Internal: `modulated_conv2d` calls it."""
 
-import math
-
 import torch
 
 from stylegan_ops import _dispatch
-from stylegan_ops._autograd import differentiable
+from stylegan_ops._autograd import define, differentiable
 from stylegan_ops.bias_act import (
-    ACTIVATIONS,
     PIECEWISE,
     bias_act,
     bias_act_ref,
     check_arguments,
-    mask_grad,
     mask_of,
     mask_planes,
     slopes_of,
 )
+from stylegan_ops.scale_act import gradients, has_mask, is_plane, numbers, scaled
 from stylegan_ops.upfirdn2d import check_arguments as upfirdn2d_arguments
 from stylegan_ops.upfirdn2d import (
     fir,
@@ -31,7 +28,6 @@ from stylegan_ops.upfirdn2d import (
 )
 
 OP = _dispatch.declare("fir_act")
-FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
 def fir_act(
@@ -84,21 +80,7 @@ def fir_act_ref(
 ):
     """The definition of `fir_act` in plain PyTorch."""
     y = upfirdn2d_ref(x, f, 1, 1, padding, flip_filter, fir_gain)
-    return bias_act_ref(_scaled(y, scale, noise), b, 1, act, alpha, gain, clamp)
-
-
-def scaled(y, scale):
-    """y [N, C, H, W] * scale [N, C] in the dtype of y. What that cannot hold becomes its largest: 0
-    times infinity would be no number."""
-    if y.dtype == torch.float16:
-        scale = scale.clamp(-FLOAT16_MAX, FLOAT16_MAX)
-    return y * scale.to(y.dtype)[:, :, None, None]
-
-
-def _scaled(y, scale, noise):
-    if scale is not None:
-        y = scaled(y, scale)
-    return y if noise is None else y + noise.to(y.dtype)
+    return bias_act_ref(scaled(y, scale, noise), b, 1, act, alpha, gain, clamp)
 
 
 # The native op, for piecewise linear activations, which are a slope on either side of 0. Its
@@ -109,38 +91,27 @@ def _scaled(y, scale, noise):
 def fir_act_native(x, f, padding, flip_filter, fir_gain, scale, noise, b, act, alpha, gain, clamp):
     """`fir_act` by the kernels in csrc, one pass where they can."""
     size = out_size(x, f, (1, 1), (1, 1), padding)
-    alpha = ACTIVATIONS[act].alpha if alpha is None else alpha
-    gain = ACTIVATIONS[act].gain if gain is None else gain
-    clamp = -1 if clamp is None or clamp == math.inf else clamp
+    alpha, gain, clamp = numbers(act, alpha, gain, clamp)
     given = x, scale, noise, b
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
     planes = mask_planes(act, clamp) if wanted and act in PIECEWISE else 0
-    fused = act in PIECEWISE and (planes == 0 or _has_mask(x, size))
-    fused = fused and (noise is None or _is_plane(noise, x.shape[0], size))
+    fused = act in PIECEWISE and (planes == 0 or has_mask(x, size))
+    fused = fused and (noise is None or is_plane(noise, [*x.shape[:2], *size]))
     if not fused:
-        y = _scaled(upfirdn2d(x, f, 1, 1, padding, flip_filter, fir_gain), scale, noise)
+        y = scaled(upfirdn2d(x, f, 1, 1, padding, flip_filter, fir_gain), scale, noise)
         return bias_act(y, b, 1, act, alpha, gain, clamp if clamp >= 0 else None)
     where = (padding[0], padding[2]), size, flip_filter, fir_gain
     slopes = slopes_of(act, alpha, gain)
     return _op(x, f, *where, scale, noise, b, *slopes, clamp, planes)[0]
 
 
-def _has_mask(x, size):
-    """Whether the kernels can write the mask: by whole blocks on the CPU, whole bytes on CUDA."""
-    height, width = size
-    run = x.shape[1] if memory_format(x) == torch.channels_last else 1
-    if x.device.type == "cpu":
-        return height * width * run % 512 == 0
-    return (run if run > 1 else width) % 8 == 0
-
-
-def _is_plane(noise, samples, size):
-    return (
-        noise.ndim == 4
-        and noise.shape[0] in (1, samples)
-        and noise.shape[1] == 1
-        and list(noise.shape[2:]) == size
-    )
+def fir_act_out(y, x, f, padding, fir_gain, scale, noise, b, act, alpha, gain, clamp):
+    """The same into y [N, C, H', W'], without flip_filter; where `fits_out` says so of y and no
+    derivative is asked for. Returns y."""
+    alpha, gain, clamp = numbers(act, alpha, gain, clamp)
+    slopes = slopes_of(act, alpha, gain)
+    _out(x, f, (padding[0], padding[2]), False, fir_gain, scale, noise, b, *slopes, clamp, y)
+    return y
 
 
 def _fake(x, f, origin, size, flip, fir_gain, scale, noise, b, negative, positive, clamp, planes):
@@ -174,10 +145,10 @@ def _setup(ctx, inputs, output):
 
 def _mask_again(ctx, x, f, scale, noise, b):
     with torch.no_grad():
-        if _has_mask(x, ctx.fir[4]):
+        if has_mask(x, ctx.fir[4]):
             planes = 2 if ctx.slopes[2] >= 0 else 1
             return _op(x, f, *ctx.fir[3:], scale, noise, b, *ctx.slopes, planes)[1]
-        return mask_of(_scaled(fir(x, f, *ctx.fir[1:]), scale, noise), b, 1, *ctx.slopes)
+        return mask_of(scaled(fir(x, f, *ctx.fir[1:]), scale, noise), b, 1, *ctx.slopes)
 
 
 def _backward(ctx, dy, _):
@@ -185,23 +156,20 @@ def _backward(ctx, dy, _):
     if dy is None:
         return none
     x, f, scale, noise, b, mask = ctx.saved_tensors
-    negative, positive, clamp = ctx.slopes
     if ctx.again:
         mask = _mask_again(ctx, x, f, scale, noise, b)
     needs_x, needs_scale, needs_noise, needs_b = (ctx.needs_input_grad[i] for i in (0, 6, 7, 8))
-    du, db = mask_grad(dy, None, mask, ctx.stride, 1, negative, positive, clamp >= 0, bool(needs_b))
-    dx = dscale = dnoise = None
+    samples = ctx.noise_samples if needs_noise else 0
+    du, _, dnoise, db = gradients(dy, mask, None, None, ctx.stride, ctx.slopes, samples, needs_b)
+    dx = dscale = None
     if needs_x or needs_scale:
         dx = fir_adjoint(du, f, *ctx.fir)
-    if needs_scale:
-        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        dscale = (dx.to(wide) * x).sum((2, 3)).to(ctx.scale_dtype)
-    if scale is not None and needs_x:
-        dx = scaled(dx, scale)
-    if needs_noise:
-        dims = (0, 1) if ctx.noise_samples == 1 else 1
-        dnoise = du.sum(dims, keepdim=True, dtype=torch.promote_types(du.dtype, ctx.noise_dtype))
-        dnoise = dnoise.to(ctx.noise_dtype)
+    if scale is not None and dx is not None:
+        no_mask, linear = mask.new_empty(0), (1.0, 1.0, -1)
+        ours = dx, no_mask, x if needs_scale else None, scale, dx.stride(), linear, 0, False
+        dx, dscale, _, _ = gradients(*ours)
+        dscale = dscale.to(ctx.scale_dtype) if needs_scale else None
+    dnoise = dnoise.to(ctx.noise_dtype) if needs_noise else None
     db = db.to(ctx.b_dtype) if needs_b else None
     return dx if needs_x else None, *none[1:6], dscale, dnoise, db, *none[9:]
 
@@ -214,6 +182,13 @@ _op = differentiable(
     _fake,
     _setup,
     _backward,
+)
+
+_out = define(
+    "fir_act_out",
+    "(Tensor x, Tensor? f, int[] origin, bool flip, float fir_gain, Tensor? scale, Tensor? noise,"
+    " Tensor? b, float negative, float positive, float clamp, Tensor(a!) y) -> ()",
+    lambda *args: None,
 )
 
 for _device in ("cpu", "cuda"):

@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer of StyleGAN2: modulated convolution, noise, bias, activation, clamp."""
 
+from typing import NamedTuple
+
 import torch
 
-from stylegan_ops import _dispatch
-from stylegan_ops._plan import modconv_strategy
-from stylegan_ops.bias_act import bias_act, check_arguments
-from stylegan_ops.conv2d_resample import check_factors, conv2d_resample, up_convolution
-from stylegan_ops.fir_act import fir_act, scaled
+from stylegan_ops import _dispatch, _plan
+from stylegan_ops._conv import conv2d
+from stylegan_ops.bias_act import PIECEWISE, bias_act, check_arguments
+from stylegan_ops.conv2d_resample import (
+    check_factors,
+    conv2d_resample,
+    total_padding,
+    up_convolution,
+)
+from stylegan_ops.fir_act import fir_act, fir_act_out
+from stylegan_ops.scale_act import OP as SCALE_ACT
+from stylegan_ops.scale_act import fits_out, scale_act, scale_act_out, scale_act_ref
+from stylegan_ops.upfirdn2d import memory_format, out_size, upfirdn2d
 
 OP = _dispatch.declare("modulated_conv2d")
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
@@ -35,7 +45,8 @@ def modulated_conv2d(
 
     Args:
         x: [N, I, H, W], any floating dtype; contiguous or channels_last.
-        weight: [O, I, kh, kw], shared by the samples; float32, or the dtype of x.
+        weight: [O, I, kh, kw], shared by the samples; float32, or the dtype of x. Or what
+            `fold_weight` made of one that does not change any more.
         styles: [N, I]; float32, or the dtype of x.
         noise: [N, 1, H', W'] or [1, 1, H', W'] (anything that broadcasts), added before the bias;
             or None.
@@ -49,6 +60,7 @@ def modulated_conv2d(
     Raises: ValueError if the shapes do not fit.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2, equations 1-3.
     """
+    weight, squares = weight if isinstance(weight, FoldedWeight) else (weight, None)
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(
             f"modulated_conv2d: weight must be [O, I, kh, kw] for x [N, I, H, W]; got "
@@ -64,22 +76,29 @@ def modulated_conv2d(
         raise ValueError(
             f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
         )
-    kernel = _dispatch.kernel(OP, x)
-    if kernel is not None:
-        convolution = (up, down, padding, resample_filter, demodulate, flip_weight)
-        return kernel(x, weight, styles, noise, *convolution, bias, act, alpha, gain, clamp)
-    n, strategy = x.shape[0], STRATEGIES[modconv_strategy(x, weight)]
-    x, w, scale, groups = strategy(x, weight, styles, demodulate)
-    if up > 1 and down == 1 and weight.shape[2:] != (1, 1):
-        y, padding = up_convolution(x, w, resample_filter, up, padding, groups, flip_weight)
-        y = _samples(y, n, groups)
-        rest = scale, noise, bias, act, alpha, gain, clamp
-        return fir_act(y, resample_filter, padding, False, up**2, *rest)
-    y = conv2d_resample(x, w, resample_filter, up, down, padding, groups, flip_weight)
-    y = _samples(y, n, groups)
-    if scale is not None:
-        y = scaled(y, scale)
-    return _epilogue(y, noise, bias, act, alpha, gain, clamp)
+    layer = _Layer(
+        up, down, padding, resample_filter, flip_weight, noise, bias, act, alpha, gain, clamp
+    )
+    given = x, weight, styles, noise, bias
+    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    if _dispatch.kernel(OP, *given) is None:
+        name = "weights" if x.shape[0] == 1 else "sandwich"
+    else:
+        names = candidates(x, weight, up, act, noise, differentiable=wanted)
+        name = _plan.settled(names, ("weights", "sandwich"), x.device, wanted)
+    if name is not None:
+        return STRATEGIES[name](x, weight, squares, styles, demodulate, layer)
+    shape = (
+        ("x", tuple(x.shape)),
+        ("weight", tuple(weight.shape)),
+        ("up", up),
+        ("down", down),
+        ("dtype", str(x.dtype).removeprefix("torch.")),
+        ("channels_last", memory_format(x) == torch.channels_last),
+        ("folded", squares is not None),
+    )
+    with _plan.measured(OP, shape, names, x.device) as name:
+        return STRATEGIES[name](x, weight, squares, styles, demodulate, layer)
 
 
 def modulated_conv2d_ref(
@@ -100,39 +119,116 @@ def modulated_conv2d_ref(
     clamp=None,
 ):
     """The definition of `modulated_conv2d`: weights of its own for every sample."""
-    n = x.shape[0]
-    x, w, _, groups = _weights(x, weight, styles, demodulate)
-    y = conv2d_resample(x, w, resample_filter, up, down, padding, groups, flip_weight)
-    return _epilogue(_samples(y, n, groups), noise, bias, act, alpha, gain, clamp)
-
-
-# A strategy makes a convolution of a modulated one: (x, weight, scale of y [N, O] or None, groups).
-
-
-def _weights(x, weight, styles, demodulate):
-    """Scale the weights and run one grouped convolution."""
     n, wide = x.shape[0], _accumulator(x)
     w = weight.to(wide)[None] * styles.to(wide)[:, None, :, None, None]
     if demodulate:
         w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + EPS).rsqrt()
     w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
-    return x.reshape(1, -1, *x.shape[2:]) if n > 1 else x, w, None, n
+    x = x.reshape(1, -1, *x.shape[2:])
+    y = conv2d_resample(x, w, resample_filter, up, down, padding, n, flip_weight)
+    return scale_act_ref(_split(y, n), None, noise, bias, act, alpha, gain, clamp)
 
 
-def _samples(y, n, groups):
-    """The result of a convolution in groups, one for each sample."""
-    return y.reshape(n, -1, *y.shape[2:]) if groups > 1 else y
+class FoldedWeight(NamedTuple):
+    """A weight with what depends on it alone, computed once; see `fold_weight`."""
+
+    weight: torch.Tensor  # [O, I, kh, kw]
+    squares: torch.Tensor  # [O, I], sums over kh, kw
+
+    @property
+    def shape(self):
+        return self.weight.shape
 
 
-def _sandwich(x, weight, styles, demodulate):
+def fold_weight(weight):
+    """What `modulated_conv2d` takes in place of a weight that will not change any more: spares a
+    pass over it in each call. [O, I, kh, kw] -> `FoldedWeight`, without gradient."""
+    weight = weight.detach()
+    return FoldedWeight(weight, _squares(weight.to(_accumulator(weight))))
+
+
+def candidates(x, weight, up=1, act="linear", noise=None, differentiable=False):
+    """The strategies that serve a call, the rule's choice first.
+
+    Every figure is of two CPU cores (Zen 5), float32; `benchmarks/bench_modconv.py` repeats it.
+    """
+    n, c, h, w = x.shape
+    if n == 1:
+        # Scaling the weights is three passes over them, scaling the image two over it.
+        order = ("weights", "sandwich")
+        return order if h * w >= WEIGHTS_FROM * weight.shape[0] else order[::-1]
+    if x.device.type != "cpu":
+        return "sandwich", "weights"
+    fused = noise is None or (noise.ndim == 4 and noise.shape[1] == 1)
+    if differentiable or act not in PIECEWISE or not fused or torch.compiler.is_compiling():
+        return ("sandwich",)
+    order = ("samples", "sandwich")
+    return order if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else order[::-1]
+
+
+WEIGHTS_FROM = 4  # pixels of the image for each output channel
+SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
+
+
+class _Layer(NamedTuple):
+    """Everything that does not depend on the strategy; as `modulated_conv2d`."""
+
+    up: int
+    down: int
+    padding: object
+    f: torch.Tensor
+    flip_weight: bool
+    noise: torch.Tensor
+    bias: torch.Tensor
+    act: str
+    alpha: float
+    gain: float
+    clamp: float
+
+    @property
+    def end(self):
+        return self.bias, self.act, self.alpha, self.gain, self.clamp
+
+
+# The strategies: (x, weight, squares or None, styles, demodulate, layer) -> y.
+
+
+def _weights(x, weight, squares, styles, demodulate, layer):
+    """Scale the weights and run one convolution, in groups if there are several samples."""
+    n = x.shape[0]
+    w = _modulated(x, weight, squares, styles, demodulate)
+    w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
+    if n > 1:
+        x = x.reshape(1, -1, *x.shape[2:])
+    return _convolve(x, w, None, n, None, layer)
+
+
+def _samples(x, weight, squares, styles, demodulate, layer):
+    """Scale the weights and convolve, sample by sample: what is between two passes is still in the
+    cache, and nothing but y is as large as the batch. Without gradient."""
+    y, noise = None, layer.noise
+
+    def room(one, size):
+        """y of sample i, of H', W' = size; else like `one`."""
+        nonlocal y
+        if y is None:
+            kind = {"dtype": one.dtype, "device": one.device, "memory_format": memory_format(one)}
+            y = torch.empty(x.shape[0], one.shape[1], *size, **kind)
+        return y[i : i + 1]
+
+    for i in range(x.shape[0]):
+        w = _modulated(x, weight, squares, styles[i : i + 1], demodulate)[0].to(x.dtype)
+        own = noise[i : i + 1] if noise is not None and noise.shape[0] > 1 else noise
+        _convolve(x[i : i + 1], w, None, 1, None, layer._replace(noise=own), room)
+    return y
+
+
+def _sandwich(x, weight, squares, styles, demodulate, layer):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
     wide = _accumulator(x)
     weight, styles = weight.to(wide), styles.to(wide)
-    after = None
-    if demodulate:
-        norms = styles.square() @ weight.square().sum(dim=[2, 3]).t()
-        after = (norms + EPS).rsqrt()
+    after = _demodulation(weight, squares, styles) if demodulate else None
     if x.dtype == torch.float16:
         # float16 ends at 65504: x times styles, or the plain convolution, may pass that where the
         # result does not. Constants that cancel exactly, so no gradient flows through them.
@@ -141,17 +237,93 @@ def _sandwich(x, weight, styles, demodulate):
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         weight, styles = weight / w_size[:, None, None, None], styles / s_size
         after = w_size * s_size * (1 if after is None else after)
-    return x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), after, 1
+    return _convolve(x, weight.to(x.dtype), styles, 1, after, layer)
 
 
-STRATEGIES = {"weights": _weights, "sandwich": _sandwich}  # by the names of _plan.modconv_strategy
+STRATEGIES = {"weights": _weights, "samples": _samples, "sandwich": _sandwich}
 
 
-def _epilogue(y, noise, bias, act, alpha, gain, clamp):
-    if noise is not None:
-        y = y + noise.to(y.dtype)
-    return bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp)
+def _modulated(x, weight, squares, styles, demodulate):
+    """[N, O, I, kh, kw] in the dtype of arithmetic."""
+    wide = _accumulator(x)
+    weight, styles = weight.to(wide), styles.to(wide)
+    factor = styles[:, None]
+    if demodulate:
+        factor = factor * _demodulation(weight, squares, styles)[:, :, None]
+    return weight * factor[..., None, None]
+
+
+def _demodulation(weight, squares, styles):
+    """[N, O]: 1 over the norms of the modulated weights."""
+    squares = _squares(weight) if squares is None else squares.to(weight.dtype)
+    return (styles.square() @ squares.t() + EPS).rsqrt()
+
+
+def _squares(weight):
+    return weight.square().sum(dim=[2, 3])
+
+
+def _convolve(x, w, before, groups, after, layer, room=None):
+    """bias_act(conv(x * before, w) * after + noise, bias), resampled; where something follows or
+    precedes a filter, in its pass.
+
+    Args:
+        x: [N, I, H, W], or [1, groups * I, H, W].
+        w: [groups * O, I, kh, kw].
+        before, after: [N, I], [N, O] or None.
+        room: says where to write y, given images like it and H', W'; or None.
+    """
+    up, down, padding, f, flip = layer[:5]
+    pointwise = tuple(w.shape[2:]) == (1, 1)
+    if before is not None and down > 1 and up == 1:
+        padding = total_padding(padding, f, 1, down)
+        if pointwise:
+            x, down = scale_act(upfirdn2d(x, f, 1, down, padding), before), 1
+        else:
+            x = fir_act(x, f, padding, scale=before)
+        y = conv2d(x, w if flip else w.flip([2, 3]), stride=down, groups=groups)
+        return _finish(y, after, layer, room)
+    if before is not None:
+        x = scale_act(x, before)
+    if up > 1 and down == 1 and not pointwise:
+        y, padding = up_convolution(x, w, f, up, padding, groups, flip)
+        y = _split(y, groups)
+        if room is None:
+            return fir_act(y, f, padding, False, up**2, after, layer.noise, *layer.end)
+        size = out_size(y, f, (1, 1), (1, 1), padding)
+        return fir_act_out(room(y, size), y, f, padding, up**2, after, layer.noise, *layer.end)
+    y = conv2d_resample(x, w, f, up, down, padding, groups, flip)
+    return _finish(_split(y, groups), after, layer, room)
+
+
+def _split(y, groups):
+    """The result of a convolution in groups, one for each sample."""
+    return y.reshape(groups, -1, *y.shape[2:]) if groups > 1 else y
+
+
+def _finish(y, scale, layer, room):
+    """bias_act(y * scale + noise, bias), in place of y where it can be: nobody else has y."""
+    noise, end = layer.noise, layer.end
+    out = y if room is None else room(y, y.shape[2:])
+    if room is not None or _may_overwrite(y, scale, noise, *end[:2]):
+        return scale_act_out(out, y, scale, noise, *end)
+    if scale is None and noise is None:
+        return bias_act(y, layer.bias, 1, *end[1:])
+    return scale_act(y, scale, noise, *end)
+
+
+def _may_overwrite(y, scale, noise, b, act):
+    if torch.compiler.is_compiling() or (scale is None and noise is None and act == "linear"):
+        return False
+    given = y, scale, noise, b
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
+        return False
+    return _dispatch.kernel(SCALE_ACT, *given) is not None and fits_out(y, noise, act)
 
 
 def _accumulator(x):
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+for _device in ("cpu", "cuda"):
+    _dispatch.register(OP, _device, modulated_conv2d, library=True)

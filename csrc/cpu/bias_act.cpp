@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "convert.h"
-#include "mask.h"
+#include "piecewise.h"
 
 namespace stylegan::cpu {
 namespace {
@@ -199,20 +199,10 @@ template <class C>
 void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
                const void* e, const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> extra(channels, e);
-  const C negative = static_cast<C>(slopes.negative), positive = static_cast<C>(slopes.positive);
-  const uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
   for_blocks<C>(channels, db, parallel_for, [=, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
-    const C* __restrict u = extra.plus(first, count, read(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
-    C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
-    if (mask == nullptr) {
-      for (int64_t i = 0; i < kBlock; ++i) v[i] = u[i] * positive;
-    } else {
-      if (negative == 0)  // infinite gradients stop there too
-        unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = keep(u[i] * positive, bit); });
-      else
-        unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = u[i] * (bit ? positive : negative); });
-      if (has_clamp) unpack(inside_plane, first, true, [=](int64_t i, uint32_t bit) { v[i] = keep(v[i], bit); });
-    }
+    const C* u = extra.plus(first, count, read(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
+    C* v = room(dtype, dx, first, count, buffers.out[0]);
+    times_slope_of(mask, slopes, has_clamp, channels.size, first, u, v);
     done(dtype, dx, first, count, v);
     return v;
   });

@@ -15,7 +15,7 @@
 #include <numeric>
 #include <vector>
 
-#include "mask.h"
+#include "piecewise.h"
 #include "row_sums.h"
 
 namespace stylegan::cpu {
@@ -141,7 +141,7 @@ template <class C> class Worker {
         filter_row(o + i, out + i * count);
         if (p_.epilogue != nullptr) add_vectors(o + i, out + i * count);
       }
-      if (p_.epilogue != nullptr) activate(first, rows * count, out);
+      if (p_.epilogue != nullptr) activate(*p_.epilogue, p_.planes * p_.fir.y.out * p_.row, first, rows * count, out);
       if (!direct) store(p_.dtype, p_.y, first, rows * count, out);
     }
   }
@@ -290,25 +290,6 @@ template <class C> class Worker {
         for (int64_t i = 0; i < pixels; ++i) v[i] = v[i] * factor + shift;
       else
         for (int64_t i = 0; i < pixels; ++i) v[i] = v[i] * factor + (noise[i] + shift);
-    }
-  }
-
-  // v = clamp(v * slope) and its bits, for elements first .. first + count - 1 of y.
-  void activate(int64_t first, int64_t count, C* out) {
-    const FirEpilogue& e = *p_.epilogue;
-    const C negative = static_cast<C>(e.slopes.negative), positive = static_cast<C>(e.slopes.positive);
-    const C clamp = static_cast<C>(e.clamp);
-    const bool clamps = std::isfinite(e.clamp);
-    const int64_t plane_bytes = mask_plane_bytes(p_.planes * p_.fir.y.out * p_.row);
-    for (int64_t i = 0; i < count; i += kMaskBlock) {
-      C* __restrict v = out + i;
-      const int64_t n = std::min(kMaskBlock, count - i);
-      if (e.mask != nullptr) pack(e.mask, first + i, [=](int64_t j) { return v[j] > 0; });
-      for (int64_t j = 0; j < n; ++j) v[j] = sloped(v[j], negative, positive);
-      const bool nothing_to_clamp =
-          !clamps || (e.planes == 2 && pack(e.mask + plane_bytes, first + i, [=](int64_t j) { return inside(v[j], clamp); }));
-      if (!nothing_to_clamp)
-        for (int64_t j = 0; j < n; ++j) v[j] = clamped(v[j], clamp);
     }
   }
 

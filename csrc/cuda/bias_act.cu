@@ -13,13 +13,13 @@
 //   columns  inner is 1 (channels_last): a block takes a tile of up to 32 groups of neighbouring
 //            channels and a slice of the pixels; a thread keeps to its group of channels.
 // A block adds its threads' sums through shared memory and writes one number per channel and slice; a
-// second small kernel adds the slices in order. No atomics: the same bits in every run.
+// second small kernel adds the slices (row_sums.cuh).
 
 #include "bias_act.cuh"
 
 #include <algorithm>
 
-#include "launch.cuh"
+#include "row_sums.cuh"
 #include "vec.cuh"
 
 namespace stylegan::cuda {
@@ -238,22 +238,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Channels c
     for (int j = 0; j < sums; ++j) partial[(channel + j) * walk.slices + slice] = shared[j * kThreads + t];
 }
 
-// db[channel] = sum over slices; one block a channel.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    sum_kernel(int64_t slices, const T* __restrict__ partial, T* __restrict__ db) {
-  __shared__ T shared[kThreads];
-  const int t = threadIdx.x;
-  T total = 0;
-  for (int64_t s = t; s < slices; s += kThreads) total += partial[blockIdx.x * slices + s];
-  shared[t] = total;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (t < half) shared[t] += shared[t + half];
-  }
-  if (t == 0) db[blockIdx.x] = shared[0];
-}
-
 template <int V, class T, class Body>
 void run_grad(Channels c, Body body, void* db, void* partial, cudaStream_t stream) {
   const Walk walk = walk_of(c, V);
@@ -265,8 +249,7 @@ void run_grad(Channels c, Body body, void* db, void* partial, cudaStream_t strea
   else
     launch(grad_kernel<1, T, Body>, grid, dim3(kThreads), stream, c, walk, body, sums);
   if (sums != db)
-    launch(sum_kernel<T>, dim3(static_cast<unsigned>(c.channels)), dim3(kThreads), stream, walk.slices,
-           static_cast<const T*>(partial), static_cast<T*>(db));
+    add_slices(c.channels, walk.slices, static_cast<const T*>(partial), static_cast<T*>(db), stream);
 }
 
 }  // namespace

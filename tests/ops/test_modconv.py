@@ -4,7 +4,7 @@ import pytest
 import torch
 from checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
 
-from stylegan_ops import _plan, modconv, modulated_conv2d, setup_filter
+from stylegan_ops import _plan, modulated_conv2d, setup_filter
 
 F = setup_filter([1, 3, 3, 1])
 CASES = {
@@ -19,9 +19,10 @@ SMOOTH = dict(act="swish", gain=1.1, clamp=None)
 
 
 @pytest.fixture(params=["weights", "sandwich"])
-def strategy(request, monkeypatch):
+def strategy(request):
     """Both ways to compute it, whatever the plan says."""
-    monkeypatch.setattr(modconv, "modconv_strategy", lambda x, weight: request.param)
+    with _plan.forced(request.param):
+        yield request.param
 
 
 def layer_inputs(case, n=3):
