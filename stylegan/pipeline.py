@@ -2,18 +2,22 @@
 """Seeds or latents in, images out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 
 import numpy as np
 import torch
 
 from stylegan.errors import UserError
+from stylegan.graphs import CompiledSynthesis, GraphedSynthesis
 from stylegan.imaging import to_pil
+from stylegan.models.layers import block_dtype, block_resolutions, channels_of
 from stylegan.networks import load_networks
 
-BATCH_PIXELS = (
-    1 << 20
-)  # pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px
+# Pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px. More gains
+# nothing on a CPU; a GPU takes more where its memory allows.
+BATCH_PIXELS, BATCH_PIXELS_CUDA = 1 << 20, 1 << 24
+COPIES = 6  # of the largest tensor of a block, alive at a time with what convolutions need
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,29 @@ class Pipeline:
 
     Args:
         networks: `Networks` with G_ema.
+        compile: run synthesis through torch.compile, about half a minute for every number of images
+            at once; not where noise_mode is random. Without it, a CUDA GPU replays CUDA graphs.
     """
 
-    def __init__(self, networks):
+    def __init__(self, networks, compile=False):
         if networks.G_ema is None:
             raise UserError("Pipeline: the snapshot has no G_ema.safetensors")
         self.networks, self.G = networks, networks.G_ema.eval()
         self.device = next(self.G.parameters()).device
+        self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
+        cuda = self.device.type == "cuda" and not compile
+        self.graphed = GraphedSynthesis(self.G.synthesis) if cuda else None
 
     @classmethod
-    def from_pretrained(cls, path, device="auto"):
+    def from_pretrained(cls, path, device="auto", compile=False):
         """The pipeline of a snapshot folder or a run folder. Raises: UserError if it cannot be
         read."""
-        return cls(load_networks(path, device))
+        return cls(load_networks(path, device), compile)
+
+    @cached_property
+    def batch(self):
+        """Images at once unless the caller says."""
+        return default_batch(self.G, self.device)
 
     @torch.inference_mode()
     def __call__(
@@ -66,9 +80,11 @@ class Pipeline:
                 number of classes, so that a row of seeds shows every class.
             truncation_psi, truncation_cutoff: as `Mapping.forward`.
             noise_mode: const, random (from the seed) or none.
-            batch: images at once; None: by resolution.
+            batch: images at once; None: by resolution, and on CUDA by free memory. Where memory
+                does not suffice it is halved. With compile a shorter list is filled up to it.
         Returns: `PipelineOutput`.
-        Raises: UserError for a seed, label or shape that does not fit.
+        Raises: UserError for a seed, label or shape that does not fit, or if nothing can be
+            compiled.
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
             raise UserError("Pipeline: give exactly one of seeds, latents and ws")
@@ -79,16 +95,40 @@ class Pipeline:
             c = None if c is None else c.to(self.device)
             ws = self.G.mapping(z.to(self.device), c, truncation_psi, truncation_cutoff)
         ws = torch.as_tensor(ws).to(self.device)
+        if ws.shape[1:] != (self.G.num_ws, self.G.w_dim):
+            wanted = f"[N, {self.G.num_ws}, {self.G.w_dim}]"
+            raise UserError(f"ws: expected {wanted}, got {list(ws.shape)}")
         if noise_mode == "random":
             batch = 1  # so that the noise of an image does not depend on its neighbours
-        height, width = self.G.config.resolution
-        batch = batch or max(BATCH_PIXELS // (height * width), 1)
+        batch = batch or min(self.batch, len(ws))
         noise_seeds = range(len(ws)) if seeds is None else seeds
         images = []
-        for start in range(0, len(ws), batch):
-            rng = torch.Generator().manual_seed(int(noise_seeds[start]))
-            images += to_pil(self.G.synthesis(ws[start : start + batch], noise_mode, rng))
+        while len(images) < len(ws):
+            start = len(images)
+            part = ws[start : start + batch]
+            try:
+                images += to_pil(self._synthesis(part, noise_mode, int(noise_seeds[start]), batch))
+            except torch.OutOfMemoryError:
+                if len(part) == 1 and not (self.graphed and self.graphed.graphs):
+                    raise
+            if len(images) == start:  # here, where nothing of the failed run is alive any more
+                batch = max(len(part) // 2, 1)
+                self._use_less_memory(batch)
         return PipelineOutput(images, ws.cpu(), labels or [None] * len(images))
+
+    def _synthesis(self, ws, noise_mode, noise_seed, batch):
+        """[n, C, H, W] of one batch or of the shorter rest of a list."""
+        run = self.compiled or self.graphed
+        if noise_mode == "random" or run is None:
+            return self.G.synthesis(ws, noise_mode, torch.Generator().manual_seed(noise_seed))
+        return run(ws, noise_mode, batch)
+
+    def _use_less_memory(self, batch):
+        self.batch = min(self.batch, batch)
+        if self.graphed:
+            self.graphed.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def latents(self, seeds):
         """z [N, z_dim] of seeds, float32 on the CPU.
@@ -147,6 +187,31 @@ class Pipeline:
         n = len(column_seeds)
         body = [[own, *images[i * n : (i + 1) * n]] for i, own in enumerate(rows.images)]
         return [[None, *columns.images], *body]
+
+
+def default_batch(G, device):
+    """Images that `G` makes at once on `device`: by resolution, and on CUDA by free memory."""
+    height, width = G.config.resolution
+    if device.type != "cuda":
+        return max(BATCH_PIXELS // (height * width), 1)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + cached
+    fitting = free // 2 // image_bytes(G, device)
+    return max(min(BATCH_PIXELS_CUDA // (height * width), fitting), 1)
+
+
+def image_bytes(G, device):
+    """Memory that synthesis takes for one more image, rather too much: `COPIES` of the largest
+    block's features with its weights, which an image may need of its own."""
+    sizes, before = [], 0
+    for nominal, (height, width) in block_resolutions(G.config.resolution).items():
+        block = getattr(G.synthesis, f"b{nominal}")
+        dtype = block_dtype(device, block.low_precision, block.precision)
+        channels = channels_of(nominal, G.config)
+        sizes.append(channels * height * width * dtype.itemsize + 4 * 9 * before * channels)
+        before = channels
+    height, width = G.config.resolution
+    return COPIES * (max(sizes) + 4 * G.config.channels * height * width)
 
 
 def class_number(label, names, c_dim):

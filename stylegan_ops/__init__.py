@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations of the StyleGAN family, each twice differentiable, on any device of PyTorch."""
 
+from stylegan_ops._allocator import tune_cpu_allocator
 from stylegan_ops._dispatch import backend, build_info, info, load, mode
+from stylegan_ops._plan import planning
 from stylegan_ops.bias_act import bias_act
 from stylegan_ops.conv2d_resample import conv2d_resample
 from stylegan_ops.grid_sample import grid_sample
-from stylegan_ops.modconv import modulated_conv2d
+from stylegan_ops.modconv import fold_weight, modulated_conv2d
 from stylegan_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
@@ -15,12 +17,15 @@ __all__ = [
     "conv2d_resample",
     "downsample2d",
     "filter2d",
+    "fold_weight",
     "grid_sample",
     "info",
     "load",
     "mode",
     "modulated_conv2d",
+    "planning",
     "setup_filter",
+    "tune_cpu_allocator",
     "upfirdn2d",
     "upsample2d",
 ]

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
+from stylegan_ops import _plan
+
 try:  # no public function tells; where this one is missing, torch.func reports an error of its own
     from torch._C._functorch import is_functorch_wrapped_tensor as is_wrapped
 except ImportError:
@@ -152,11 +154,14 @@ def transformed(*tensors):
 def info():
     """What runs each op on each device, and why. Loads nothing; see `load`.
 
-    Returns: {op: {device type: {"backend": "native" | "reference", "reason": str}}} for "cpu",
-        "cuda" and every other device that a kernel is registered for.
+    Returns: {op: {device type: {"backend": "native" | "reference", "reason": str, "plans": [...]}}}
+        for "cpu", "cuda" and every other device that a kernel is registered for. plans: of an op
+        with several strategies, what has been measured (`planning`).
     """
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda"})
-    return {op: {d: _status(op, d) for d in devices} for op in _ops}
+    return {
+        op: {d: {**_status(op, d), "plans": _plan.plans(op, d)} for d in devices} for op in _ops
+    }
 
 
 def build_info():

@@ -60,7 +60,8 @@ def modulated_conv2d(
     Raises: ValueError if the shapes do not fit.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2, equations 1-3.
     """
-    weight, squares = weight if isinstance(weight, FoldedWeight) else (weight, None)
+    folded = weight if isinstance(weight, FoldedWeight) else None
+    weight = weight if folded is None else folded.weight
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(
             f"modulated_conv2d: weight must be [O, I, kh, kw] for x [N, I, H, W]; got "
@@ -87,7 +88,7 @@ def modulated_conv2d(
         names = candidates(x, weight, up, act, noise, differentiable=wanted)
         name = _plan.settled(names, ("weights", "sandwich"), x.device, wanted)
     if name is not None:
-        return STRATEGIES[name](x, weight, squares, styles, demodulate, layer)
+        return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
     shape = (
         ("x", tuple(x.shape)),
         ("weight", tuple(weight.shape)),
@@ -95,10 +96,13 @@ def modulated_conv2d(
         ("down", down),
         ("dtype", str(x.dtype).removeprefix("torch.")),
         ("channels_last", memory_format(x) == torch.channels_last),
-        ("folded", squares is not None),
+        ("folded", folded is not None),
     )
-    with _plan.measured(OP, shape, names, x.device) as name:
-        return STRATEGIES[name](x, weight, squares, styles, demodulate, layer)
+
+    def run(name):
+        return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
+
+    return _plan.run_fastest(OP, shape, names, x.device, run)
 
 
 def modulated_conv2d_ref(
@@ -132,19 +136,44 @@ def modulated_conv2d_ref(
 class FoldedWeight(NamedTuple):
     """A weight with what depends on it alone, computed once; see `fold_weight`."""
 
-    weight: torch.Tensor  # [O, I, kh, kw]
+    weight: torch.Tensor  # [O, I, kh, kw], in the order of memory that convolutions ask for
     squares: torch.Tensor  # [O, I], sums over kh, kw
+    stored: torch.Tensor  # in the dtype of x, over `size`; the weight itself for float32
+    size: torch.Tensor  # [O], or None for 1
 
     @property
     def shape(self):
         return self.weight.shape
 
 
-def fold_weight(weight):
-    """What `modulated_conv2d` takes in place of a weight that will not change any more: spares a
-    pass over it in each call. [O, I, kh, kw] -> `FoldedWeight`, without gradient."""
-    weight = weight.detach()
-    return FoldedWeight(weight, _squares(weight.to(_accumulator(weight))))
+def fold_weight(weight, dtype=torch.float32, up=1):
+    """What `modulated_conv2d` takes in place of a weight that does not change any more, without a
+    gradient: the same results, for fewer passes over it.
+
+    Args:
+        weight: [O, I, kh, kw].
+        dtype: of the images that it will meet.
+        up: as `modulated_conv2d`: an up-sampling convolution takes its weight in another order.
+    Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
+        call.
+    """
+    weight = weight.detach().to(torch.float64 if dtype == torch.float64 else torch.float32)
+    weight = weight.transpose(0, 1) if up > 1 else weight
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    weight = weight.transpose(0, 1) if up > 1 else weight
+    stored, size = _storable(weight, dtype)
+    return FoldedWeight(weight, _squares(weight), stored, size)
+
+
+def _storable(weight, dtype):
+    """(weight / size in a dtype, size [O] or None). float16 ends at 65504: images times weights may
+    pass that where the normalised result does not. A constant that cancels exactly, so no gradient
+    flows through it."""
+    if dtype != torch.float16:
+        return weight.to(dtype), None
+    fan_in = weight[0].numel()
+    size = weight.detach().abs().amax(dim=[1, 2, 3]).clamp_min(EPS) * fan_in**0.5
+    return (weight / size[:, None, None, None]).to(dtype), size
 
 
 def candidates(x, weight, up=1, act="linear", noise=None, differentiable=False):
@@ -190,20 +219,20 @@ class _Layer(NamedTuple):
         return self.bias, self.act, self.alpha, self.gain, self.clamp
 
 
-# The strategies: (x, weight, squares or None, styles, demodulate, layer) -> y.
+# The strategies: (x, weight, its FoldedWeight or None, styles, demodulate, layer) -> y.
 
 
-def _weights(x, weight, squares, styles, demodulate, layer):
+def _weights(x, weight, folded, styles, demodulate, layer):
     """Scale the weights and run one convolution, in groups if there are several samples."""
     n = x.shape[0]
-    w = _modulated(x, weight, squares, styles, demodulate)
+    w = _modulated(x, weight, folded, styles, demodulate)
     w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
     if n > 1:
         x = x.reshape(1, -1, *x.shape[2:])
     return _convolve(x, w, None, n, None, layer)
 
 
-def _samples(x, weight, squares, styles, demodulate, layer):
+def _samples(x, weight, folded, styles, demodulate, layer):
     """Scale the weights and convolve, sample by sample: what is between two passes is still in the
     cache, and nothing but y is as large as the batch. Without gradient."""
     y, noise = None, layer.noise
@@ -217,45 +246,45 @@ def _samples(x, weight, squares, styles, demodulate, layer):
         return y[i : i + 1]
 
     for i in range(x.shape[0]):
-        w = _modulated(x, weight, squares, styles[i : i + 1], demodulate)[0].to(x.dtype)
+        w = _modulated(x, weight, folded, styles[i : i + 1], demodulate)[0].to(x.dtype)
         own = noise[i : i + 1] if noise is not None and noise.shape[0] > 1 else noise
         _convolve(x[i : i + 1], w, None, 1, None, layer._replace(noise=own), room)
     return y
 
 
-def _sandwich(x, weight, squares, styles, demodulate, layer):
+def _sandwich(x, weight, folded, styles, demodulate, layer):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
-    wide = _accumulator(x)
-    weight, styles = weight.to(wide), styles.to(wide)
-    after = _demodulation(weight, squares, styles) if demodulate else None
-    if x.dtype == torch.float16:
-        # float16 ends at 65504: x times styles, or the plain convolution, may pass that where the
-        # result does not. Constants that cancel exactly, so no gradient flows through them.
-        fan_in = weight[0].numel()
-        w_size = weight.detach().abs().amax(dim=[1, 2, 3]).clamp_min(EPS) * fan_in**0.5
+    styles = styles.to(_accumulator(x))
+    if folded is not None and folded.stored.dtype == x.dtype:
+        stored, size = folded.stored, folded.size
+    else:
+        stored, size = _storable(weight.to(styles.dtype), x.dtype)
+    after = _demodulation(weight, folded, styles) if demodulate else None
+    if x.dtype == torch.float16:  # as for the weight
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
-        weight, styles = weight / w_size[:, None, None, None], styles / s_size
-        after = w_size * s_size * (1 if after is None else after)
-    return _convolve(x, weight.to(x.dtype), styles, 1, after, layer)
+        styles = styles / s_size
+        after = size * s_size * (1 if after is None else after)
+    return _convolve(x, stored, styles, 1, after, layer)
 
 
 STRATEGIES = {"weights": _weights, "samples": _samples, "sandwich": _sandwich}
 
 
-def _modulated(x, weight, squares, styles, demodulate):
+def _modulated(x, weight, folded, styles, demodulate):
     """[N, O, I, kh, kw] in the dtype of arithmetic."""
     wide = _accumulator(x)
-    weight, styles = weight.to(wide), styles.to(wide)
+    styles = styles.to(wide)
     factor = styles[:, None]
     if demodulate:
-        factor = factor * _demodulation(weight, squares, styles)[:, :, None]
-    return weight * factor[..., None, None]
+        factor = factor * _demodulation(weight, folded, styles)[:, :, None]
+    return weight.to(wide) * factor[..., None, None]
 
 
-def _demodulation(weight, squares, styles):
+def _demodulation(weight, folded, styles):
     """[N, O]: 1 over the norms of the modulated weights."""
-    squares = _squares(weight) if squares is None else squares.to(weight.dtype)
+    squares = _squares(weight.to(styles.dtype)) if folded is None else folded.squares
+    squares = squares.to(styles.dtype)
     return (styles.square() @ squares.t() + EPS).rsqrt()
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     ["stylegan.models"],
     ["stylegan.networks"],
     ["stylegan.training"],
-    ["stylegan.pipeline"],
+    ["stylegan.graphs", "stylegan.pipeline"],
     ["stylegan.cli"],
 ]
 

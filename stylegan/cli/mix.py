@@ -37,6 +37,7 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
     """
     from PIL import Image
 
+    import stylegan_ops
     from stylegan.imaging import grid, save_image
     from stylegan.pipeline import Pipeline
 
@@ -45,6 +46,7 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
         raise click.BadParameter(
             f"expected a name that ends in .png or .webp, got {out}", param_hint="--out"
         )
+    stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device)
     table = pipe.mix(rows, columns, layers, label, trunc, noise_mode)
     first = table[0][1]

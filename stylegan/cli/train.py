@@ -137,6 +137,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
     from stylegan.training.trainer import Trainer
     from stylegan.training.transfer import transfer
 
+    stylegan_ops.tune_cpu_allocator()
     device = resolve_device(device)
     config, dataset, run_dir, snapshot = _plan(preset, outdir, resume, device, options)
     ops = config.train.ops

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import functools
 import json
 import re
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from pictures import encoded, picture
 from PIL import Image
@@ -127,6 +129,21 @@ def test_generate_files(run, trained, tmp_path):
     pipe = Pipeline.from_pretrained(trained, "cpu")
     same = pipe(seeds=[5], truncation_psi=0.7, label=2).images[0]
     assert np.abs(np.asarray(same).astype(int) - pixels).max() <= 1
+
+
+def test_generate_compiled(run, trained, tmp_path, monkeypatch):
+    quick = functools.partial(torch.compile, backend="eager")  # half a minute less
+    monkeypatch.setattr(torch, "compile", quick)
+    args = ["generate", trained, "--seeds", "0-2", "--grid", "--batch", "2", "--device", "cpu"]
+    for more in (["--outdir", "plain"], ["--outdir", "compiled", "--compile"]):
+        code, _, err = run(*args, *more)
+        assert code == 0, err
+    plain, compiled = (
+        np.asarray(Image.open(tmp_path / name / "grid.png")).astype(int)
+        for name in ("plain", "compiled")
+    )
+    assert np.abs(plain - compiled).max() <= 1
+    torch.compiler.reset()
 
 
 def test_generate_a_sheet_as_webp(run, trained, tmp_path):
