@@ -11,7 +11,7 @@ import torch
 from stylegan.errors import UserError
 from stylegan.graphs import CompiledSynthesis, GraphedSynthesis
 from stylegan.imaging import to_pil
-from stylegan.models.layers import block_dtype, block_resolutions, channels_of
+from stylegan.models.layers import block_dtype, block_resolutions, channels_of, fold_constants
 from stylegan.networks import load_networks
 
 # Pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px. More gains
@@ -33,7 +33,8 @@ class Pipeline:
     """Generates images with the averaged generator of a snapshot.
 
     Args:
-        networks: `Networks` with G_ema.
+        networks: `Networks` with G_ema, whose weights may not change any more: what follows from
+            them is computed here (`fold_constants`).
         compile: run synthesis through torch.compile, about half a minute for every number of images
             at once; not where noise_mode is random. Without it, a CUDA GPU replays CUDA graphs.
     """
@@ -41,7 +42,8 @@ class Pipeline:
     def __init__(self, networks, compile=False):
         if networks.G_ema is None:
             raise UserError("Pipeline: the snapshot has no G_ema.safetensors")
-        self.networks, self.G = networks, networks.G_ema.eval()
+        self.networks, self.G = networks, networks.G_ema.eval().requires_grad_(False)
+        fold_constants(self.G)
         self.device = next(self.G.parameters()).device
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
         cuda = self.device.type == "cuda" and not compile

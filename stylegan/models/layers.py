@@ -35,15 +35,23 @@ class EqualLinear(nn.Module):
         self.weight_gain = lr_mult / math.sqrt(in_features)
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
         self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult))
+        self.folded = None
 
     def forward(self, x):
         """x [N, in] -> [N, out], float32."""
-        weight, bias = self.weight * self.weight_gain, self.bias
-        if self.lr_mult != 1:
-            bias = bias * self.lr_mult
+        weight, bias = self.folded and self.folded.get() or self.effective()
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)
+
+    def effective(self):
+        """Weight and bias, scaled."""
+        bias = self.bias if self.lr_mult == 1 else self.bias * self.lr_mult
+        return self.weight * self.weight_gain, bias
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        self.folded = Constant(self.effective(), self.weight, self.bias)
 
 
 class EqualConv2d(nn.Module):
@@ -87,6 +95,53 @@ class EqualConv2d(nn.Module):
         clamp = None if self.clamp is None else self.clamp * gain
         gain = gain * ACTIVATIONS[self.act].gain
         return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
+
+
+class Constant:
+    """What follows from parameters alone; valid without gradients, and until they are changed.
+
+    Args:
+        value: anything but None.
+        sources: the parameters.
+    """
+
+    def __init__(self, value, *sources):
+        self.value, self.sources = value, sources
+        self.versions = [_version(t) for t in sources]
+
+    def get(self):
+        """The value, or None where it does not hold."""
+        if torch.is_grad_enabled():
+            return None
+        if not torch.compiler.is_compiling():
+            if self.versions != [_version(t) for t in self.sources]:
+                return None
+        return self.value
+
+
+def _version(t):
+    return None if t.is_inference() else t._version  # counts changes in place
+
+
+@torch.no_grad()
+def fold_constants(G):
+    """Compute once what depends on the weights of a generator alone, which do not change any more:
+    scaled and squared weights, weights in the order and dtype that convolutions ask for, constant
+    noise. Used without gradients only; the results are those of before, but for rounding. Weights
+    keep their values; only their order in memory changes. A layer whose weights are changed after
+    all, in place, goes back to computing everything.
+
+    Args: G: a generator.
+    """
+    for layer in G.mapping.modules():
+        if hasattr(layer, "fold"):
+            layer.fold(torch.float32)
+    for block in G.synthesis.children():
+        device = next(block.parameters()).device
+        dtype = block_dtype(device, block.low_precision, block.precision)
+        for layer in block.modules():
+            if hasattr(layer, "fold"):
+                layer.fold(dtype)
 
 
 class MinibatchStd(nn.Module):

@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 
 from stylegan.models.layers import (
+    Constant,
     EqualConv2d,
     EqualLinear,
     block_dtype,
@@ -20,7 +21,7 @@ from stylegan.models.layers import (
     register_filter,
 )
 from stylegan.models.mapping import Mapping
-from stylegan_ops import modulated_conv2d, upsample2d
+from stylegan_ops import fold_weight, modulated_conv2d, upsample2d
 from stylegan_ops.bias_act import ACTIVATIONS
 
 NOISE_MODES = ("const", "random", "none")
@@ -169,12 +170,13 @@ class SynthesisLayer(nn.Module):
             self.noise_strength = nn.Parameter(torch.zeros(1))
             self.register_buffer("noise_const", torch.randn(size))
         register_filter(self, config.resample_filter if up > 1 else None)
+        self.folded = self.folded_noise = None
 
     def forward(self, x, w, noise_mode, generator=None, gain=1.0):
         noise = self._noise(x, noise_mode, generator) if self.use_noise else None
         return modulated_conv2d(
             x,
-            self.weight,
+            self.folded and self.folded.get() or self.weight,
             self.affine(w),
             noise,
             up=self.up,
@@ -192,12 +194,22 @@ class SynthesisLayer(nn.Module):
         if mode == "none":
             return None
         if mode == "const":
+            if self.folded_noise and (noise := self.folded_noise.get()) is not None:
+                return noise
             noise = self.noise_const[None, None]
         else:
             device = x.device if generator is None else generator.device
             shape = (x.shape[0], 1, *self.size)
             noise = torch.randn(shape, generator=generator, device=device).to(x.device)
         return noise * self.noise_strength
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        fold(self, dtype, self.up)
+        if self.use_noise:
+            self.folded_noise = None
+            noise = self._noise(self.weight, "const", None)
+            self.folded_noise = Constant(noise, self.noise_const, self.noise_strength)
 
 
 class ToRGB(nn.Module):
@@ -209,9 +221,22 @@ class ToRGB(nn.Module):
         self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(config.channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.channels))
+        self.folded = None
 
     def forward(self, x, w):
         styles = self.affine(w) * self.styles_gain
+        weight = self.folded and self.folded.get() or self.weight
         return modulated_conv2d(
-            x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
+            x, weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
         )
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        fold(self, dtype)
+
+
+def fold(layer, dtype, up=1):
+    """The weight of a layer for images of a dtype, see `fold_constants`."""
+    folded = fold_weight(layer.weight, dtype, up)
+    layer.weight.data = folded.weight  # not a second copy
+    layer.folded = Constant(folded, layer.weight)
