@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 
 import click
 import torch
-from common import keep_large_blocks, race_ms, report, where
+from common import race_ms, report, where
 
 import stylegan_ops
 from stylegan.device import resolve_device
@@ -103,7 +103,7 @@ def layers(resolution, low):
 @click.option("--out", help="Path without ending of the result files.")
 def main(resolution, low, batch, dtypes, acts, clamp, device, repeats, compiled, out):
     """Print a row per layer, dtype, layout and pass."""
-    keep_large_blocks()
+    stylegan_ops.tune_cpu_allocator()
     device = resolve_device(device)
     gpu = device.type == "cuda"
     if reason := stylegan_ops.load(device.type):

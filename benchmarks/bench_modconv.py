@@ -1,119 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
-"""modulated_conv2d over the layers of the 256 px network: strategies against the bare convolution.
+"""modulated_conv2d over the layers of real networks: every strategy, what auto makes of them, the
+reference, its compiled form, and the bare convolution of the same shape.
 
-"weights" scales the weights and runs one grouped convolution (a plain one at batch 1); "sandwich"
-scales the image before and after a plain convolution with shared weights. "plan": what auto takes.
+Forward is without gradients, with one noise image for all samples, as in generation. Backward is
+with respect to all inputs. Double is that of path length: from the gradients of x and styles to all
+inputs; the bare convolution has none. "fir %" and "around %" split the forward time of auto by
+PyTorch's profiler: the resampling filter, and what is neither filter nor convolution.
 """
 
+import time
+from itertools import product
+
 import click
+import plots
 import torch
-import torch.nn.functional as F
-from common import report, time_ms, where
+from common import race_ms, report, save, settle, where
+from modconv_layers import Layer, layers, shares
+from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops
 from stylegan.device import resolve_device
-from stylegan.models.layers import block_format, block_resolutions, channels_of
-from stylegan.presets import preset
 from stylegan_ops import _plan, modconv
+from stylegan_ops.modconv import modulated_conv2d
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PASSES = "forward", "backward", "double"
+CONTESTANTS = "weights", "sandwich", "samples", "auto", "reference", "compile", "bare"
+INDUCTOR_FAILS = TorchDynamoException, RuntimeError  # then that cell stays empty
 
 
-def layers(resolution, low):
-    """(name, in channels, out channels, input size, up) of the 3x3 layers from `low` px on."""
-    config = preset("auto", resolution=resolution).resolved().G
-    for nominal in block_resolutions((resolution, resolution)):
-        before, channels = channels_of(nominal // 2, config), channels_of(nominal, config)
-        if nominal >= max(low, 8):
-            yield f"{nominal} conv0", before, channels, nominal // 2, 2
-            yield f"{nominal} conv1", channels, channels, nominal, 1
-
-
-def run_layer(layer, batch, device, dtype, repeats):
-    """A row: ms of forward, backward and double backward by strategy, and of the bare
-    convolution."""
-    name, c_in, c_out, size, up = layer
-    layout = block_format(device, dtype)
-    x = torch.randn(batch, c_in, size, size, device=device, dtype=dtype).to(memory_format=layout)
-    weight, styles = (
-        torch.randn(c_out, c_in, 3, 3, device=device),
-        torch.rand(batch, c_in, device=device),
+def names_of(layer, differentiable):
+    """The strategies that auto may take for a layer, the rule's choice first."""
+    act, noise = (layer.kwargs.get(k) for k in ("act", "noise"))
+    return modconv.candidates(
+        layer.x, layer.weight, layer.up, act or "linear", noise, differentiable=differentiable
     )
-    noise = torch.randn(batch, 1, size * up, size * up, device=device)
-    bias = torch.zeros(c_out, device=device)
-    f = stylegan_ops.setup_filter([1, 3, 3, 1]).to(device) if up > 1 else None
-    leaves = [v.requires_grad_() for v in (x, weight, styles, noise, bias)]
-
-    def forward():
-        return stylegan_ops.modulated_conv2d(
-            x,
-            weight,
-            styles,
-            noise,
-            up=up,
-            padding=1,
-            resample_filter=f,
-            flip_weight=up == 1,
-            bias=bias,
-            act="lrelu",
-            clamp=256,
-        )
-
-    def bare():
-        w = weight.to(dtype)
-        if up == 1:
-            return F.conv2d(x, w, padding=1)
-        return F.conv_transpose2d(x, w.transpose(0, 1), stride=2, padding=1, output_padding=1)
-
-    chosen = _plan.modconv_strategy(x, weight)
-    row = {"layer": name, "channels": f"{c_in}-{c_out}", "batch": batch, "plan": chosen}
-    with torch.no_grad():
-        row["bare conv"] = time_ms(bare, device, repeats)
-    plan = modconv.modconv_strategy
-    try:
-        for strategy in ("weights", "sandwich"):
-            modconv.modconv_strategy = lambda x, weight, s=strategy: s
-            with torch.no_grad():
-                row[f"{strategy} forward"] = time_ms(forward, device, repeats)
-            dy = torch.randn_like(forward())
-            row[f"{strategy} backward"] = time_ms(
-                lambda y, dy=dy: torch.autograd.grad(y, leaves, dy), device, repeats, setup=forward
-            )
-            row[f"{strategy} double"] = time_ms(
-                lambda dx: torch.autograd.grad(
-                    dx.float().square().sum(), leaves[:3], allow_unused=True
-                ),
-                device,
-                repeats,
-                setup=lambda dy=dy: torch.autograd.grad(forward(), x, dy, create_graph=True)[0],
-            )
-    finally:
-        modconv.modconv_strategy = plan
-    taken, other = row[f"{chosen} forward"], row[f"{_other(chosen)} forward"]
-    row["plan / bare"], row["other / plan"] = taken / row["bare conv"], other / taken
-    return row
 
 
-def _other(strategy):
-    return "weights" if strategy == "sandwich" else "sandwich"
+def within(context, function, argument=None):
+    """function, in the context that `context(argument)` makes anew for each call."""
+
+    def run(*arguments):
+        with context(argument):
+            return function(*arguments)
+
+    return run
 
 
-@click.command()
-@click.option("--resolution", default=256)
-@click.option("--low", default=16, help="Leave out layers below this resolution.")
-@click.option("--batches", default="1,8")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32")
+def contestants_of(layer, name, device, compiled):
+    """{contestant: (run, setup)} for one pass, and the strategy that auto takes."""
+    auto, names = layer.passes(name, modulated_conv2d), names_of(layer, name != "forward")
+    strategies = dict.fromkeys([*names, "weights", "sandwich"])  # these two serve any call
+    if name == "forward":
+        settle(auto[0], device)
+        chosen = strategy_of(auto[0], names, device)
+    else:  # no plan: auto is the rule's choice, so that one is not raced twice
+        chosen = names[0]
+        del strategies[chosen]
+    runs = {"auto": auto}
+    for strategy in strategies:
+        runs[strategy] = [f and within(_plan.forced, f, strategy) for f in auto]
+    runs["reference"] = [f and within(stylegan_ops.backend, f, "reference") for f in auto]
+    if compiled and name != "double":  # it has no double backward
+        torch.compiler.reset()
+        op = torch.compile(modulated_conv2d, dynamic=False)
+        pair = layer.passes(name, op)
+        pair = [f and within(stylegan_ops.backend, f, "reference") for f in pair]
+        try:
+            run, setup = pair
+            run(*([setup()] if setup else []))
+            runs["compile"] = pair
+        except INDUCTOR_FAILS as e:
+            click.echo(f"{layer.name}: torch.compile fails: {str(e).splitlines()[0]}", err=True)
+    if name != "double":
+        runs["bare"] = layer.passes(name, layer.bare)
+    return runs, chosen
+
+
+def strategy_of(run, names, device):
+    """What auto takes in `run`, whose plan is made; None if it is still open."""
+    if len(names) == 1:
+        return names[0]
+    run()  # the newest plan is the one used last
+    rows = _plan.plans(modconv.OP, device.type)
+    return rows[-1]["strategy"] if rows else names[0]
+
+
+def row_of(layer, name, device, repeats, compiled):
+    """ms of each contestant in one pass, and what they say."""
+    with torch.set_grad_enabled(name != "forward"):
+        runs, chosen = contestants_of(layer, name, device, compiled)
+        ms = race_ms(runs, device, repeats, warm_up=1)
+        split = shares(runs["auto"][0], device) if name == "forward" else {}
+    if name != "forward":
+        ms[chosen] = ms["auto"]
+    ratio = lambda a, b: ms[a] / ms[b] if a in ms and b in ms else None
+    return {
+        "pass": name,
+        "plan": chosen,
+        **{c: ms.get(c) for c in CONTESTANTS},
+        "reference/auto": ratio("reference", "auto"),
+        "compile/auto": ratio("compile", "auto"),
+        "auto/bare": ratio("auto", "bare"),
+        "fir %": split.get("fir"),
+        "around %": split.get("around"),
+    }
+
+
+@click.command(help=__doc__)
+@click.option("--resolutions", default="256,1024", help="Of the networks.", show_default=True)
+@click.option("--low", default=4, help="Leave out layers below this size.", show_default=True)
+@click.option("--batches", default="1,8", show_default=True)
+@click.option("--passes", default=",".join(PASSES), show_default=True)
+@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Default float32, float16 on a GPU.")
 @click.option("--device", default="auto")
-@click.option("--repeats", default=3)
+@click.option("--repeats", type=int, help="Default 3, on a GPU 9.")
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=None,
+    help="Race torch.compile at the networks' full sizes, largest batch; default on a GPU.",
+)
+@click.option("--max-gb", type=float, help="Of an activation, larger are left out; 1 on a CPU.")
+@click.option("--seconds", type=float, help="Begin no layer after that.")
 @click.option("--out", help="Path without ending of the result files.")
-def main(resolution, low, batches, dtype, device, repeats, out):
-    """Print ms per layer, strategy and pass."""
+def main(resolutions, low, batches, passes, dtype, device, repeats, compiled, max_gb, seconds, out):
+    """Print a row per layer, batch and pass, the largest first."""
+    passes, batches = passes.split(","), sorted(map(int, batches.split(",")), reverse=True)
+    if unknown := set(passes) - set(PASSES):
+        raise click.BadParameter(f"expected of {', '.join(PASSES)}; got {', '.join(unknown)}")
+    stylegan_ops.tune_cpu_allocator()
     device = resolve_device(device)
-    rows = []
-    for batch in map(int, batches.split(",")):
-        for layer in layers(resolution, low):
-            rows.append(run_layer(layer, batch, device, DTYPES[dtype], repeats))
-    report(f"modulated_conv2d {resolution} px {dtype}, ms", rows, where(device), out)
+    gpu = device.type == "cuda"
+    dtype, compiled = (
+        dtype or ("float16" if gpu else "float32"),
+        gpu if compiled is None else compiled,
+    )
+    max_gb = (float("inf") if gpu else 1) if max_gb is None else max_gb
+    end = time.monotonic() + (seconds or float("inf"))
+    resolutions, rows, large, late = [int(r) for r in resolutions.split(",")], [], 0, 0
+    title, machine = f"modulated_conv2d {dtype}, ms", where(device)
+    for (about, shape), batch in product(layers(resolutions, low), batches):
+        if shape.gigabytes(batch, DTYPES[dtype]) > max_gb:
+            large += 1
+            continue
+        if time.monotonic() > end:
+            late += 1
+            continue
+        race = compiled and batch == batches[0] and shape.size * shape.up in resolutions
+        for name in passes:
+            layer = Layer(shape, 1 if name == "forward" else batch, batch, DTYPES[dtype], device)
+            about_row = about | {"batch": batch}
+            rows.append(about_row | row_of(layer, name, device, repeats or (9 if gpu else 3), race))
+        save(title, rows, machine, out)  # what is there so far, should it be stopped
+    report(title, rows, machine, out)
+    click.echo(
+        f"{len(rows)} rows; left out: {large} layers with an activation above {max_gb:g} GB, "
+        f"{late} that the time did not suffice for"
+    )
+    plots.after(out)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,32 @@
 """Time and memory of a training step, phase by phase, with kernels and with the reference.
 
 The step counts G main + path length / 4 + D main + R1 / 16, as often as each happens. The default
-is the 64 px network in float32. Both backends are timed in turns in one process, so under the same
-allocator; `--keep-blocks` lets that one keep what it frees. A second table says where the time of a
-step goes, by PyTorch's profiler.
+is the 64 px network in float32. On a CPU each contestant is a process of its own; "tuned" is
+`stylegan_ops.tune_cpu_allocator()`. Second table: where the time of a step goes, by PyTorch's
+profiler.
 """
 
+import children
 import click
 import torch
-from common import keep_large_blocks, race_ms, report, where
+from common import report, where
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
 from stylegan.device import resolve_device
 from stylegan.presets import preset
-from stylegan.training.memory import estimate_memory_gb, peak_memory_gb
+from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 
-BACKENDS = {"kernels": "auto", "reference": "reference"}
+CONTESTANTS = {  # {device type: {name: (backend, whether the allocator is tuned)}}
+    "cpu": {
+        "reference": ("reference", False),
+        "reference, tuned": ("reference", True),
+        "kernels, tuned": ("auto", True),
+    },
+    "cuda": {"reference": ("reference", False), "kernels": ("auto", False)},
+}
 GROUPS = {  # of the breakdown, by what the name of an op contains
     "upfirdn2d, fir_act": ("upfirdn2d", "fir_act"),
     "bias_act": ("bias_act",),
@@ -29,22 +38,43 @@ GROUPS = {  # of the breakdown, by what the name of an op contains
 }
 
 
-def phases_of(model, reals, t):
-    """{name: (function, times a step)}"""
+def shares_of(t):
+    """{phase: times a step}"""
     return {
-        "G main": (model.g_main, 1),
-        "path length": (model.g_path_length, 1 / t.pl_interval),
-        "D main": (lambda: model.d_main(reals), 1),
-        "R1": (lambda: model.d_r1(reals), 1 / t.r1_interval),
+        "G main": 1,
+        "path length": 1 / t.pl_interval,
+        "D main": 1,
+        "R1": 1 / t.r1_interval,
     }
 
 
-def under(backend, run):
-    def wrapped():
-        with stylegan_ops.backend(BACKENDS[backend]):
-            run()
+def make(device, choice, fields):
+    """The phases of one contestant, all of them one after the other as "all", and "breakdown"."""
+    backend, tuned = choice
+    if tuned:
+        stylegan_ops.tune_cpu_allocator()
+    config = preset("auto", **fields).resolved()
+    device = torch.device(device)
+    model = TrainingStep(config, device)
+    t, (height, width) = config.train, config.G.resolution
+    reals = torch.rand(t.batch, config.G.channels, height, width, device=device) * 2 - 1
+    phases = {
+        "G main": model.g_main,
+        "path length": model.g_path_length,
+        "D main": lambda: model.d_main(reals),
+        "R1": lambda: model.d_r1(reals),
+    }
 
-    return wrapped
+    def under(run):
+        with stylegan_ops.backend(backend):
+            return run()
+
+    functions = {name: lambda run=run: under(run) for name, run in phases.items()}
+    counted = [(phases[name], share) for name, share in shares_of(t).items()]
+    return functions | {
+        "all": lambda: under(lambda: [run() for run in phases.values()]) and None,
+        "breakdown": lambda: under(lambda: breakdown(counted, device)),
+    }
 
 
 def group_of(event):
@@ -58,20 +88,26 @@ def group_of(event):
 
 
 def breakdown(phases, device):
-    """Rows of ms a step by kind of op, of each backend."""
-    totals = {}
-    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    for backend in BACKENDS:
-        for run, share in phases.values():
-            with profile(activities=kinds, record_shapes=True) as p:
-                under(backend, run)()
-            for event in p.key_averages(group_by_input_shape=True):
-                us = event.self_device_time_total if device.type == "cuda" else 0
-                us = us or event.self_cpu_time_total * (device.type == "cpu")
-                row = totals.setdefault(group_of(event), dict.fromkeys(BACKENDS, 0.0))
-                row[backend] += us / 1e3 * share
-    order = sorted(totals, key=lambda name: -totals[name]["kernels"])
-    return [{"op": name, **{f"{b} ms": totals[name][b] for b in BACKENDS}} for name in order]
+    """{kind of op: ms a step} of phases [(function, times a step)]."""
+    cuda, totals = device.type == "cuda", {}
+    kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
+    for run, share in phases:
+        with profile(activities=kinds, record_shapes=True) as p:
+            run()
+        for event in p.key_averages(group_by_input_shape=True):
+            if event.device_type == DeviceType.CPU:  # else a kernel, which its op counts already
+                us = event.self_device_time_total if cuda else event.self_cpu_time_total
+                group = group_of(event)
+                totals[group] = totals.get(group, 0.0) + us / 1e3 * share
+    return totals
+
+
+def by_op(made, shown):
+    """Rows of ms a step by kind of op, of the contestants in `shown`."""
+    totals = {who: made[who].ask("breakdown")[1] for who in shown}
+    last = totals[shown[-1]]
+    order = sorted(set().union(*totals.values()), key=lambda op: -last.get(op, 0.0))
+    return [{"op": op, **{f"{who} ms": totals[who].get(op, 0.0) for who in shown}} for op in order]
 
 
 @click.command(help=__doc__)
@@ -83,48 +119,51 @@ def breakdown(phases, device):
 @click.option("--precision", default="float32")
 @click.option("--device", default="auto")
 @click.option("--repeats", default=5)
-@click.option("--keep-blocks/--no-keep-blocks", default=False, help="Keep memory that is freed.")
 @click.option("--out", help="Path without ending of the result files.")
-def main(device, repeats, keep_blocks, out, **fields):
+def main(device, repeats, out, **fields):
     """Print each phase, images/s and peak memory."""
-    if keep_blocks:
-        keep_large_blocks()
     device = resolve_device(device)
+    if device.type not in CONTESTANTS:
+        raise click.ClickException(f"this runs on cpu and cuda, not on {device.type}")
+    stylegan_ops.load(device.type)  # builds the kernels, before anything is timed
     config = preset("auto", **fields).resolved()
-    model = TrainingStep(config, device)
     t, (height, width) = config.train, config.G.resolution
-    reals = torch.rand(t.batch, config.G.channels, height, width, device=device) * 2 - 1
-    phases = phases_of(model, reals, t)
-    for run, _ in phases.values():
-        run()
-    peak = peak_memory_gb(device)  # before the timing takes memory to cool the caches with
-    rows, step = [], dict.fromkeys(BACKENDS, 0.0)
-    for name, (run, share) in phases.items():
-        ms = race_ms({b: (under(b, run), None) for b in BACKENDS}, device, repeats)
-        for backend in BACKENDS:
-            step[backend] += ms[backend] * share
-        rows.append(row_of(name, share, ms, t.batch))
-    rows.append(row_of("step", 1, step, t.batch))
-    estimate = estimate_memory_gb(config, device)
+    made = children.contestants(device, make, CONTESTANTS[device.type], fields)
+    names = list(made)
+    try:
+        for contestant in made.values():
+            contestant.ask("all")  # the first run: what memory a step takes
+        peaks = children.peaks_mb(made)
+        shares = shares_of(t)
+        children.warm_up(made, shares, least=2)
+        rows, step = [], dict.fromkeys(names, 0.0)
+        for name, share in shares.items():
+            ms = children.race(made, name, repeats)
+            step = {who: step[who] + ms[who] * share for who in names}
+            rows.append(row_of(name, share, ms, t.batch))
+        rows.append(row_of("step", 1, step, t.batch))
+        ops = by_op(made, names[-2:])
+    finally:
+        children.close(made)
     title = f"train step {width}x{height} batch {t.batch} base {config.G.channel_base}"
     machine = {
         **where(device),
-        "large_blocks": "kept" if keep_blocks else "returned",
-        "peak_memory_gb": round(peak, 2),
-        "estimated_gb": round(estimate, 2),
+        **{f"{who} peak_gb": round(mb / 1e3, 2) for who, mb in peaks.items()},
+        "estimated_gb": round(estimate_memory_gb(config, device), 2),
     }
     report(title, rows, machine, out)
-    report(title + ", by op", breakdown(phases, device), machine, out and f"{out}_by_op")
+    report(title + ", by op", ops, machine, out and f"{out}_by_op")
 
 
 def row_of(name, share, ms, batch):
+    """A row of the table: ms by contestant, the last of which is ours."""
+    *others, ours = ms
     return {
         "phase": name,
-        "ms": ms["kernels"],
         "per step": round(share, 4),
-        "images/s": batch / ms["kernels"] * 1e3,
-        "reference ms": ms["reference"],
-        "reference / kernels": ms["reference"] / ms["kernels"],
+        **{f"{who} ms": ms[who] for who in ms},
+        "images/s": batch / ms[ours] * 1e3,
+        **{f"{who} / {ours}": ms[who] / ms[ours] for who in others},
     }
 
 

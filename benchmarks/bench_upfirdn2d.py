@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 
 import click
 import torch
-from common import keep_large_blocks, race_ms, report, where
+from common import race_ms, report, where
 
 import stylegan_ops
 from stylegan.device import resolve_device
@@ -223,7 +223,7 @@ def main(sets, resolutions, low, batch, dtypes, device, repeats, compiled, secon
     """Print a row per layer, dtype, layout and pass."""
     if unknown := set(sets.split(",")) - set(SETS):
         raise click.BadParameter(f"expected of {', '.join(SETS)}; got {', '.join(unknown)}")
-    keep_large_blocks()
+    stylegan_ops.tune_cpu_allocator()
     device = resolve_device(device)
     gpu = device.type == "cuda"
     if reason := stylegan_ops.load(device.type):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: timing, the line that says where, Markdown and JSON lines."""
 
-import ctypes
 import json
 import platform
 import statistics
@@ -12,20 +11,25 @@ from pathlib import Path
 
 import torch
 
+from stylegan_ops import _plan, modconv
+
 ROOT = Path(__file__).parents[1]
 COLD_BYTES = 256 << 20  # written before every timed call, more than any cache holds
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
-def keep_large_blocks():
-    """Let this process keep the memory that it frees. Otherwise every large tensor is new pages,
-    and on a CPU clearing them takes several times as long as an elementwise op."""
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    except (OSError, AttributeError):
-        pass  # not glibc
+def settled(device_type):
+    """Whether no op is still trying out its strategies on that device."""
+    return all(row["strategy"] for row in _plan.plans(modconv.OP, device_type))
+
+
+def settle(run, device, most=12):
+    """Run until every plan is made, at most so many times."""
+    for _ in range(most):
+        run()
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        if settled(torch.device(device).type):
+            return
 
 
 def time_ms(run, device, repeats=7, setup=None):
@@ -34,9 +38,9 @@ def time_ms(run, device, repeats=7, setup=None):
     return race_ms({"run": (run, setup)}, device, repeats)["run"]
 
 
-def race_ms(contestants, device, repeats=7):
+def race_ms(contestants, device, repeats=7, warm_up=2):
     """Median times of several, {name: (run, setup or None)}, as of `time_ms`, taken in turns, so
-    that a machine that is slow for a while is slow for all.
+    that a machine that is slow for a while is slow for all. The first `warm_up` do not count.
 
     On a GPU the time is between two events, and writing the cold buffer takes longer than the
     calls take to be queued: what is timed is the device alone.
@@ -45,12 +49,12 @@ def race_ms(contestants, device, repeats=7):
     cold = torch.empty(COLD_BYTES * (16 if cuda else 1), dtype=torch.uint8, device=device)
     watch = _cuda_watch if cuda else _watch
     times = {name: [] for name in contestants}
-    for i in range(repeats + 2):
+    for i in range(repeats + warm_up):
         for name, (run, setup) in contestants.items():
             arguments = [setup()] if setup else []
             cold.fill_(i % 256)
             times[name].append(watch(run, *arguments))
-    return {name: statistics.median(t[2:]) for name, t in times.items()}  # the first warm up
+    return {name: statistics.median(t[warm_up:]) for name, t in times.items()}
 
 
 def _watch(run, *arguments):
@@ -86,28 +90,37 @@ def where(device):
 
 
 def report(title, rows, machine, out=None):
-    """Print rows (dictionaries with the same keys) as a Markdown table; with `out`, a path without
-    ending, write it to out.md and as JSON lines, with the machine in every line, to out.jsonl."""
-    keys = list(rows[0])
-    about = ", ".join(f"{k} {v}" for k, v in machine.items() if v is not None)
-    table = [f"## {title}", "", about, "", "| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
-    table += ["| " + " | ".join(_cell(row[k]) for k in keys) + " |" for row in rows]
-    text = "\n".join(table) + "\n"
-    print(text)
+    """Print rows (dictionaries; where one lacks a key its cell is empty) as a Markdown table; with
+    `out`, as `save` too."""
+    print(_table(title, rows, machine))
+    save(title, rows, machine, out)
+
+
+def save(title, rows, machine, out):
+    """Write the table to out.md and the rows as JSON lines, with the machine in every line, to
+    out.jsonl; out is a path without ending, None writes nothing."""
     if out is not None:
         out = Path(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.with_suffix(".md").write_text(text, "utf-8")
+        out.with_suffix(".md").write_text(_table(title, rows, machine), "utf-8")
         lines = [json.dumps({"benchmark": title, **row, **machine}) + "\n" for row in rows]
         out.with_suffix(".jsonl").write_text("".join(lines), "utf-8")
 
 
+def _table(title, rows, machine):
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    about = ", ".join(f"{k} {v}" for k, v in machine.items() if v is not None)
+    table = [f"## {title}", "", about, "", "| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    table += ["| " + " | ".join(_cell(row.get(k)) for k in keys) + " |" for row in rows]
+    return "\n".join(table) + "\n"
+
+
 def _cell(value):
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 100
-        else (f"{value:.0f}" if isinstance(value, float) else str(value))
-    )
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
 
 
 def _cpu_name():

@@ -78,14 +78,16 @@ if [ -x "$tool" ]; then
 else
     echo "| compute-sanitizer | there is none | |" >> "$steps"
 fi
-benches=(benchmarks/bench_{upfirdn2d,bias_act,train_step,modconv}.py) # first, should the time be over
+benches=(benchmarks/bench_{upfirdn2d,bias_act,train_step,generator,modconv}.py) # first, should the time be over
 for bench in benchmarks/bench_*.py; do
     [[ " ${benches[*]} " == *" $bench "* ]] || benches+=("$bench")
 done
 for bench in "${benches[@]}"; do
     name=$(basename "$bench" .py)
     grep -q -- '"--device"' "$bench" || continue
-    step "$name" 100 "$python" "$bench" --device "$device" --out "$out/$name"
+    options=()
+    [ "$name" = bench_modconv ] && options=(--resolutions 1024 --repeats 7 --seconds 80)
+    step "$name" 100 "$python" "$bench" --device "$device" --out "$out/$name" "${options[@]}"
 done
 {
     echo "# Report of $(date +%F)"

@@ -8,6 +8,7 @@ from numbers import Integral
 import numpy as np
 import torch
 
+import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.graphs import CompiledSynthesis, GraphedSynthesis
 from stylegan.imaging import to_pil
@@ -121,9 +122,12 @@ class Pipeline:
     def _synthesis(self, ws, noise_mode, noise_seed, batch):
         """[n, C, H, W] of one batch or of the shorter rest of a list."""
         run = self.compiled or self.graphed
-        if noise_mode == "random" or run is None:
-            return self.G.synthesis(ws, noise_mode, torch.Generator().manual_seed(noise_seed))
-        return run(ws, noise_mode, batch)
+        # A CPU takes seconds to find out what its rules know well enough.
+        plan = "fixed" if self.device.type == "cpu" else "measure"
+        with stylegan_ops.planning(plan, unless_set=True):
+            if noise_mode == "random" or run is None:
+                return self.G.synthesis(ws, noise_mode, torch.Generator().manual_seed(noise_seed))
+            return run(ws, noise_mode, batch)
 
     def _use_less_memory(self, batch):
         self.batch = min(self.batch, batch)

@@ -14,6 +14,7 @@ import torch
 from stylegan_ops import _cache, _dispatch, _toolchain
 from stylegan_ops.bias_act import bias_act, bias_act_ref
 from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops.scale_act import scale_act, scale_act_ref
 from stylegan_ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
 
 TOLERANCE = 1e-5  # of the largest value, float32
@@ -79,12 +80,14 @@ def health():
     for op, states in _dispatch.info().items():
         for device in devices():
             state = states[device]
-            if state["backend"] == "native" and op in CHECKS:
+            native = state["backend"] == "native"
+            if native and op in CHECKS:
                 error = CHECKS[op](device)
                 ill = not error <= TOLERANCE
                 yield Health(op, device, "native", f"error {error:.1e} against the reference", ill)
-            else:
-                missing = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
+            else:  # of ops made of others, the others are checked
+                expected = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
+                missing = expected and not native
                 yield Health(op, device, state["backend"], state["reason"], missing)
 
 
@@ -120,6 +123,18 @@ def _check_fir_act(device):
     return worst
 
 
+def _check_scale_act(device):
+    """With a mask of its own and without, both layouts."""
+    worst = 0.0
+    for size in (16, 15):
+        inputs = _random(device, (2, 8, size, 2 * size), (2, 8), (1, 1, size, 2 * size), 8)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            inputs[0] = inputs[0].contiguous(memory_format=layout)
+            given = dict(act="lrelu", clamp=1.5)
+            worst = max(worst, _error(scale_act, scale_act_ref, inputs, **given))
+    return worst
+
+
 def _random(device, *shapes):
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
@@ -144,6 +159,7 @@ CHECKS = {
     "bias_act": _check_bias_act,
     "upfirdn2d": _check_upfirdn2d,
     "fir_act": _check_fir_act,
+    "scale_act": _check_scale_act,
 }
 
 

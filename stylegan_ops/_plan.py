@@ -29,18 +29,21 @@ _forced = None
 
 
 @contextmanager
-def planning(mode):
+def planning(mode, unless_set=False):
     """Choose how strategies are picked, in the block, for the whole process.
 
     Args:
         mode: "measure" picks the fastest by timing the first calls of each shape; "fixed" goes by
             rule: the same computation, and the same bits, in every process. The environment
             variable STYLEGAN_OPS_PLAN sets the default, which is "measure".
+        unless_set: leave it where a block around this one or the environment has chosen.
     Raises: ValueError for any other mode.
     """
     global _mode
     before = _mode
-    _mode = _checked(mode, "planning")
+    _checked(mode, "planning")
+    if not unless_set or (_mode is None and "STYLEGAN_OPS_PLAN" not in os.environ):
+        _mode = mode
     try:
         yield
     finally:

@@ -115,8 +115,12 @@ def numbers(act, alpha, gain, clamp):
 def has_mask(x, size):
     """Whether the kernels can write the mask of y, [N, C, *size] in the layout of x: by whole
     blocks on the CPU, whole bytes on CUDA."""
+    return _has_mask(x, size, memory_format(x) == torch.channels_last)
+
+
+def _has_mask(x, size, channels_last):
     height, width = size
-    run = x.shape[1] if memory_format(x) == torch.channels_last else 1
+    run = x.shape[1] if channels_last else 1
     if x.device.type == "cpu":
         return height * width * run % 512 == 0
     return (run if run > 1 else width) % 8 == 0
@@ -198,7 +202,7 @@ def gradients(dy, mask, x, scale, stride, slopes, noise_samples, needs_b):
     """
     negative, positive, clamp = slopes
     rule = negative, positive, clamp >= 0
-    if mask.numel() > 0 and not has_mask(dy, dy.shape[2:]):
+    if mask.numel() > 0 and not _has_mask(dy, dy.shape[2:], _is_last(dy, stride)):
         dy = mask_grad(dy, None, mask, stride, 1, *rule, False)[0]
         mask, rule = mask.new_empty(0), (1.0, 1.0, False)
     fused = noise_samples > 0 and _sums_channels(dy, stride)
@@ -232,14 +236,31 @@ _out = define(
 )
 
 
+def _is_last(dy, stride):
+    """Whether the kernels call the shape of dy with dense strides channels_last: not where it is
+    contiguous as well, as images of a pixel and empty batches are."""
+    n, c, h, w = dy.shape
+    return stride[1] == 1 and n > 0 and c > 1 and h * w > 1
+
+
 def _sums_channels(dy, stride):
     """Whether the sum over channels is part of the kernel."""
-    return dy.device.type == "cpu" or (stride[1] == 1 < dy.shape[1] and dy.shape[1] % 8 == 0)
+    return dy.device.type == "cpu" or (_is_last(dy, stride) and dy.shape[1] % 8 == 0)
+
+
+_PART = 256  # channels in a part of their sum, 32 groups of 8, on CUDA
 
 
 def _noise_parts(dy):
-    """Parts of the sum over channels: one for each 32 groups of 8 on CUDA."""
-    return 1 if dy.device.type == "cpu" else (dy.shape[1] + 255) // 256
+    return 1 if dy.device.type == "cpu" else (dy.shape[1] + _PART - 1) // _PART
+
+
+def _from_parts(parts, shape):
+    """To each channel what belongs to the part [parts, N, 1, H, W] that it is in: the adjoint of
+    their sums."""
+    if len(parts) == 1:
+        return parts[0].expand(shape)
+    return parts.squeeze(2).movedim(0, 1).repeat_interleave(_PART, 1)[:, : shape[1]]
 
 
 def _grad_fake(dy, mask, x, scale, stride, negative, positive, has_clamp, noise, sum):
@@ -280,7 +301,7 @@ def _grad_backward(ctx, ddx, dproducts, dsums, dnoise):
                 grad(dsums[:, :, None, None].to(ctx.dtype).expand(ctx.shape), None, None)[0]
             )
         if dnoise is not None and ctx.noise:
-            terms.append(grad(dnoise.sum(0).to(ctx.dtype).expand(ctx.shape), None, None)[0])
+            terms.append(grad(_from_parts(dnoise.to(ctx.dtype), ctx.shape), None, None)[0])
         d_dy = sum(terms[1:], terms[0]) if terms else None
     needs_x = needs_x and dproducts is not None
     needs_scale = needs_scale and ddx is not None

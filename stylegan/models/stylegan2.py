@@ -237,6 +237,6 @@ class ToRGB(nn.Module):
 
 def fold(layer, dtype, up=1):
     """The weight of a layer for images of a dtype, see `fold_constants`."""
-    folded = fold_weight(layer.weight, dtype, up)
+    folded = fold_weight(layer.weight, dtype, up, block_format(layer.weight.device, dtype))
     layer.weight.data = folded.weight  # not a second copy
     layer.folded = Constant(folded, layer.weight)

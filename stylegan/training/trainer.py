@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import torch
 
+import stylegan_ops
 from stylegan.data.loader import Batches
 from stylegan.errors import SnapshotError, TrainingError, UserError
 from stylegan.imaging import to_tensor
@@ -118,7 +119,8 @@ class Trainer:
         """
         self._hold()
         try:
-            with self.interrupt:
+            # By rule: a run that goes on must take the same steps, to the last bit.
+            with self.interrupt, stylegan_ops.planning("fixed"):
                 return self._run_here()
         finally:
             self._lock.release()

@@ -197,7 +197,7 @@ def test_help_has_an_example(run, name):
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
         (
             "train --ops native --dry-run",
-            "backend native: no conv2d_resample kernel is loaded for cpu",
+            "backend native: no grid_sample kernel is loaded for cpu",
         ),
         ("generate", "Missing argument 'NETWORK'"),
         ("generate nothing", "nothing: there is no such folder"),

@@ -30,7 +30,7 @@ CASES = [
 
 @pytest.fixture(params=BACKENDS)
 def ops(request):
-    """ "native" would raise: this op has no kernel of its own, the filter in it has."""
+    """ "native" would raise for the meta device of the tests of shapes."""
     with backend("auto" if request.param == "native" else "reference"):
         yield request.param
 

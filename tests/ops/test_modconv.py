@@ -4,7 +4,8 @@ import pytest
 import torch
 from checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
 
-from stylegan_ops import _plan, modulated_conv2d, setup_filter
+from stylegan_ops import _plan, fold_weight, modulated_conv2d, setup_filter
+from stylegan_ops.modconv import candidates
 
 F = setup_filter([1, 3, 3, 1])
 CASES = {
@@ -20,7 +21,7 @@ SMOOTH = dict(act="swish", gain=1.1, clamp=None)
 
 @pytest.fixture(params=["weights", "sandwich"])
 def strategy(request):
-    """Both ways to compute it, whatever the plan says."""
+    """The ways that have gradients, whatever the plan says."""
     with _plan.forced(request.param):
         yield request.param
 
@@ -125,11 +126,50 @@ def test_samples_of_very_different_styles(strategy):
     )
 
 
-def test_plan_never_groups_a_batch():
+def test_rules():
+    """By size: the weights of one sample, or the image; and nothing is planned for gradients."""
     weight = torch.zeros(8, 8, 3, 3)
-    for size in (4, 32, 256):
-        assert _plan.modconv_strategy(torch.empty(8, 8, size, size), weight) == "sandwich"
-    assert _plan.modconv_strategy(torch.empty(1, 8, 256, 256), weight) == "weights"
+    assert candidates(torch.empty(1, 8, 4, 4), weight) == ("sandwich", "weights")
+    assert candidates(torch.empty(1, 8, 256, 256), weight) == ("weights", "sandwich")
+    assert candidates(torch.empty(8, 8, 4, 4), weight) == ("sandwich", "samples")
+    assert candidates(torch.empty(8, 8, 256, 256), weight) == ("samples", "sandwich")
+    assert candidates(torch.empty(8, 8, 256, 256), weight, differentiable=True) == ("sandwich",)
+    assert candidates(torch.empty(8, 8, 256, 256), weight, act="swish") == ("sandwich",)
+
+
+@pytest.mark.parametrize("noise", ["none", "shared", "own", "number"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_gradient(case, layout, noise):
+    """Every strategy, and what overwrites the convolution's result."""
+    inputs, kwargs = layer_inputs(case)
+    inputs = {k: v.float() for k, v in inputs.items()}
+    shared = {"none": None, "shared": inputs["noise"][:1], "own": inputs["noise"]}
+    inputs["noise"] = shared.get(noise, torch.tensor([[[[0.3]]]]))
+    inputs["x"] = inputs["x"].contiguous(memory_format=layout)
+    expected = naive.modulated_conv2d(**inputs, **kwargs)
+    before = {k: v.clone() for k, v in inputs.items() if v is not None}
+    for name in ("weights", "sandwich", "samples"):
+        for weight in (inputs["weight"], fold_weight(inputs["weight"], up=kwargs.get("up", 1))):
+            with torch.no_grad(), _plan.forced(name):
+                y = modulated_conv2d(**{**inputs, "weight": weight}, **kwargs)
+            torch.testing.assert_close(y, expected, atol=2e-5, rtol=1e-4)
+            assert y.is_contiguous(memory_format=layout)
+    assert all(torch.equal(inputs[k], v) for k, v in before.items())  # inputs are not written to
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_folded_weight_in_half_precision(dtype):
+    """Stored in the dtype of x, its size beside it."""
+    inputs, kwargs = layer_inputs("3x3")
+    inputs["weight"] = inputs["weight"] * 1e4
+    x = inputs.pop("x")
+    exact = modulated_conv2d(x, **inputs, **kwargs)
+    inputs["weight"] = fold_weight(inputs["weight"], dtype)
+    assert inputs["weight"].stored.dtype == dtype
+    with torch.no_grad(), _plan.forced("sandwich"):
+        y = modulated_conv2d(x.to(dtype), **inputs, **kwargs)
+    torch.testing.assert_close(y.double(), exact, atol=8e-2, rtol=3e-2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images/s and memory of a generator: the reference against the kernels.
+
+z to images, mapping and synthesis, with constant noise and without gradients. On a CPU "tuned" is
+`stylegan_ops.tune_cpu_allocator()`, the others find the allocator as a user does; MB is the peak of
+the whole process, PyTorch included. On a GPU "compiled" is `torch.compile` of the synthesis and
+"graph" a CUDA graph of the whole; MB is what a contestant's making and its first run allocate.
+"""
+
+import time
+
+import children
+import click
+import plots
+import torch
+from common import report, save, where
+
+import stylegan_ops
+from stylegan.device import resolve_device
+from stylegan.models.build import build_generator
+
+CPU_SIZES = "256x1,256x8,512x1,512x8,1024x1"  # 1024x8: tensors of 1 GB in four processes
+CUDA_SIZES = "256x1,1024x1,1024x8,512x1,512x8,256x8"  # compiled last, that takes longest
+CONTESTANTS = {  # {device type: {name: (backend, what else)}}
+    "cpu": {
+        "reference": ("reference", None),
+        "reference, tuned": ("reference", "tuned"),
+        "kernels": ("auto", None),
+        "kernels, tuned": ("auto", "tuned"),
+    },
+    "cuda": {
+        "reference": ("reference", None),
+        "reference, compiled": ("reference", "compiled"),
+        "kernels": ("auto", None),
+        "kernels, graph": ("auto", "graph"),
+    },
+}
+LONG = 40  # seconds of a race, beyond which three repeats do
+BASE = {"cpu": "kernels, tuned", "cuda": "kernels"}
+
+
+def make(device, choice, resolution, batch, fields):
+    """{"run": z to images} of one contestant."""
+    backend, extra = choice
+    if extra == "tuned":
+        stylegan_ops.tune_cpu_allocator()
+    torch.manual_seed(0)
+    G = build_generator("auto", resolution=resolution, **fields)
+    G = G.eval().requires_grad_(False).to(device)
+    z = torch.randn(batch, G.z_dim).to(device)
+    synthesis = torch.compile(G.synthesis, dynamic=False) if extra == "compiled" else G.synthesis
+
+    @torch.inference_mode()
+    def run():
+        with stylegan_ops.backend(backend):
+            synthesis(G.mapping(z), noise_mode="const")
+
+    return {"run": graphed(run) if extra == "graph" else run}
+
+
+def graphed(run):
+    """Replays `run` as one CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def rows_of(device, choices, resolution, batch, fields, warm_up, repeats):
+    """A row per contestant."""
+    base = BASE[device.type]
+    made = children.contestants(device, make, choices, resolution, batch, fields)
+    try:
+        children.warm_up(made, least=warm_up)
+        ms = children.race(made, repeats=repeats, seconds=LONG)
+        peaks = children.peaks_mb(made)
+    finally:
+        children.close(made)
+    return [
+        {
+            "size": resolution,
+            "batch": batch,
+            "contestant": name,
+            "ms per image": ms[name] / batch,
+            "images/s": 1e3 * batch / ms[name],
+            "peak MB": round(peaks[name]),
+            f"time / {base}": ms[name] / ms[base],
+        }
+        for name in made
+    ]
+
+
+@click.command(help=__doc__)
+@click.option("--sizes", help=f"SIZExBATCH,...; default {CPU_SIZES}; on a GPU {CUDA_SIZES}.")
+@click.option("--channel-base", type=int, help="Default: by the size, as the preset auto.")
+@click.option("--warm-up", default=2, help="Runs that do not count; more while plans are made.")
+@click.option("--repeats", type=int, help="Default 5, on a GPU 15.")
+@click.option("--compile", "compiled", default="256x8", help="Sizes to race torch.compile at.")
+@click.option("--seconds", type=float, help="Begin no size after that; default 70 on a GPU.")
+@click.option("--device", default="auto")
+@click.option("--out", help="Path without ending of the result files.")
+def main(sizes, channel_base, warm_up, repeats, compiled, seconds, device, out):
+    """Print a row per size and contestant."""
+    device = resolve_device(device)
+    gpu = device.type == "cuda"
+    if device.type not in CONTESTANTS:
+        raise click.ClickException(f"this runs on cpu and cuda, not on {device.type}")
+    if reason := stylegan_ops.load(device.type):  # builds them, before anything is timed
+        raise click.ClickException(f"no kernels: {reason}")
+    sizes = (sizes or (CUDA_SIZES if gpu else CPU_SIZES)).split(",")
+    seconds = seconds or (70 if gpu else float("inf"))
+    repeats, start = repeats or (15 if gpu else 5), time.monotonic()
+    fields = {"channel_base": channel_base} if channel_base else {}
+    title, rows, notes, machine = "generator", [], [], where(device)
+    for i, size in enumerate(sizes):
+        if time.monotonic() - start > seconds:
+            notes.append(f"the time was over before {', '.join(sizes[i:])}")
+            break
+        resolution, batch = map(int, size.split("x"))
+        choices = CONTESTANTS[device.type]
+        if size not in compiled.split(","):
+            choices = {name: c for name, c in choices.items() if c[1] != "compiled"}
+        try:
+            rows += rows_of(device, choices, resolution, batch, fields, warm_up, repeats)
+        except (children.Died, torch.OutOfMemoryError) as e:
+            notes.append(f"{size}: {e}")
+        save(title, rows, machine, out)  # what is there so far, should it be stopped
+    if not rows:
+        raise click.ClickException("; ".join(notes))
+    report(title, rows, machine, out)
+    for note in notes:
+        click.echo(note)
+    plots.after(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which strategy runs: by rule, or by measuring once."""
+
+import time
+
+import pytest
+import torch
+
+import stylegan_ops
+from stylegan_ops import _plan
+
+CPU = torch.device("cpu")
+SHAPE = (("x", (1, 2, 3)),)
+
+
+@pytest.fixture(autouse=True)
+def no_plans(monkeypatch):
+    monkeypatch.setattr(_plan, "_plans", type(_plan._plans)())
+    monkeypatch.delenv("STYLEGAN_OPS_PLAN", raising=False)
+
+
+def sleeper(**ms):
+    """run(name) that takes so many ms, and the names that it was called with."""
+    calls = []
+
+    def run(name):
+        calls.append(name)
+        time.sleep(ms[name] / 1e3)
+        return name
+
+    return run, calls
+
+
+@pytest.mark.parametrize("slow, fast", [("a", "b"), ("b", "a")])
+def test_the_fastest_is_found_once_and_kept(slow, fast):
+    run, calls = sleeper(**{slow: 12, fast: 3})
+    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == fast
+    assert calls.count(slow) == 1  # that much slower in the first round: not tried again
+    calls.clear()
+    assert [_plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) for _ in range(3)] == [fast] * 3
+    assert calls == [fast] * 3
+    (plan,) = _plan.plans("op", "cpu")
+    assert plan["x"] == (1, 2, 3) and plan["strategy"] == fast
+    assert plan["ms"][fast] < plan["ms"][slow]
+
+
+def test_the_rule_holds_unless_another_is_clearly_faster():
+    run, _ = sleeper(a=8.0, b=8.0)
+    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
+
+
+def test_a_failure_leaves_no_plan():
+    def run(name):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run)
+    assert _plan.plans("op", "cpu") == []
+
+
+def test_only_so_many_are_kept(monkeypatch):
+    monkeypatch.setattr(_plan, "SIZE", 2)
+    for i in range(4):
+        _plan.run_fastest("op", (("x", i),), ("a", "b"), CPU, str)
+    assert [plan["x"] for plan in _plan.plans("op", "cpu")] == [2, 3]
+
+
+def test_settled_without_measuring():
+    names = ("a", "b")
+    assert _plan.settled(names, (), CPU, differentiable=False) is None
+    assert _plan.settled(names, (), CPU, differentiable=True) == "a"
+    assert _plan.settled(("a",), (), CPU, differentiable=False) == "a"
+    assert _plan.settled(names, (), torch.device("mps"), differentiable=False) == "a"
+    with stylegan_ops.planning("fixed"):
+        assert _plan.settled(names, (), CPU, differentiable=False) == "a"
+        with stylegan_ops.planning("measure", unless_set=True):
+            assert _plan.settled(names, (), CPU, differentiable=False) == "a"
+    with _plan.forced("c"):
+        assert _plan.settled(names, ("c",), CPU, differentiable=True) == "c"
+        assert _plan.settled(names, (), CPU, differentiable=False) is None
+
+
+def test_deterministic_where_asked(monkeypatch):
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert _plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    monkeypatch.setenv("STYLEGAN_OPS_PLAN", "fixed")
+    assert _plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
+    monkeypatch.setenv("STYLEGAN_OPS_PLAN", "quick")
+    with pytest.raises(ValueError, match="STYLEGAN_OPS_PLAN: expected one of measure, fixed"):
+        _plan.settled(("a", "b"), (), CPU, differentiable=False)
+
+
+def test_rejects():
+    with pytest.raises(ValueError, match="planning: expected one of measure, fixed, got 'fast'"):
+        with stylegan_ops.planning("fast"):
+            pass
+
+
+def test_info_shows_what_was_measured():
+    x, weight, styles = torch.randn(1, 8, 4, 4), torch.randn(8, 8, 3, 3), torch.rand(1, 8)
+    with torch.no_grad():
+        first, again = (stylegan_ops.modulated_conv2d(x, weight, styles) for _ in range(2))
+    assert torch.equal(first, again)
+    (plan,) = stylegan_ops.info()["modulated_conv2d"]["cpu"]["plans"]
+    assert plan["weight"] == (8, 8, 3, 3) and plan["strategy"] in plan["ms"]
