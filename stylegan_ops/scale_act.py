@@ -170,7 +170,8 @@ def _backward(ctx, dy, _):
     x, scale, noise, b, mask = ctx.saved_tensors
     if ctx.again:
         with torch.no_grad():
-            mask = mask_of(scaled(x, scale, noise), b, 1, *ctx.slopes)
+            u = scaled(x, scale, noise).contiguous(memory_format=memory_format(x))  # as y
+            mask = mask_of(u, b, 1, *ctx.slopes)
     needs_x, needs_scale, needs_noise, needs_b = ctx.needs_input_grad[:4]
     dx, dscale, dnoise, db = gradients(
         dy,

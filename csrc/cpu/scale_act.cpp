@@ -22,6 +22,7 @@ constexpr int64_t kGrainElements = 32768;      // the library's own grain
 constexpr int64_t kTaskElements = 1 << 16;     // of a task with sums, at least
 constexpr int64_t kTasksOfASample = 64;        // at most: enough for as many threads
 constexpr int64_t kPixelsInSum = 64;           // added in float before they go to double
+constexpr int64_t kChannelsInSum = 16;         // of contiguous images, added before their sum is: as exact as by lanes
 
 int64_t ceil_div_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
 
@@ -117,12 +118,16 @@ template <class C> class GradWorker {
         pixels_of(first, pixels, dv, scale, totals);
         if (noise != nullptr) sum_channels(dv, pixels, noise + p);
       } else {
-        if (noise != nullptr) std::fill_n(noise + p, pixels, C(0));
+        if (noise != nullptr) std::fill_n(noise + p, pixels, C(0)), few_.assign(pixels, C(0));
         for (int64_t c = 0; c < g_.channels; ++c) {
           const int64_t first = (n * g_.channels + c) * g_.pixels + p;
           const C* const dv = slope(first, pixels);
           plane_of(first, pixels, dv, scale[c], totals + c);
-          if (noise != nullptr) add(dv, pixels, noise + p);
+          if (noise == nullptr) continue;
+          add(dv, pixels, few_.data());
+          if ((c + 1) % kChannelsInSum != 0 && c + 1 != g_.channels) continue;
+          add(few_.data(), pixels, noise + p);
+          std::fill(few_.begin(), few_.end(), C(0));
         }
       }
     }
@@ -221,7 +226,7 @@ template <class C> class GradWorker {
   void* const dx_;
   const int64_t unit_, piece_;
   const std::vector<C> one_;
-  std::vector<C> recent_, dv_, dy_buffer_, x_buffer_, dx_buffer_;
+  std::vector<C> recent_, few_, dv_, dy_buffer_, x_buffer_, dx_buffer_;
   int64_t added_ = 0;
 };
 

@@ -22,15 +22,18 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     return y.reshape(n, c, *y.shape[2:])[:, :, ::dy, ::dx]
 
 
-def fir_act(x, f, padding=0, flip_filter=False, fir_gain=1.0, act="linear", clamp=None, **given):
+def fir_act(x, f, padding=0, flip_filter=False, fir_gain=1.0, **given):
     y = upfirdn2d(x, f, padding=padding, flip_filter=flip_filter, gain=fir_gain)
-    if "scale" in given:
-        y = y * given["scale"].to(y.dtype)[:, :, None, None]
-    if "noise" in given:
-        y = y + given["noise"].to(y.dtype)
-    if "b" in given:
-        y = y + given["b"].to(y.dtype)[:, None, None]
-    y = ACTIVATIONS[act].function(y, ACTIVATIONS[act].alpha) * ACTIVATIONS[act].gain
+    return scale_act(y, **given)
+
+
+def scale_act(x, scale=None, noise=None, b=None, act="linear", alpha=None, gain=None, clamp=None):
+    y = x if scale is None else x * scale.to(x.dtype)[:, :, None, None]
+    y = y if noise is None else y + noise.to(y.dtype)
+    y = y if b is None else y + b.to(y.dtype)[:, None, None]
+    spec = ACTIVATIONS[act]
+    y = spec.function(y, spec.alpha if alpha is None else alpha)
+    y = y * (spec.gain if gain is None else gain)
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 

@@ -44,6 +44,7 @@ def test_info_names_every_op_and_why():
     assert set(info) == {
         "bias_act",
         "fir_act",
+        "scale_act",
         "upfirdn2d",
         "conv2d_resample",
         "modulated_conv2d",
