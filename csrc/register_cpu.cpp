@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/bias_act.h"
+#include "cpu/conv_weight_grad.h"
 #include "cpu/scale_act.h"
 #include "cpu/upfirdn2d.h"
 #include "register_bias_act.h"
@@ -34,10 +35,39 @@ struct Cpu {
   static int64_t noise_parts(const stylegan::Images&) { return 1; }
 };
 
+// The gradient [O, I, kh, kw] of a convolution of x by its weight; float32, channels_last.
+stylegan::Tensor conv_weight_grad(stylegan::Tensor x, stylegan::Tensor dy, std::vector<int64_t> kernel, int64_t stride,
+                                  std::vector<int64_t> padding) {
+  using stylegan::is_channels_last;
+  const char* op = "conv_weight_grad";
+  STD_TORCH_CHECK(x.dim() == 4 && dy.dim() == 4 && kernel.size() == 2 && padding.size() == 2 && stride >= 1, op,
+                  ": x and dy must be [N, C, H, W], kernel and padding (y, x)");
+  STD_TORCH_CHECK(x.scalar_type() == stylegan::ScalarType::Float && dy.scalar_type() == x.scalar_type(), op, ": expected float32");
+  auto fits = [](const stylegan::Tensor& t) {
+    return is_channels_last(t) || t.numel() == 0 || t.size(1) == 1 || t.size(2) * t.size(3) == 1;
+  };
+  STD_TORCH_CHECK(fits(x) && fits(dy), op, ": x and dy must be channels_last");
+  STD_TORCH_CHECK(x.size(1) % stylegan::cpu::kInUnit == 0 && dy.size(1) % stylegan::cpu::kOutUnit == 0, op,
+                  ": channels must be multiples of ", stylegan::cpu::kInUnit, " and ", stylegan::cpu::kOutUnit);
+  for (int i = 0; i < 2; ++i)
+    STD_TORCH_CHECK((dy.size(2 + i) - 1) * stride + kernel[i] <= x.size(2 + i) + 2 * padding[i] && padding[i] >= 0, op,
+                    ": the shapes do not belong to a convolution");
+  STD_TORCH_CHECK(x.size(0) == dy.size(0), op, ": x and dy must have as many samples");
+  const int64_t o = dy.size(1), i = x.size(1), kh = kernel[0], kw = kernel[1], sizes[] = {o, i, kh, kw};
+  stylegan::Tensor dw = stylegan::empty_strided(x, sizes, {i * kh * kw, kh * kw, kw, 1}, x.scalar_type());
+  if (x.numel() == 0 || dy.numel() == 0) torch::stable::zero_(dw);
+  if (x.numel() == 0 || dy.numel() == 0 || dw.numel() == 0) return dw;
+  const stylegan::cpu::WeightGrad g{x.size(0), i, o, x.size(2), x.size(3), dy.size(2), dy.size(3), kh, kw, stride, padding[0], padding[1]};
+  stylegan::cpu::conv_weight_grad(g, static_cast<const float*>(x.const_data_ptr()), static_cast<const float*>(dy.const_data_ptr()),
+                                  static_cast<float*>(dw.mutable_data_ptr()), Cpu::Context(x));
+  return dw;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::register_bias_act<Cpu>(m);
   stylegan::register_upfirdn2d<Cpu>(m);
   stylegan::register_scale_act<Cpu>(m);
+  m.impl("conv_weight_grad", TORCH_BOX(&conv_weight_grad));
 }

@@ -10,8 +10,10 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from stylegan_ops import _cache, _dispatch, _toolchain
+from stylegan_ops._conv import conv2d
 from stylegan_ops.bias_act import bias_act, bias_act_ref
 from stylegan_ops.fir_act import fir_act, fir_act_ref
 from stylegan_ops.scale_act import scale_act, scale_act_ref
@@ -135,6 +137,16 @@ def _check_scale_act(device):
     return worst
 
 
+def _check_conv_weight_grad(device):
+    x, w = _random(device, (2, 32, 9, 9), (8, 32, 3, 3))
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def ours(w, run=conv2d):
+        return run(x, w, stride=2)
+
+    return _error(ours, partial(ours, run=F.conv2d), [w])
+
+
 def _random(device, *shapes):
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
@@ -160,6 +172,7 @@ CHECKS = {
     "upfirdn2d": _check_upfirdn2d,
     "fir_act": _check_fir_act,
     "scale_act": _check_scale_act,
+    "conv_weight_grad": _check_conv_weight_grad,
 }
 
 

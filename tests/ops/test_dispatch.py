@@ -47,6 +47,7 @@ def test_info_names_every_op_and_why():
         "scale_act",
         "upfirdn2d",
         "conv2d_resample",
+        "conv_weight_grad",
         "modulated_conv2d",
         "grid_sample",
     }
