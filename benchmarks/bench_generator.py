@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images/s and memory of a generator: the reference against the kernels.
 
-z to images, mapping and synthesis, with constant noise and without gradients. On a CPU "tuned" is
+z to images, mapping and synthesis, with constant noise and without gradients; "kernels" with
+constants folded, as in `stylegan.Pipeline`. On a CPU "tuned" is
 `stylegan_ops.tune_cpu_allocator()`, the others find the allocator as a user does; MB is the peak of
 the whole process, PyTorch included. On a GPU "compiled" is `torch.compile` of the synthesis and
 "graph" a CUDA graph of the whole; MB is what a contestant's making and its first run allocate.
@@ -18,6 +19,7 @@ from common import report, save, where
 import stylegan_ops
 from stylegan.device import resolve_device
 from stylegan.models.build import build_generator
+from stylegan.models.layers import fold_constants
 
 CPU_SIZES = "256x1,256x8,512x1,512x8,1024x1"  # 1024x8: tensors of 1 GB in four processes
 CUDA_SIZES = "256x1,1024x1,1024x8,512x1,512x8,256x8"  # compiled last, that takes longest
@@ -47,12 +49,15 @@ def make(device, choice, resolution, batch, fields):
     torch.manual_seed(0)
     G = build_generator("auto", resolution=resolution, **fields)
     G = G.eval().requires_grad_(False).to(device)
+    if backend == "auto":  # as `stylegan.Pipeline` does, and goes by rule on a CPU
+        fold_constants(G)
+    plan = "fixed" if device.type == "cpu" else "measure"
     z = torch.randn(batch, G.z_dim).to(device)
     synthesis = torch.compile(G.synthesis, dynamic=False) if extra == "compiled" else G.synthesis
 
     @torch.inference_mode()
     def run():
-        with stylegan_ops.backend(backend):
+        with stylegan_ops.backend(backend), stylegan_ops.planning(plan):
             synthesis(G.mapping(z), noise_mode="const")
 
     return {"run": graphed(run) if extra == "graph" else run}
