@@ -51,7 +51,7 @@ def make(device, choice, resolution, batch, fields):
     G = G.eval().requires_grad_(False).to(device)
     if backend == "auto":  # as `stylegan.Pipeline` does, and goes by rule on a CPU
         fold_constants(G)
-    plan = "fixed" if device.type == "cpu" else "measure"
+    plan = "fixed" if str(device) == "cpu" else "measure"
     z = torch.randn(batch, G.z_dim).to(device)
     synthesis = torch.compile(G.synthesis, dynamic=False) if extra == "compiled" else G.synthesis
 
