@@ -69,11 +69,11 @@ def storable(weight, dtype):
 def _weights(x, weight, folded, styles, demodulate, layer):
     """Scale the weights and run one convolution, in groups if there are several samples."""
     n = x.shape[0]
-    w = _modulated(x, weight, folded, styles, demodulate)
-    w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
+    w, after = _modulated(x, weight, folded, styles, demodulate)
+    w = w.reshape(-1, *weight.shape[1:])
     if n > 1:
         x = x.reshape(1, -1, *x.shape[2:])
-    return _convolve(x, w, None, n, None, layer)
+    return _convolve(x, w, None, n, after, layer)
 
 
 def _samples(x, weight, folded, styles, demodulate, layer):
@@ -90,9 +90,9 @@ def _samples(x, weight, folded, styles, demodulate, layer):
         return y[i : i + 1]
 
     for i in range(x.shape[0]):
-        w = _modulated(x, weight, folded, styles[i : i + 1], demodulate)[0].to(x.dtype)
+        w, after = _modulated(x, weight, folded, styles[i : i + 1], demodulate)
         own = noise[i : i + 1] if noise is not None and noise.shape[0] > 1 else noise
-        _convolve(x[i : i + 1], w, None, 1, None, layer._replace(noise=own), room)
+        _convolve(x[i : i + 1], w[0], None, 1, after, layer._replace(noise=own), room)
     return y
 
 
@@ -116,13 +116,17 @@ STRATEGIES = {"weights": _weights, "samples": _samples, "sandwich": _sandwich}
 
 
 def _modulated(x, weight, folded, styles, demodulate):
-    """[N, O, I, kh, kw] in the dtype of arithmetic."""
+    """([N, O, I, kh, kw] in the dtype of x, what y is to be multiplied by, [N, O] or None)"""
     wide = accumulator(x)
     styles = styles.to(wide)
     factor = styles[:, None]
     if demodulate:
         factor = factor * _demodulation(weight, folded, styles)[:, :, None]
-    return weight.to(wide) * factor[..., None, None]
+    w = weight.to(wide) * factor[..., None, None]
+    if x.dtype != torch.float16 or demodulate:
+        return w.to(x.dtype), None
+    stored, size = storable(w.flatten(0, 1), x.dtype)
+    return stored.reshape(w.shape), size.reshape(w.shape[:2])
 
 
 def _demodulation(weight, folded, styles):
@@ -172,10 +176,10 @@ def _convolve(x, w, before, groups, after, layer, room=None):
 
 def split(y, groups, layout):
     """The result of a convolution in groups, one for each sample; in the layout of the images,
-    whatever that of the weight was."""
+    whatever that of the weight was; None: as it comes."""
     if groups > 1:
         y = y.reshape(groups, -1, *y.shape[2:])
-    return y.contiguous(memory_format=layout)
+    return y if layout is None else y.contiguous(memory_format=layout)
 
 
 def _plane(noise, size):

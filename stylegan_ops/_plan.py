@@ -7,6 +7,7 @@ PyTorch's deterministic algorithms), where a derivative will be asked for and un
 the first candidate, the rule's, runs.
 """
 
+import math
 import os
 import threading
 import time
@@ -40,10 +41,12 @@ def planning(mode, unless_set=False):
     Raises: ValueError for any other mode.
     """
     global _mode
-    before = _mode
     _checked(mode, "planning")
-    if not unless_set or (_mode is None and "STYLEGAN_OPS_PLAN" not in os.environ):
-        _mode = mode
+    if unless_set and (_mode is not None or "STYLEGAN_OPS_PLAN" in os.environ):
+        yield
+        return
+    before = _mode
+    _mode = mode
     try:
         yield
     finally:
@@ -94,7 +97,7 @@ def run_fastest(op, shape, candidates, device, run):
         candidates, device: as for `settled`.
         run: function of a candidate's name, without side effects.
     """
-    key = op, device.type, shape, torch.get_num_threads() if device.type == "cpu" else 0
+    key = op, device.type, shape, (device.index, torch.get_num_threads())
     with _lock:
         plan = _plans.get(key)
         if plan is not None:
@@ -115,17 +118,25 @@ def _measure(candidates, device, run):
     """(plan, name and result of the last run)"""
     times = {name: [] for name in candidates}
     best = dict.fromkeys(candidates, 0.0)
-    result = None
+    rule = candidates[0]
+    last = result = None
     for _ in range(RUNS):
         for name in candidates:
-            if best[name] <= CLEAR * min(best.values()):
-                result = None  # its memory serves the next run
+            if best[name] > CLEAR * min(best.values()):
+                continue
+            last = result = None  # its memory serves the next run
+            try:
                 ms, result = _timed(run, name, device)
                 last = name
-                times[name].append(ms)
-        best = {name: min(ms[1:] or ms) for name, ms in times.items()}
+            except torch.OutOfMemoryError:
+                if name == rule:
+                    raise
+                ms = math.inf
+            times[name].append(ms)
+        best = {
+            name: max(ms) if math.inf in ms else min(ms[1:] or ms) for name, ms in times.items()
+        }
     fastest = min(best, key=best.get)
-    rule = candidates[0]
     return Plan(fastest if best[fastest] < WORTH * best[rule] else rule, best), last, result
 
 

@@ -78,8 +78,9 @@ def modulated_conv2d(
         )
     resampling = up, down, padding, resample_filter, flip_weight
     end = noise, bias, act, alpha, gain, clamp
-    layer = Layer(*resampling, *end, memory_format(x))
     given = x, weight, styles, noise, bias
+    layout = None if _dispatch.transformed(*given) else memory_format(x)
+    layer = Layer(*resampling, *end, layout)
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
     if _dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"
@@ -129,7 +130,7 @@ def modulated_conv2d_ref(
     w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
     grouped = x.reshape(1, -1, *x.shape[2:])
     y = conv2d_resample(grouped, w, resample_filter, up, down, padding, n, flip_weight)
-    return scale_act_ref(split(y, n, memory_format(x)), None, noise, bias, act, alpha, gain, clamp)
+    return scale_act_ref(split(y, n, None), None, noise, bias, act, alpha, gain, clamp)
 
 
 WEIGHTS_FROM = 4  # pixels of the image for each output channel
@@ -148,8 +149,14 @@ def candidates(x, weight, up=1, act="linear", noise=None, differentiable=False):
         return order if h * w >= WEIGHTS_FROM * weight.shape[0] else order[::-1]
     if x.device.type != "cpu":
         return "sandwich", "weights"
-    fused = noise is None or (noise.ndim == 4 and noise.shape[1] == 1)
-    if differentiable or act not in PIECEWISE or not fused or torch.compiler.is_compiling():
+    fused = noise is None or (noise.ndim == 4 and noise.shape[0] in (1, n) and noise.shape[1] == 1)
+    if (
+        differentiable
+        or n == 0
+        or act not in PIECEWISE
+        or not fused
+        or torch.compiler.is_compiling()
+    ):
         return ("sandwich",)
     order = ("samples", "sandwich")
     return order if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else order[::-1]
@@ -167,7 +174,8 @@ def fold_weight(weight, dtype=torch.float32, up=1, memory_format=torch.channels_
     Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
         call.
     """
-    weight = weight.detach().to(torch.float64 if dtype == torch.float64 else torch.float32)
+    wide = torch.float64 if torch.float64 in (dtype, weight.dtype) else torch.float32
+    weight = weight.detach().to(wide)
     weight = weight.transpose(0, 1) if up > 1 else weight
     weight = weight.contiguous(memory_format=memory_format)
     weight = weight.transpose(0, 1) if up > 1 else weight

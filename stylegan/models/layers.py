@@ -39,7 +39,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x):
         """x [N, in] -> [N, out], float32."""
-        weight, bias = self.folded and self.folded.get() or self.effective()
+        weight, bias = self._constant() or self.effective()
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)
@@ -49,9 +49,13 @@ class EqualLinear(nn.Module):
         bias = self.bias if self.lr_mult == 1 else self.bias * self.lr_mult
         return self.weight * self.weight_gain, bias
 
+    def _constant(self):
+        return self.folded and self.folded.get(self.weight, self.bias)
+
     def fold(self, dtype):
         """See `fold_constants`."""
-        self.folded = Constant(self.effective(), self.weight, self.bias)
+        if not self._constant():
+            self.folded = Constant(self.effective(), self.weight, self.bias)
 
 
 class EqualConv2d(nn.Module):
@@ -98,7 +102,9 @@ class EqualConv2d(nn.Module):
 
 
 class Constant:
-    """What follows from parameters alone; valid without gradients, and until they are changed.
+    """What follows from parameters alone. It holds without gradients, and until the parameters are
+    replaced, moved or changed in place; compiled code and CUDA graphs keep what they met. Copies
+    begin without it.
 
     Args:
         value: anything but None.
@@ -106,42 +112,51 @@ class Constant:
     """
 
     def __init__(self, value, *sources):
-        self.value, self.sources = value, sources
-        self.versions = [_version(t) for t in sources]
+        self.value, self.sources, self.state = value, sources, _state(sources)
 
-    def get(self):
-        """The value, or None where it does not hold."""
+    def get(self, *sources):
+        """The value for the parameters as they are now, or None where it does not hold."""
         if torch.is_grad_enabled():
             return None
         if not torch.compiler.is_compiling():
-            if self.versions != [_version(t) for t in self.sources]:
+            if any(now is not then for now, then in zip(sources, self.sources)):
+                return None
+            if self.state is None or self.state != _state(sources):
                 return None
         return self.value
 
+    def __deepcopy__(self, memo):
+        return None
 
-def _version(t):
-    return None if t.is_inference() else t._version  # counts changes in place
+    def __reduce__(self):
+        return type(None), ()
 
 
-@torch.no_grad()
+def _state(tensors):
+    """Changes with every change that can be seen: not one through `.data`."""
+    if any(t.is_inference() for t in tensors):
+        return None  # these do not count their changes
+    return [(t._version, t.data_ptr(), t.device, t.dtype) for t in tensors]
+
+
 def fold_constants(G):
     """Compute once what depends on the weights of a generator alone, which do not change any more:
     scaled and squared weights, weights in the order and dtype that convolutions ask for, constant
     noise. Used without gradients only; the results are those of before, but for rounding. Weights
-    keep their values; only their order in memory changes. A layer whose weights are changed after
-    all, in place, goes back to computing everything.
+    keep their values; their order in memory changes, so that they are not contiguous any more.
 
     Args: G: a generator.
     """
-    for layer in G.mapping.modules():
-        if hasattr(layer, "fold"):
-            layer.fold(torch.float32)
-    for block in G.synthesis.children():
-        device = next(block.parameters()).device
-        dtype = block_dtype(device, block.low_precision, block.precision)
-        for layer in block.modules():
+    with torch.inference_mode(False), torch.no_grad():
+        for layer in G.mapping.modules():
             if hasattr(layer, "fold"):
-                layer.fold(dtype)
+                layer.fold(torch.float32)
+        for block in G.synthesis.children():
+            device = next(block.parameters()).device
+            dtype = block_dtype(device, block.low_precision, block.precision)
+            for layer in block.modules():
+                if hasattr(layer, "fold"):
+                    layer.fold(dtype)
 
 
 class MinibatchStd(nn.Module):

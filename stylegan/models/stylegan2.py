@@ -176,7 +176,7 @@ class SynthesisLayer(nn.Module):
         noise = self._noise(x, noise_mode, generator) if self.use_noise else None
         return modulated_conv2d(
             x,
-            self.folded and self.folded.get() or self.weight,
+            self.folded and self.folded.get(self.weight) or self.weight,
             self.affine(w),
             noise,
             up=self.up,
@@ -194,7 +194,8 @@ class SynthesisLayer(nn.Module):
         if mode == "none":
             return None
         if mode == "const":
-            if self.folded_noise and (noise := self.folded_noise.get()) is not None:
+            sources = self.noise_const, self.noise_strength
+            if self.folded_noise and (noise := self.folded_noise.get(*sources)) is not None:
                 return noise
             noise = self.noise_const[None, None]
         else:
@@ -207,7 +208,6 @@ class SynthesisLayer(nn.Module):
         """See `fold_constants`."""
         fold(self, dtype, self.up)
         if self.use_noise:
-            self.folded_noise = None
             noise = self._noise(self.weight, "const", None)
             self.folded_noise = Constant(noise, self.noise_const, self.noise_strength)
 
@@ -225,7 +225,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x, w):
         styles = self.affine(w) * self.styles_gain
-        weight = self.folded and self.folded.get() or self.weight
+        weight = self.folded and self.folded.get(self.weight) or self.weight
         return modulated_conv2d(
             x, weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
         )
@@ -237,6 +237,10 @@ class ToRGB(nn.Module):
 
 def fold(layer, dtype, up=1):
     """The weight of a layer for images of a dtype, see `fold_constants`."""
+    held = layer.folded and layer.folded.get(layer.weight)
+    if (held and held.stored.dtype == dtype) or layer.weight.is_inference():
+        return
     folded = fold_weight(layer.weight, dtype, up, block_format(layer.weight.device, dtype))
-    layer.weight.data = folded.weight  # not a second copy
+    if folded.weight.dtype == layer.weight.dtype:
+        layer.weight.data = folded.weight  # not a second copy
     layer.folded = Constant(folded, layer.weight)

@@ -158,6 +158,42 @@ def test_without_gradient(case, layout, noise):
     assert all(torch.equal(inputs[k], v) for k, v in before.items())  # inputs are not written to
 
 
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_empty_batch(demodulate):
+    inputs, kwargs = layer_inputs("up", n=0)
+    y = modulated_conv2d(**inputs, **{**kwargs, "demodulate": demodulate})
+    assert y.shape == (0, 5, 16, 12)
+
+
+def test_noise_of_other_samples_is_rejected():
+    inputs, kwargs = layer_inputs("3x3")
+    inputs["noise"] = torch.zeros(5, 1, 8, 6)
+    for name in ("sandwich", "samples"):
+        with _plan.forced(name), pytest.raises(RuntimeError):
+            modulated_conv2d(**inputs, **kwargs)
+
+
+@pytest.mark.parametrize("case", ["3x3", "up"])
+def test_vmap(case):
+    inputs, kwargs = layer_inputs(case)
+    inputs = {k: v.float() for k, v in inputs.items()}
+    styles = torch.stack([inputs.pop("styles"), torch.rand(3, 4)])
+    op = lambda s: modulated_conv2d(**inputs, styles=s, **kwargs)
+    torch.testing.assert_close(torch.func.vmap(op)(styles), torch.stack([op(s) for s in styles]))
+
+
+@pytest.mark.parametrize("name", ["weights", "sandwich", "samples"])
+def test_float16_without_demodulation_does_not_overflow(name):
+    inputs, kwargs = layer_inputs("torgb")
+    scaled = {"weight": inputs["weight"] * 300, "styles": inputs["styles"] * 300}
+    x = (inputs.pop("x") * 1e-4).half()
+    inputs |= scaled | {"noise": None}
+    exact = modulated_conv2d(x.double(), **inputs, **kwargs)
+    with _plan.forced(name), torch.no_grad():
+        y = modulated_conv2d(x, **inputs, **kwargs)
+    torch.testing.assert_close(y.double(), exact, atol=4e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_folded_weight_in_half_precision(dtype):
     """Stored in the dtype of x, its size beside it."""

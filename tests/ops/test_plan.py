@@ -58,6 +58,16 @@ def test_a_failure_leaves_no_plan():
     assert _plan.plans("op", "cpu") == []
 
 
+def test_what_does_not_fit_in_memory_is_not_taken():
+    def run(name):
+        if name == "b":
+            raise torch.OutOfMemoryError
+        return name
+
+    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
+    assert _plan.plans("op", "cpu")[0]["strategy"] == "a"
+
+
 def test_only_so_many_are_kept(monkeypatch):
     monkeypatch.setattr(_plan, "SIZE", 2)
     for i in range(4):
