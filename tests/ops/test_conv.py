@@ -208,11 +208,12 @@ def test_weight_grad_kernel_is_taken(monkeypatch):
     monkeypatch.setattr(_conv, "_weight_grad", lambda *a: calls.append(a) or ours(*a))
     last = {"memory_format": torch.channels_last}
     for op, plain in ((conv2d, F.conv2d), (conv_transpose2d, F.conv_transpose2d)):
-        x = torch.randn(2, 32, 5, 5).contiguous(**last).requires_grad_()
-        w = torch.randn(32, 32, 3, 3, requires_grad=True)
+        x = rand(2, 32, 5, 5).float().contiguous(**last).requires_grad_()
+        w = rand(32, 32, 3, 3, seed=1).float().requires_grad_()
         results = []
         for run in (op, plain):
             (dw,) = torch.autograd.grad(run(x, w).square().sum(), w, create_graph=True)
             results.append((dw, *torch.autograd.grad(dw.square().sum(), (x, w))))
-        torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
+        for value, expected in zip(*results):
+            assert (value - expected).norm() <= 1e-5 * expected.norm()
     assert len(calls) >= 2
