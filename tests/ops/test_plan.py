@@ -19,34 +19,47 @@ def no_plans(monkeypatch):
     monkeypatch.delenv("STYLEGAN_OPS_PLAN", raising=False)
 
 
-def sleeper(**ms):
-    """run(name) that takes so many ms, and the names that it was called with."""
-    calls = []
+@pytest.fixture
+def runner(monkeypatch):
+    """runner(name=ms, ...): run(name) that takes so many ms, and the names it was called with."""
 
-    def run(name):
-        calls.append(name)
-        time.sleep(ms[name] / 1e3)
-        return name
+    def make(**ms):
+        calls = []
 
-    return run, calls
+        def timed(run, name, device):
+            return ms[name], run(name)
+
+        def run(name):
+            calls.append(name)
+            return name
+
+        monkeypatch.setattr(_plan, "_timed", timed)
+        return run, calls
+
+    return make
 
 
 @pytest.mark.parametrize("slow, fast", [("a", "b"), ("b", "a")])
-def test_the_fastest_is_found_once_and_kept(slow, fast):
-    run, calls = sleeper(**{slow: 12, fast: 3})
+def test_the_fastest_is_found_once_and_kept(runner, slow, fast):
+    run, calls = runner(**{slow: 12.0, fast: 3.0})
     assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == fast
     assert calls.count(slow) == 1  # that much slower in the first round: not tried again
     calls.clear()
     assert [_plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) for _ in range(3)] == [fast] * 3
     assert calls == [fast] * 3
-    (plan,) = _plan.plans("op", "cpu")
-    assert plan["x"] == (1, 2, 3) and plan["strategy"] == fast
-    assert plan["ms"][fast] < plan["ms"][slow]
+    assert _plan.plans("op", "cpu") == [
+        {"x": (1, 2, 3), "strategy": fast, "ms": {slow: 12.0, fast: 3.0}}
+    ]
 
 
-def test_the_rule_holds_unless_another_is_clearly_faster():
-    run, _ = sleeper(a=8.0, b=8.0)
+def test_the_rule_holds_unless_another_is_clearly_faster(runner):
+    run, _ = runner(a=8.0, b=7.9)
     assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
+
+
+def test_a_run_is_timed():
+    slow, fast = (_plan._timed(time.sleep, s, CPU)[0] for s in (0.02, 0.0))
+    assert slow >= 20 and fast >= 0
 
 
 def test_a_failure_leaves_no_plan():
