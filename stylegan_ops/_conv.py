@@ -110,7 +110,7 @@ class _WeightGrad(torch.autograd.Function):
         if groups == 1 and _has_weight_grad(x, dy):
             last = {"memory_format": torch.channels_last}
             x, dy = x.contiguous(**last), dy.contiguous(**last)
-            return _weight_grad(x, dy, shape[2:], stride, padding)
+            return weight_grad(x, dy, shape[2:], stride, padding)
         args = {"stride": stride, "padding": padding, "groups": groups}
         with _exact(x):
             return torch.nn.grad.conv2d_weight(x, shape, dy, **args)
@@ -140,9 +140,9 @@ def _has_weight_grad(x, dy):
     )
 
 
-_weight_grad = define(
+weight_grad = define(
     OP,
     "(Tensor x, Tensor dy, SymInt[] kernel, int stride, SymInt[] padding) -> Tensor",
     lambda x, dy, kernel, stride, padding: x.new_empty(dy.shape[1], x.shape[1], *kernel),
 )
-_dispatch.register(OP, "cpu", _weight_grad, library=True)
+_dispatch.register(OP, "cpu", weight_grad, library=True)

@@ -25,10 +25,6 @@ class FoldedWeight(NamedTuple):
     stored: torch.Tensor  # in the dtype of x, over `size`; the weight itself for float32
     size: torch.Tensor  # [O], or None for 1
 
-    @property
-    def shape(self):
-        return self.weight.shape
-
 
 class Layer(NamedTuple):
     """Everything that does not depend on the strategy; as `modulated_conv2d`."""
@@ -39,17 +35,8 @@ class Layer(NamedTuple):
     f: torch.Tensor
     flip_weight: bool
     noise: torch.Tensor
-    bias: torch.Tensor
-    act: str
-    alpha: float
-    gain: float
-    clamp: float
+    end: tuple  # bias, act, alpha, gain, clamp
     layout: torch.memory_format
-
-    @property
-    def end(self):
-        """The last arguments of `bias_act`."""
-        return self.bias, self.act, self.alpha, self.gain, self.clamp
 
 
 def storable(weight, dtype):
@@ -195,7 +182,7 @@ def _finish(y, scale, layer, room):
     if _may_overwrite(y, scale, noise, *end[:2]):
         return scale_act_out(y, y, scale, noise, *end)
     if scale is None and noise is None:
-        return bias_act(y, layer.bias, 1, *end[1:])
+        return bias_act(y, end[0], 1, *end[1:])
     return scale_act(y, scale, noise, *end)
 
 

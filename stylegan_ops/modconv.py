@@ -77,10 +77,10 @@ def modulated_conv2d(
             f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
         )
     resampling = up, down, padding, resample_filter, flip_weight
-    end = noise, bias, act, alpha, gain, clamp
+    end = bias, act, alpha, gain, clamp
     given = x, weight, styles, noise, bias
     layout = None if _dispatch.transformed(*given) else memory_format(x)
-    layer = Layer(*resampling, *end, layout)
+    layer = Layer(*resampling, noise, end, layout)
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
     if _dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"

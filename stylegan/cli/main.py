@@ -13,6 +13,12 @@ from stylegan.cli.params import printable
 # Each is `command` in stylegan.cli.<name>.
 COMMANDS = ("dataset", "train", "generate", "mix", "info", "runs", "doctor")
 
+# Of the environment, with what they may be; the first is the default.
+VARIABLES = {
+    "STYLEGAN_OPS": ("auto", "native", "reference"),
+    "STYLEGAN_OPS_PLAN": ("measure", "fixed"),
+}
+
 
 class Program(click.Group):
     """Commands are imported when they are asked for; none imports torch before it runs."""
@@ -90,10 +96,12 @@ def program(ctx, debug):
     stylegan train --data photos.zip      your images
     stylegan generate runs/00000-photos   pictures from what was trained
     """
-    backend = os.environ.get("STYLEGAN_OPS", "auto")
-    if backend not in ("auto", "native", "reference"):
-        raise click.UsageError(
-            f"variable STYLEGAN_OPS: expected auto, native or reference, got {backend!r}"
-        )
+    for variable, values in VARIABLES.items():
+        value = os.environ.get(variable, values[0])
+        if value not in values:
+            raise click.UsageError(
+                f"variable {variable}: expected {', '.join(values[:-1])} or {values[-1]}, "
+                f"got {value!r}"
+            )
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -10,7 +10,7 @@ from checks import DTYPES, LAYOUTS, check_dtype, rand
 from native import needs_native
 
 from stylegan_ops import _conv, backend
-from stylegan_ops._conv import OP, _Conv, _ConvTranspose, _weight_grad, conv2d, conv_transpose2d
+from stylegan_ops._conv import OP, _Conv, _ConvTranspose, conv2d, conv_transpose2d, weight_grad
 
 SIZES = [(8, 7), (9, 12)]
 CASES = list(itertools.product([1, 2, 3], [(0, 0), (1, 2)], [1, 2]))  # stride, padding, groups
@@ -167,11 +167,11 @@ def test_weight_grad_kernel(samples, channels, size, kernel, stride, padding):
     out = [(n + 2 * p - k) // stride + 1 for n, p, k in zip(size, padding, kernel)]
     x = rand(samples, channels[0], *size).float().contiguous(**last)
     dy = rand(samples, channels[1], *out, seed=1).float().contiguous(**last)
-    dw = _weight_grad(x, dy, kernel, stride, padding)
+    dw = weight_grad(x, dy, kernel, stride, padding)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert torch.equal(dw, _weight_grad(x, dy, kernel, stride, padding))
+        assert torch.equal(dw, weight_grad(x, dy, kernel, stride, padding))
     finally:
         torch.set_num_threads(threads)
     if samples:
@@ -204,8 +204,8 @@ def test_weight_grad_kernel_is_taken(monkeypatch):
     """In the layers of the networks, and its derivatives are those of the others."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     calls = []
-    ours = _conv._weight_grad
-    monkeypatch.setattr(_conv, "_weight_grad", lambda *a: calls.append(a) or ours(*a))
+    ours = _conv.weight_grad
+    monkeypatch.setattr(_conv, "weight_grad", lambda *a: calls.append(a) or ours(*a))
     last = {"memory_format": torch.channels_last}
     for op, plain in ((conv2d, F.conv2d), (conv_transpose2d, F.conv_transpose2d)):
         x = rand(2, 32, 5, 5).float().contiguous(**last).requires_grad_()
