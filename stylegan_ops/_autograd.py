@@ -13,6 +13,11 @@ NAMESPACE = "stylegan_ops"
 _definitions = torch.library.Library(NAMESPACE, "DEF")
 
 
+def wants_gradient(*tensors):
+    """Whether a derivative by any of the tensors, or None, may be asked for."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def define(name, schema, fake):
     """Define stylegan_ops::name, for kernels to be registered later.
 

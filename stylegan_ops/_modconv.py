@@ -6,12 +6,13 @@ from typing import NamedTuple
 import torch
 
 from stylegan_ops import _dispatch
+from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._conv import conv2d
 from stylegan_ops.bias_act import bias_act
 from stylegan_ops.conv2d_resample import conv2d_resample, total_padding, up_convolution
 from stylegan_ops.fir_act import fir_act, fir_act_out
 from stylegan_ops.scale_act import OP as SCALE_ACT
-from stylegan_ops.scale_act import fits_out, scale_act, scale_act_out
+from stylegan_ops.scale_act import accumulator, fits_out, scale_act, scale_act_out
 from stylegan_ops.upfirdn2d import memory_format, out_size, upfirdn2d
 
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
@@ -124,6 +125,7 @@ def _demodulation(weight, folded, styles):
 
 
 def squares_of(weight):
+    """[O, I, kh, kw] -> [O, I]: sums of squares over kh, kw."""
     return weight.square().sum(dim=[2, 3])
 
 
@@ -190,10 +192,6 @@ def _may_overwrite(y, scale, noise, b, act):
     if torch.compiler.is_compiling() or (scale is None and noise is None and act == "linear"):
         return False
     given = y, scale, noise, b
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
+    if wants_gradient(*given):
         return False
     return _dispatch.kernel(SCALE_ACT, *given) is not None and fits_out(y, noise, act)
-
-
-def accumulator(x):
-    return torch.float64 if x.dtype == torch.float64 else torch.float32

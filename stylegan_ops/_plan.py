@@ -133,9 +133,7 @@ def _measure(candidates, device, run):
                     raise
                 ms = math.inf
             times[name].append(ms)
-        best = {
-            name: max(ms) if math.inf in ms else min(ms[1:] or ms) for name, ms in times.items()
-        }
+        best = {name: min(ms[1:] or ms) for name, ms in times.items()}
     fastest = min(best, key=best.get)
     return Plan(fastest if best[fastest] < WORTH * best[rule] else rule, best), last, result
 
@@ -157,12 +155,6 @@ def plans(op, device_type):
     with _lock:
         found = [(key, plan) for key, plan in _plans.items() if key[:2] == (op, device_type)]
     return [{**dict(key[2]), **plan._asdict()} for key, plan in found]
-
-
-def forget():
-    """Drop all plans."""
-    with _lock:
-        _plans.clear()
 
 
 def _plans_for(device):

@@ -5,7 +5,7 @@ ends with. Internal: `modulated_conv2d` calls it."""
 import torch
 
 from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define, differentiable
+from stylegan_ops._autograd import define, differentiable, wants_gradient
 from stylegan_ops.bias_act import (
     PIECEWISE,
     bias_act,
@@ -92,9 +92,8 @@ def fir_act_native(x, f, padding, flip_filter, fir_gain, scale, noise, b, act, a
     """`fir_act` by the kernels in csrc, one pass where they can."""
     size = out_size(x, f, (1, 1), (1, 1), padding)
     alpha, gain, clamp = numbers(act, alpha, gain, clamp)
-    given = x, scale, noise, b
-    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    planes = mask_planes(act, clamp) if wanted and act in PIECEWISE else 0
+    wanted = act in PIECEWISE and wants_gradient(x, scale, noise, b)
+    planes = mask_planes(act, clamp) if wanted else 0
     fused = act in PIECEWISE and (planes == 0 or has_mask(x, size))
     fused = fused and (noise is None or is_plane(noise, [*x.shape[:2], *size]))
     if not fused:

@@ -7,7 +7,7 @@ import math
 import torch
 
 from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define, differentiable
+from stylegan_ops._autograd import define, differentiable, wants_gradient
 from stylegan_ops.bias_act import (
     ACTIVATIONS,
     PIECEWISE,
@@ -74,9 +74,8 @@ def scale_act_native(
 ):
     """`scale_act` by the kernels in csrc."""
     alpha, gain, clamp = numbers(act, alpha, gain, clamp)
-    given = x, scale, noise, b
-    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    planes = mask_planes(act, clamp) if wanted and act in PIECEWISE else 0
+    wanted = act in PIECEWISE and wants_gradient(x, scale, noise, b)
+    planes = mask_planes(act, clamp) if wanted else 0
     if noise is not None and not is_plane(noise, x.shape):
         x, noise = scaled(x, scale, noise), None
         scale = None
@@ -136,7 +135,8 @@ def is_plane(noise, shape):
     )
 
 
-def _accumulator(x):
+def accumulator(x):
+    """The dtype of arithmetic with x: float64 for float64, else float32."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
@@ -214,7 +214,7 @@ def gradients(dy, mask, x, scale, stride, slopes, noise_samples, needs_b):
             dnoise = noise[0] if len(noise) == 1 else noise.sum(0)
         else:
             dv = _grad(dy, mask, None, None, stride, *rule, False, False)[0]
-            dnoise = dv.sum(1, keepdim=True, dtype=_accumulator(dv))
+            dnoise = dv.sum(1, keepdim=True, dtype=accumulator(dv))
         if noise_samples == 1:
             dnoise = dnoise.sum(0, keepdim=True)
     return dx, None if x is None else products, dnoise, sums.sum(0) if needs_b else None
@@ -266,7 +266,7 @@ def _from_parts(parts, shape):
 
 def _grad_fake(dy, mask, x, scale, stride, negative, positive, has_clamp, noise, sum):
     n, c, h, w = dy.shape
-    type = {"dtype": _accumulator(dy)}
+    type = {"dtype": accumulator(dy)}
     return (
         dy.new_empty_strided(dy.shape, stride),
         dy.new_empty(n if x is not None else 0, c, **type),
