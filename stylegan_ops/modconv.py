@@ -140,7 +140,7 @@ SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond wh
 def candidates(x, weight, up=1, act="linear", noise=None, differentiable=False):
     """The strategies that serve a call, the rule's choice first.
 
-    Two CPU cores (Zen 5), float32, ms of "weights", "sandwich" at batch 1: 3.46, 2.87 at 4 px, 42.5,
+    Two CPU cores (Zen 5), float32, ms of "weights", "sandwich" at batch 1: 3.5, 2.9 at 4 px, 42.5,
     48.7 at 256 px; "samples", "sandwich" at batch 8: 72, 55 at 64 px, 380, 397 at 512 px, with
     temporaries of one sample. `benchmarks/bench_modconv.py` repeats it.
     """
