@@ -6,6 +6,7 @@
 #include "register_bias_act.h"
 #include "register_scale_act.h"
 #include "register_upfirdn2d.h"
+#include "register_winograd.h"
 
 namespace {
 
@@ -69,5 +70,6 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::register_bias_act<Cpu>(m);
   stylegan::register_upfirdn2d<Cpu>(m);
   stylegan::register_scale_act<Cpu>(m);
+  stylegan::register_winograd<Cpu>(m);
   m.impl("conv_weight_grad", TORCH_BOX(&conv_weight_grad));
 }

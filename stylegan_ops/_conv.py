@@ -12,8 +12,9 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define
+from stylegan_ops import _dispatch, _winograd
+from stylegan_ops._autograd import define, wants_gradient
+from stylegan_ops.upfirdn2d import memory_format
 
 OP = _dispatch.declare("conv_weight_grad")
 
@@ -22,6 +23,8 @@ def conv2d(x, weight, stride=1, padding=(0, 0), groups=1):
     """F.conv2d; stride and groups are numbers, padding (y, x)."""
     if _plain(x, weight):
         return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+    if not wants_gradient(x, weight):
+        return _convolved(x, weight, stride, padding, groups)
     return _Conv.apply(x, weight, stride, padding, groups)
 
 
@@ -29,16 +32,15 @@ def conv_transpose2d(x, weight, stride=1, groups=1):
     """F.conv_transpose2d without padding; stride and groups are numbers."""
     if _plain(x, weight):
         return F.conv_transpose2d(x, weight, stride=stride, groups=groups)
+    if not wants_gradient(x, weight):
+        return _transposed(x, weight, stride, (0, 0), groups, (0, 0))
     size = [(n - 1) * stride + k for n, k in zip(x.shape[2:], weight.shape[2:])]
     return _ConvTranspose.apply(x, weight, stride, (0, 0), groups, size)
 
 
 def _plain(x, weight):
-    """Whether PyTorch's own serves: the compiler, autocast and function transforms know it, and
-    without a gradient there is no second."""
+    """Whether it is PyTorch's own, which the compiler, autocast and function transforms know."""
     if _dispatch.mode() == "reference" or torch.compiler.is_compiling():
-        return True
-    if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
         return True
     device = x.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -55,6 +57,46 @@ def _exact(x):
     return nullcontext()
 
 
+def _convolved(x, w, stride, padding, groups):
+    """F.conv2d by the fastest way, without a derivative."""
+    forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
+    if forms and groups == 1 and min(x.shape[2:]) >= 3 and _winograd.fits(x, w):
+        y = _by_tiles(x, w, forms, stride, padding)
+        if y is not None:
+            return y
+    return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+
+
+def _transposed(x, w, stride, padding, groups, extra):
+    """F.conv_transpose2d by the fastest way, without a derivative; extra: output_padding."""
+    w_conv = w.transpose(0, 1)
+    if groups == 1 and tuple(extra) == (0, 0) and _winograd.fits(x, w_conv):
+        y = None
+        if stride == 1 and max(padding) <= 2:  # that of the weight turned by half
+            y = _by_tiles(x, w_conv, ("tile2", "tile4"), 1, [2 - p for p in padding], True)
+        elif stride == 2 and tuple(padding) == (0, 0):
+            y = _by_tiles(x, w_conv, ("up",))
+        if y is not None:
+            return y
+    args = {"stride": stride, "padding": padding, "groups": groups, "output_padding": extra}
+    return F.conv_transpose2d(x, w, **args)
+
+
+def _by_tiles(x, w, forms, stride=None, padding=(0, 0), flip=False):
+    """The convolution in the layout of x by the best of some forms, or None; stride None: "up"."""
+    if stride is None:
+        size = [2 * n + 1 for n in x.shape[2:]]
+    else:
+        size = [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)]
+    if min(size) < 1:
+        return None
+    form = _winograd.best_form(forms, x.shape[0], w.shape[1::-1], size)
+    if form is None:
+        return None
+    y = _winograd.convolve(x, _winograd.tiles(w, form, flip), padding)
+    return y.contiguous(memory_format=memory_format(x))
+
+
 class _Conv(torch.autograd.Function):
     """y = x * w"""
 
@@ -63,7 +105,7 @@ class _Conv(torch.autograd.Function):
         ctx.save_for_backward(x, w)
         ctx.args = stride, padding, groups
         with _exact(x):
-            return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+            return _convolved(x, w, stride, padding, groups)
 
     @staticmethod
     def backward(ctx, dy):
@@ -85,9 +127,8 @@ class _ConvTranspose(torch.autograd.Function):
         ctx.args = stride, padding, groups
         least = [(n - 1) * stride + k - 2 * p for n, k, p in zip(x.shape[2:], w.shape[2:], padding)]
         extra = [s - least for s, least in zip(size, least)]
-        args = {"stride": stride, "padding": padding, "groups": groups, "output_padding": extra}
         with _exact(x):
-            return F.conv_transpose2d(x, w, **args)
+            return _transposed(x, w, stride, padding, groups, extra)
 
     @staticmethod
     def backward(ctx, dy):

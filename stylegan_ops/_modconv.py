@@ -5,15 +5,20 @@ from typing import NamedTuple
 
 import torch
 
-from stylegan_ops import _dispatch
+from stylegan_ops import _dispatch, _winograd
 from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._conv import conv2d
 from stylegan_ops.bias_act import bias_act
-from stylegan_ops.conv2d_resample import conv2d_resample, total_padding, up_convolution
+from stylegan_ops.conv2d_resample import (
+    conv2d_resample,
+    total_padding,
+    up_convolution,
+    up_filter_padding,
+)
 from stylegan_ops.fir_act import fir_act, fir_act_out
 from stylegan_ops.scale_act import OP as SCALE_ACT
 from stylegan_ops.scale_act import accumulator, fits_out, scale_act, scale_act_out
-from stylegan_ops.upfirdn2d import memory_format, out_size, upfirdn2d
+from stylegan_ops.upfirdn2d import memory_format, out_size, pad4, upfirdn2d
 
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
 
@@ -25,6 +30,7 @@ class FoldedWeight(NamedTuple):
     squares: torch.Tensor  # [O, I], sums over kh, kw
     stored: torch.Tensor  # in the dtype of x, over `size`; the weight itself for float32
     size: torch.Tensor  # [O], or None for 1
+    tiles: _winograd.Tiles  # transformed, or None
 
 
 class Layer(NamedTuple):
@@ -100,7 +106,63 @@ def _sandwich(x, weight, folded, styles, demodulate, layer):
     return _convolve(x, stored, styles, 1, after, layer)
 
 
-STRATEGIES = {"weights": _weights, "samples": _samples, "sandwich": _sandwich}
+def _winograd_(x, weight, folded, styles, demodulate, layer):
+    """As `_sandwich`, by minimal filtering, in one pass over x and y; of an up-sampling layer that
+    is the transposed convolution, and the filter follows. Without gradient."""
+    styles = styles.to(torch.float32)
+    after = _demodulation(weight, folded, styles) if demodulate else None
+    flip = layer.flip_weight == (layer.up > 1)  # a transposed convolution turns the weight
+    tiles = folded and folded.tiles
+    if tiles is None or tiles.flip != flip or (tiles.form == "up") != (layer.up > 1):
+        forms = WINOGRAD_FORMS[layer.up]
+        form = winograd_form(x, weight, layer.up, layer.padding, forms) or forms[-1]
+        tiles = _winograd.tiles(weight.detach(), form, flip)
+    if layer.up > 1:
+        y = _winograd.convolve(x, tiles, styles=styles)
+        padding = up_filter_padding(layer.padding, layer.f, layer.up, weight.shape[2:])
+        y = fir_act(y, layer.f, padding, False, layer.up**2, after, layer.noise, *layer.end)
+    else:
+        x0, _, y0, _ = pad4(layer.padding)
+        noise = _plane(layer.noise, convolved_size(x, 1, layer.padding))
+        y = _winograd.convolve(x, tiles, (y0, x0), styles, after, noise, layer.end)
+    return split(y, 1, layer.layout)
+
+
+WINOGRAD_FORMS = {1: ("tile2", "tile4"), 2: ("up",)}  # by up
+
+
+def fits_winograd(x, weight, up, down, padding):
+    """Whether `_winograd_` serves."""
+    x0, x1, y0, y1 = pad4(padding)
+    return (
+        up in WINOGRAD_FORMS
+        and down == 1
+        and (up > 1 or (x0 == x1 >= 0 and y0 == y1 >= 0))
+        and _winograd.fits(x, weight)
+        and min(convolved_size(x, up, padding)) > 0
+    )
+
+
+def winograd_form(x, weight, up, padding, forms, folded=False):
+    """The one of some forms that is fastest, or None if a direct convolution is; folded: whether
+    the weights are transformed already."""
+    size, channels = convolved_size(x, up, padding), weight.shape[1::-1]
+    return _winograd.best_form(forms, x.shape[0], channels, size, folded)
+
+
+def convolved_size(x, up, padding):
+    """(H, W) of what a 3x3 convolution makes of x, before a filter."""
+    x0, x1, y0, y1 = pad4(padding)
+    h, w = x.shape[2:]
+    return (h + y0 + y1 - 2, w + x0 + x1 - 2) if up == 1 else (2 * h + 1, 2 * w + 1)
+
+
+STRATEGIES = {
+    "weights": _weights,
+    "samples": _samples,
+    "sandwich": _sandwich,
+    "winograd": _winograd_,
+}
 
 
 def _modulated(x, weight, folded, styles, demodulate):

@@ -85,11 +85,16 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
 def up_convolution(x, weight, f, up, padding=0, groups=1, flip_weight=True):
     """The first half of an up-sampling convolution, F.conv_transpose2d, and the padding of its
     second half, `upfirdn2d(y, f, padding=padding, gain=up**2)`; arguments as `conv2d_resample`."""
-    x0, x1, y0, y1 = total_padding(padding, f, up, 1)
-    kh, kw = weight.shape[2:]
     y = _conv_transpose2d(x, weight.flip([2, 3]) if flip_weight else weight, up, groups)
+    return y, up_filter_padding(padding, f, up, weight.shape[2:])
+
+
+def up_filter_padding(padding, f, up, kernel):
+    """The padding of the filter after the transposed convolution by a kernel (kh, kw)."""
+    x0, x1, y0, y1 = total_padding(padding, f, up, 1)
+    kh, kw = kernel
     # As in upfirdn2d: the full convolution, less the up-1 zeros after the last sample.
-    return y, (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
+    return (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
 
 
 def total_padding(padding, f, up, down):

@@ -3,16 +3,19 @@
 
 import torch
 
-from stylegan_ops import _dispatch, _plan
+from stylegan_ops import _dispatch, _plan, _winograd
 from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._modconv import (
     EPS,
     STRATEGIES,
+    WINOGRAD_FORMS,
     FoldedWeight,
     Layer,
+    fits_winograd,
     split,
     squares_of,
     storable,
+    winograd_form,
 )
 from stylegan_ops.bias_act import PIECEWISE, check_arguments
 from stylegan_ops.conv2d_resample import check_factors, conv2d_resample
@@ -85,8 +88,8 @@ def modulated_conv2d(
     if _dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"
     else:
-        names = candidates(x, weight, up, act, noise, differentiable=wanted)
-        name = _plan.settled(names, ("weights", "sandwich"), x.device, wanted)
+        names, others = candidates(x, folded or weight, up, act, noise, down, padding, wanted)
+        name = _plan.settled(names, others, x.device, wanted)
     if name is not None:
         return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
     shape = (
@@ -137,52 +140,74 @@ WEIGHTS_FROM = 4  # pixels of the image for each output channel
 SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
 
 
-def candidates(x, weight, up=1, act="linear", noise=None, differentiable=False):
-    """The strategies that serve a call, the rule's choice first.
+def candidates(x, weight, up=1, act="linear", noise=None, down=1, padding=0, differentiable=False):
+    """(the strategies that may be fastest for a call, the rule's choice first; those that serve it
+    besides).
 
     Two CPU cores (Zen 5), float32, ms of "weights", "sandwich" at batch 1: 3.5, 2.9 at 4 px, 42.5,
     48.7 at 256 px; "samples", "sandwich" at batch 8: 72, 55 at 64 px, 380, 397 at 512 px, with
     temporaries of one sample. `benchmarks/bench_modconv.py` repeats it.
     """
+    folded = weight if isinstance(weight, FoldedWeight) else None
+    weight = weight if folded is None else folded.weight
     n, c, h, w = x.shape
+    names, others = ("sandwich", "weights"), ("weights", "sandwich")
+    alone = noise is None or (noise.ndim == 4 and noise.shape[0] in (1, n) and noise.shape[1] == 1)
+    fused = not differentiable and n > 0 and act in PIECEWISE and alone
     if n == 1:
         # Scaling the weights is three passes over them, scaling the image two over it.
-        order = ("weights", "sandwich")
-        return order if h * w >= WEIGHTS_FROM * weight.shape[0] else order[::-1]
-    if x.device.type != "cpu":
-        return "sandwich", "weights"
-    fused = noise is None or (noise.ndim == 4 and noise.shape[0] in (1, n) and noise.shape[1] == 1)
-    if (
-        differentiable
-        or n == 0
-        or act not in PIECEWISE
-        or not fused
-        or torch.compiler.is_compiling()
-    ):
-        return ("sandwich",)
-    order = ("samples", "sandwich")
-    return order if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else order[::-1]
+        names = names[::-1] if h * w >= WEIGHTS_FROM * weight.shape[0] else names
+    elif x.device.type == "cpu":
+        names = ("sandwich",)
+        if fused and not torch.compiler.is_compiling():
+            names = ("sandwich", "samples")
+            names = names[::-1] if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else names
+    if fused and fits_winograd(x, weight, up, down, padding):
+        others += ("winograd",)
+        tiles = folded and folded.tiles
+        if tiles is None and torch.compiler.is_compiling():
+            return names, others  # it would transform the weight in each call
+        forms = WINOGRAD_FORMS[up] if tiles is None else (tiles.form,)
+        if winograd_form(x, weight, up, padding, forms, tiles is not None) is not None:
+            names = ("winograd", *names)
+    return names, others
 
 
-def fold_weight(weight, dtype=torch.float32, up=1, memory_format=torch.channels_last):
+def fold_weight(
+    weight,
+    dtype=torch.float32,
+    up=1,
+    memory_format=torch.channels_last,
+    size=None,
+    flip_weight=True,
+):
     """What `modulated_conv2d` takes in place of a weight that does not change any more, without a
     gradient: the same results, for fewer passes over it.
 
     Args:
         weight: [O, I, kh, kw].
         dtype: of the images that it will meet.
-        up: as `modulated_conv2d`: an up-sampling convolution takes its weight in another order.
+        up, flip_weight: as `modulated_conv2d`: an up-sampling convolution takes its weight in
+            another order.
         memory_format: of the images.
+        size: (H, W) of the images, or None if unknown. Known, a 3x3 weight for float32 on a CPU is
+            transformed too where that is faster, which takes 2 to 4 times its memory.
     Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
-        call.
+        call, 2 to 4 ms less if transformed.
     """
     wide = torch.float64 if torch.float64 in (dtype, weight.dtype) else torch.float32
     weight = weight.detach().to(wide)
     weight = weight.transpose(0, 1) if up > 1 else weight
     weight = weight.contiguous(memory_format=memory_format)
     weight = weight.transpose(0, 1) if up > 1 else weight
-    stored, size = storable(weight, dtype)
-    return FoldedWeight(weight, squares_of(weight), stored, size)
+    stored, size_of = storable(weight, dtype)
+    tiles = None
+    if size is not None and up in WINOGRAD_FORMS:
+        x = weight.new_empty(1, dtype=dtype).expand(1, weight.shape[1], *size)
+        if fits_winograd(x, weight, up, 1, 1):
+            form = winograd_form(x, weight, up, 1, WINOGRAD_FORMS[up], folded=True)
+            tiles = form and _winograd.tiles(weight, form, flip_weight == (up > 1))
+    return FoldedWeight(weight, squares_of(weight), stored, size_of, tiles)
 
 
 for _device in ("cpu", "cuda"):

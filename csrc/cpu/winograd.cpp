@@ -18,7 +18,7 @@ namespace stylegan::cpu {
 namespace {
 
 constexpr int64_t kLine = 16;               // floats of a cache line
-constexpr int64_t kProductBytes = 340 << 10;  // of what a task makes, a third of an L2 cache: 72 tiles of tile4
+constexpr int64_t kProductBytes = 376 << 10;  // of what a task makes, a third of an L2 cache: 72 tiles of tile4
 constexpr int64_t kOwnBytes = 512 << 10;    // of tiles that a task makes itself, half of an L2 cache
 constexpr int64_t kOwnLeast = 24;           // tiles; below that reading weights takes too long
 constexpr int64_t kSharedBytes = 5 << 20;   // of tiles that all tasks share, for each thread
@@ -59,7 +59,7 @@ class Work {
         rows(divide_up(g.out_h, side.outputs)), columns(divide_up(g.out_w, side.outputs)),
         tiles(g.samples * rows * columns), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
         panel_size(side.weights * side.weights * g.in_channels * kPanel) {
-    const int64_t bytes = frequencies * stride * sizeof(float), most = kProductBytes / (frequencies * kPanel * sizeof(float));
+    const int64_t bytes = frequencies * stride * sizeof(float), most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
     const int64_t own_tiles = kOwnBytes / bytes / 12 * 12;
     own = own_tiles >= kOwnLeast && tiles >= 2 * threads * own_tiles;
     if (own) {

@@ -206,7 +206,7 @@ class SynthesisLayer(nn.Module):
 
     def fold(self, dtype):
         """See `fold_constants`."""
-        fold(self, dtype, self.up)
+        fold(self, dtype, self.up, [n // self.up for n in self.size], self.up == 1)
         if self.use_noise:
             noise = self._noise(self.weight, "const", None)
             self.folded_noise = Constant(noise, self.noise_const, self.noise_strength)
@@ -235,12 +235,13 @@ class ToRGB(nn.Module):
         fold(self, dtype)
 
 
-def fold(layer, dtype, up=1):
+def fold(layer, dtype, up=1, size=None, flip_weight=True):
     """The weight of a layer for images of a dtype, see `fold_constants`."""
     held = layer.folded and layer.folded.get(layer.weight)
     if (held and held.stored.dtype == dtype) or layer.weight.is_inference():
         return
-    folded = fold_weight(layer.weight, dtype, up, block_format(layer.weight.device, dtype))
+    layout = block_format(layer.weight.device, dtype)
+    folded = fold_weight(layer.weight, dtype, up, layout, size, flip_weight)
     if folded.weight.dtype == layer.weight.dtype:
         layer.weight.data = folded.weight  # not a second copy
     layer.folded = Constant(folded, layer.weight)

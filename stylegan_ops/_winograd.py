@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""3x3 convolutions by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308), for
+float32 on a CPU: a quarter of the multiplications of a direct one at stride 1, 9/16 at stride 2."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+
+from stylegan_ops import _dispatch
+from stylegan_ops._autograd import define
+from stylegan_ops.scale_act import numbers
+from stylegan_ops.bias_act import slopes_of
+
+OP = _dispatch.declare("winograd")
+FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc/cpu/winograd_form.h
+UNIT = 16  # channels of x and y come in multiples of this
+
+
+# What a convolution costs, in the time of a multiplication by a direct one, for each pair of channels (two Zen 5 cores,
+# AVX-512; benchmarks/bench_modconv.py shows where that is wrong): (outputs of a tile on either side, its
+# multiplications, what transforms add for each channel of x and of y, transforming the weights, reading them).
+COSTS = {
+    "tile2": (2, 16 * 1.25, 420, 1000, 300),
+    "tile4": (4, 36 * 1.25, 1200, 2000, 700),
+    "up": (8, 81 * 1.25, 1900, 2000, 700),
+    "down": (4, 81 * 1.25, 1700, 2000, 700),
+}
+DIRECT = {"tile2": 9.0, "tile4": 9.0, "up": 9.9 / 4, "down": 9.5}  # for each pixel of y
+
+
+def best_form(forms, samples, channels, size, folded=False):
+    """The fastest of some forms, or None where the library's direct convolution is.
+
+    Args:
+        forms: names.
+        samples, channels, size: N, (I, O), (H', W') of y.
+        folded: whether the weights are transformed already.
+    """
+    (height, width), (i, o) = size, channels
+
+    def cost(form):
+        m, products, around, transform, read = COSTS[form]
+        count = samples * -(-height // m) * -(-width // m)
+        return count * (products + around * (1 / i + 1 / o)) + (read if folded else transform)
+
+    best = min(forms, key=cost)
+    return best if cost(best) < samples * height * width * DIRECT[best] else None
+
+
+class Tiles(NamedTuple):
+    """Weights of one convolution, transformed."""
+
+    u: torch.Tensor
+    out_channels: int
+    form: str
+    flip: bool
+
+
+@cache
+def _isa():
+    """The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits; see csrc/cpu/winograd.h."""
+    return {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
+
+
+def fits(x, weight):
+    """Whether the kernels take these tensors, [N, I, H, W] and [O, I, 3, 3]."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and tuple(weight.shape[2:]) == (3, 3)
+        and x.shape[1] == weight.shape[1]
+        and x.shape[1] % UNIT == 0
+        and weight.shape[0] % UNIT == 0
+        and x.numel() > 0
+        and weight.numel() > 0
+        and _dispatch.kernel(OP, x, weight) is not None
+    )
+
+
+def tiles(weight, form, flip=False, isa=None):
+    """Transform a weight.
+
+    Args:
+        weight: [O, I, 3, 3] float32, any strides.
+        form: "tile2", "tile4": for stride 1, by tiles of 2x2 or 4x4 outputs; "up": for the
+            transposed convolution at stride 2, y[2p + k] += w[k] x[p]; "down": for stride 2.
+        flip: turn the weight by half, as weight.flip([2, 3]).
+        isa: 0 portable, 1 AVX2, 2 AVX-512; those that PyTorch takes, if None.
+    """
+    isa = _isa() if isa is None else isa
+    return Tiles(_weights(weight, FORMS[form], flip, isa), weight.shape[0], form, flip)
+
+
+def convolve(x, t, padding=(0, 0), styles=None, scale=None, noise=None, end=None, isa=None):
+    """bias_act(convolution of x * styles, times scale, + noise): the whole layer in one pass.
+
+    Args:
+        x: [N, I, H, W] float32; read as channels_last.
+        t: `Tiles`.
+        padding: (y, x), zeros around x; (0, 0) for "up".
+        styles: [N, I] or None.
+        scale, noise: as `scale_act` has them fused.
+        end: bias, act (piecewise linear), alpha, gain, clamp, or None.
+        isa: as `tiles`.
+    Returns: [N, O, H', W'], channels_last. Relative error below 1e-5 of the largest value.
+    """
+    b, slopes, clamp = None, (1.0, 1.0), -1
+    if end is not None:
+        b, act, alpha, gain, clamp = end
+        alpha, gain, clamp = numbers(act, alpha, gain, clamp)
+        slopes = slopes_of(act, alpha, gain)
+    isa = _isa() if isa is None else isa
+    u, out_channels, form, _ = t
+    kind = FORMS[form]
+    return _op(x, u, out_channels, styles, scale, noise, b, kind, padding, *slopes, clamp, isa)
+
+
+def _sizes(size, form, padding):
+    """H', W'"""
+    if form == FORMS["up"]:
+        return [2 * n + 1 for n in size]
+    if form == FORMS["down"]:
+        return [(n + 2 * p - 3) // 2 + 1 for n, p in zip(size, padding)]
+    return [n + 2 * p - 2 for n, p in zip(size, padding)]
+
+
+def _fake(x, u, out_channels, styles, scale, noise, b, form, padding, neg, pos, clamp, isa):
+    shape = x.shape[0], out_channels, *_sizes(x.shape[2:], form, padding)
+    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+
+
+def _fake_weights(w, form, flip, isa):
+    side = {0: 4, 1: 6, 2: 6, 3: 6}[form]
+    return w.new_empty((w.shape[0] + 31) // 32 * 32 * side**2 * w.shape[1])
+
+
+_weights = define(
+    "winograd_weights", "(Tensor w, int form, bool flip, int isa) -> Tensor", _fake_weights
+)
+_op = define(
+    OP,
+    "(Tensor x, Tensor u, int out_channels, Tensor? styles, Tensor? scale, Tensor? noise, "
+    "Tensor? b, int form, SymInt[] padding, float negative, float positive, float clamp, int isa) "
+    "-> Tensor",
+    _fake,
+)
+_dispatch.register(OP, "cpu", convolve, library=True)
