@@ -9,17 +9,18 @@ import torch
 
 from stylegan_ops import _dispatch
 from stylegan_ops._autograd import define
-from stylegan_ops.scale_act import numbers
 from stylegan_ops.bias_act import slopes_of
+from stylegan_ops.scale_act import numbers
 
 OP = _dispatch.declare("winograd")
 FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc/cpu/winograd_form.h
 UNIT = 16  # channels of x and y come in multiples of this
 
 
-# What a convolution costs, in the time of a multiplication by a direct one, for each pair of channels (two Zen 5 cores,
-# AVX-512; benchmarks/bench_modconv.py shows where that is wrong): (outputs of a tile on either side, its
-# multiplications, what transforms add for each channel of x and of y, transforming the weights, reading them).
+# What a convolution costs, in the time of a multiplication by a direct one, for each pair of
+# channels (two Zen 5 cores, AVX-512; benchmarks/bench_winograd.py shows where that is wrong):
+# (outputs of a tile on either side, its multiplications, what its transforms add for each channel
+# of x and of y, transforming the weights, reading them).
 COSTS = {
     "tile2": (2, 16 * 1.25, 420, 1000, 300),
     "tile4": (4, 36 * 1.25, 1200, 2000, 700),
@@ -59,7 +60,8 @@ class Tiles(NamedTuple):
 
 @cache
 def _isa():
-    """The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits; see csrc/cpu/winograd.h."""
+    """The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits: 0 portable, 1 AVX2,
+    2 AVX-512."""
     return {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
 
 

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <vector>
 
+#include "vector.h"
+
 namespace stylegan::cpu {
 namespace {
 
@@ -19,29 +21,15 @@ constexpr int64_t kChunkPixels = 256;             // 32 KiB of a block of x
 
 #if defined(__GNUC__)
 typedef float Vector __attribute__((vector_size(64), may_alias));  // half a block of x
-#define STYLEGAN_UNROLL _Pragma("GCC unroll 8")
-#define STYLEGAN_NOINLINE __attribute__((noinline))  // its loop needs every register
 #else
-struct Vector {
-  float v[16];
-  friend Vector operator*(float a, const Vector& b) {
-    Vector r;
-    for (int i = 0; i < 16; ++i) r.v[i] = a * b.v[i];
-    return r;
-  }
-  Vector& operator+=(const Vector& b) {
-    for (int i = 0; i < 16; ++i) v[i] += b.v[i];
-    return *this;
-  }
-};
-#define STYLEGAN_UNROLL
-#define STYLEGAN_NOINLINE
+using Vector = PlainVector<16>;
 #endif
 constexpr int64_t kHalf = kInUnit / 2;
 
 // sums[o][i] += sum over rows and pixels of dy[o] * x[i]; pixels of a row are `step` floats apart in x and
 // kOutUnit in dy, where rows follow each other.
-STYLEGAN_NOINLINE void add_outer_products(const float* const* x_rows, int64_t rows, int64_t width, int64_t step, const float* dy, float* sums) {
+STYLEGAN_NOINLINE  // its loop needs every register
+void add_outer_products(const float* const* x_rows, int64_t rows, int64_t width, int64_t step, const float* dy, float* sums) {
   Vector low[kOutUnit] = {}, high[kOutUnit] = {};
   for (int64_t row = 0; row < rows; ++row) {
     const float* x = x_rows[row];

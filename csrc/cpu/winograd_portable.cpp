@@ -2,13 +2,29 @@
 #include "vector.h"
 #include "winograd_kernels.h"
 
+#if !defined(STYLEGAN_PLAIN_VECTORS)
+#if defined(__GNUC__)
+#define STYLEGAN_PLAIN_VECTORS 0
+#else
+#define STYLEGAN_PLAIN_VECTORS 1
+#endif
+#endif
+
 namespace stylegan::cpu {
 namespace {
+
 #define STYLEGAN_TARGET
 constexpr int64_t kLanes = 4;
-constexpr int kRows = 6;
+constexpr int kRows = 6;  // of 16 registers: 12 sums, 2 of u
+#if STYLEGAN_PLAIN_VECTORS
+using Vector = PlainVector<4>;
+#else
 typedef float Vector __attribute__((vector_size(16), may_alias, aligned(4)));
+#endif
 #include "winograd_loops.h"
+
 }  // namespace
+
 const WinogradKernels* winograd_portable() { return &kKernels; }
+
 }  // namespace stylegan::cpu
