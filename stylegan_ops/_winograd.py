@@ -137,6 +137,19 @@ def _fake_weights(w, form, flip, isa):
     return w.new_empty((w.shape[0] + 31) // 32 * 32 * side**2 * w.shape[1])
 
 
+def weight_grad(x, dy, form, padding=(0, 0), isa=None):
+    """The gradient of a convolution by its weight.
+
+    Args:
+        x: [N, I, H, W] float32.
+        dy: [N, O, H', W'].
+        form: "tile2", "tile4" or "down"; that of "up" is that of "down" with x and dy exchanged.
+        padding, isa: as `convolve`.
+    Returns: [O, I, 3, 3], contiguous. The same bits for any number of threads.
+    """
+    return _grad(x, dy, FORMS[form], padding, _isa() if isa is None else isa)
+
+
 _weights = define(
     "winograd_weights", "(Tensor w, int form, bool flip, int isa) -> Tensor", _fake_weights
 )
@@ -146,5 +159,10 @@ _op = define(
     "Tensor? b, int form, SymInt[] padding, float negative, float positive, float clamp, int isa) "
     "-> Tensor",
     _fake,
+)
+_grad = define(
+    "winograd_grad",
+    "(Tensor x, Tensor dy, int form, SymInt[] padding, int isa) -> Tensor",
+    lambda x, dy, form, padding, isa: x.new_empty(dy.shape[1], x.shape[1], 3, 3),
 )
 _dispatch.register(OP, "cpu", convolve, library=True)

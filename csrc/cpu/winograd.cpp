@@ -9,29 +9,17 @@
 #include <algorithm>
 #include <memory>
 #include <new>
-#include <stdexcept>
-#include <vector>
 
-#include "winograd_kernels.h"
+#include "winograd_tiling.h"
 
 namespace stylegan::cpu {
 namespace {
 
-constexpr int64_t kLine = 16;               // floats of a cache line
 constexpr int64_t kProductBytes = 376 << 10;  // of what a task makes, a third of an L2 cache: 72 tiles of tile4
 constexpr int64_t kOwnBytes = 512 << 10;    // of tiles that a task makes itself, half of an L2 cache
 constexpr int64_t kOwnLeast = 24;           // tiles; below that reading weights takes too long
 constexpr int64_t kSharedBytes = 5 << 20;   // of tiles that all tasks share, for each thread
 constexpr int64_t kPanelsOfTask = 2;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-const WinogradKernels& kernels_of(Isa isa) {
-  const WinogradKernels* found = winograd_isa(isa) == Isa::avx512 ? winograd_avx512()
-                                 : winograd_isa(isa) == Isa::avx2 ? winograd_avx2()
-                                                                  : nullptr;
-  return found == nullptr ? *winograd_portable() : *found;
-}
 
 // Room that a thread keeps: it would be mapped anew for each call.
 float* own_room(int64_t floats) {
@@ -49,17 +37,12 @@ float* own_room(int64_t floats) {
   return room.get();
 }
 
-// Floats from one frequency to the next: an odd number of lines, or all would meet in one set of the cache.
-int64_t odd_lines(int64_t floats) { return (divide_up(floats, kLine) | 1) * kLine; }
-
-class Work {
- public:
+struct Work : WinogradTiling {
   Work(const Winograd& g, int64_t threads)
-      : g(g), side(winograd_sides(g.form)), frequencies(side.frequencies * side.frequencies),
-        rows(divide_up(g.out_h, side.outputs)), columns(divide_up(g.out_w, side.outputs)),
-        tiles(g.samples * rows * columns), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
-        panel_size(side.weights * side.weights * g.in_channels * kPanel) {
-    const int64_t bytes = frequencies * stride * sizeof(float), most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
+      : WinogradTiling(g), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
+        panel_size(weights * g.in_channels * kPanel) {
+    const int64_t bytes = frequencies * stride * sizeof(float);
+    const int64_t most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
     const int64_t own_tiles = kOwnBytes / bytes / 12 * 12;
     own = own_tiles >= kOwnLeast && tiles >= 2 * threads * own_tiles;
     if (own) {
@@ -73,14 +56,6 @@ class Work {
     product = odd_lines(group * kPanel);
   }
 
-  struct Tile {
-    int64_t sample, row, column;
-  };
-  Tile tile(int64_t i) const { return {i / (rows * columns), i / columns % rows, i % columns}; }
-
-  const Winograd& g;
-  const WinogradSides side;
-  const int64_t frequencies, rows, columns, tiles;
   const int64_t stride;  // of a tile's channels
   const int64_t panels, panel_size;
   bool own;           // a task makes its tiles itself
@@ -99,49 +74,40 @@ class Worker {
 
   // Tiles [first, last) of x -> v.
   void transform(int64_t first, int64_t last, float* v) {
-    const int64_t inputs = w_.side.inputs;
     const float* pixels[kLongestTile * kLongestTile];
-    for (int64_t tile = first; tile < last; ++tile, v += w_.stride) {
-      const Work::Tile at = w_.tile(tile);
-      const int64_t y = at.row * w_.side.step - w_.side.before - g_.pad_y, x = at.column * w_.side.step - w_.side.before - g_.pad_x;
-      const float* image = x_ + at.sample * g_.in_h * g_.in_w * g_.in_channels;
-      for (int64_t i = 0; i < inputs; ++i)
-        for (int64_t j = 0; j < inputs; ++j) {
-          const bool exists = 0 <= y + i && y + i < g_.in_h && 0 <= x + j && x + j < g_.in_w;
-          pixels[i * inputs + j] = exists ? image + ((y + i) * g_.in_w + x + j) * g_.in_channels : zeros_.data();
-        }
-      const float* style = styles_ == nullptr ? nullptr : styles_ + at.sample * g_.in_channels;
-      k_.input[form_](pixels, style, g_.in_channels, v, w_.frequency);
+    for (int64_t i = first; i < last; ++i, v += w_.stride) {
+      const WinogradTiling::Tile tile = w_.tile(i);
+      w_.inputs_of(tile, x_, zeros_.data(), pixels);
+      const float* style = styles_ == nullptr ? nullptr : styles_ + tile.sample * g_.in_channels;
+      k_.input[form_](pixels, style, g_.in_channels, v, w_.frequency, kPanel);
     }
   }
 
   // y of `count` tiles from `first` on, whose transforms v holds, and panels [panel, last).
   void multiply(int64_t first, int64_t count, const float* v, int64_t panel, int64_t last, float* products) {
-    const int64_t n = w_.side.frequencies, last_weight = w_.side.weights - 1;
     for (; panel < last; ++panel) {
-      for (int64_t f = 0; f < w_.frequencies; ++f) {
-        const int64_t weight = std::min(f / n, last_weight) * w_.side.weights + std::min(f % n, last_weight);
-        k_.multiply(v + f * w_.frequency, w_.stride, count, u_ + panel * w_.panel_size + weight * g_.in_channels * kPanel,
-                    g_.in_channels, products + f * w_.product);
-      }
-      for (int64_t t = 0; t < count; ++t) finish(first + t, panel, products + t * kPanel);
+      const float* u = u_ + panel * w_.panel_size;
+      for (int64_t f = 0; f < w_.frequencies; ++f)
+        k_.multiply(v + f * w_.frequency, w_.stride, count, u + w_.weight(f) * g_.in_channels * kPanel, g_.in_channels,
+                    products + f * w_.product);
+      for (int64_t t = 0; t < count; ++t) finish(w_.tile(first + t), panel * kPanel, products + t * kPanel);
     }
   }
 
  private:
-  void finish(int64_t tile, int64_t panel, const float* m) {
-    const Work::Tile at = w_.tile(tile);
-    const int64_t o = panel * kPanel, y = at.row * w_.side.outputs, x = at.column * w_.side.outputs, pixel = y * g_.out_w + x;
-    const auto from = [&](const void* values, int64_t i) { return values == nullptr ? nullptr : static_cast<const float*>(values) + i; };
+  void finish(const WinogradTiling::Tile& tile, int64_t o, const float* m) {
+    const int64_t y = tile.row * w_.side.outputs, x = tile.column * w_.side.outputs;
+    const int64_t pixels = g_.out_h * g_.out_w, pixel = y * g_.out_w + x;
+    const auto from = [](const void* values, int64_t i) { return values == nullptr ? nullptr : static_cast<const float*>(values) + i; };
     const WinogradOutput out{std::min(kPanel, g_.out_channels - o),
-                             from(e_.scale, at.sample * g_.out_channels + o),
+                             from(e_.scale, tile.sample * g_.out_channels + o),
                              from(e_.b, o),
-                             from(e_.noise, (e_.noise_per_sample ? at.sample * g_.out_h * g_.out_w : 0) + pixel),
+                             from(e_.noise, (e_.noise_per_sample ? tile.sample * pixels : 0) + pixel),
                              g_.out_w,
                              static_cast<float>(e_.slopes.negative),
                              static_cast<float>(e_.slopes.positive),
                              static_cast<float>(e_.clamp),
-                             y_ + (at.sample * g_.out_h * g_.out_w + pixel) * g_.out_channels + o,
+                             y_ + (tile.sample * pixels + pixel) * g_.out_channels + o,
                              g_.out_w * g_.out_channels,
                              g_.out_channels,
                              std::min(w_.side.outputs, g_.out_h - y),
@@ -161,6 +127,12 @@ class Worker {
 
 }  // namespace
 
+const WinogradKernels& winograd_kernels(Isa isa) {
+  const Isa has = winograd_isa(isa);
+  const WinogradKernels* found = has == Isa::avx512 ? winograd_avx512() : has == Isa::avx2 ? winograd_avx2() : nullptr;
+  return found == nullptr ? *winograd_portable() : *found;
+}
+
 Isa winograd_isa(Isa isa) {
 #if defined(__GNUC__) && defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -178,7 +150,7 @@ int64_t winograd_weights_size(const WinogradFilters& w) {
 }
 
 void winograd_weights(const WinogradFilters& w, Isa isa, const float* from, float* u, const ParallelFor& parallel_for) {
-  const auto transform = kernels_of(isa).weights[static_cast<int>(w.form)];
+  const auto transform = winograd_kernels(isa).weights[static_cast<int>(w.form)];
   const int64_t side = winograd_sides(w.form).weights, frequency = w.in_channels * kPanel;
   parallel_for(divide_up(w.out_channels, kPanel) * w.in_channels, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float taps[9 * kPanel] = {};
@@ -203,7 +175,7 @@ int64_t winograd_workspace(const Winograd& g, int64_t threads) {
 void winograd(const Winograd& g, Isa isa, const FirEpilogue& e, const float* x, const float* styles, const float* u,
               float* y, float* workspace, int64_t threads, const ParallelFor& parallel_for) {
   const Work w(g, threads);
-  const WinogradKernels& k = kernels_of(isa);
+  const WinogradKernels& k = winograd_kernels(isa);
   if (w.own) {
     const int64_t room = w.frequencies * w.frequency;
     parallel_for(divide_up(w.tiles, w.group), 1, [&](int64_t begin, int64_t end) {

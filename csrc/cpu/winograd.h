@@ -39,6 +39,12 @@ int64_t winograd_workspace(const Winograd&, int64_t threads);
 void winograd(const Winograd&, Isa, const FirEpilogue&, const float* x, const float* styles, const float* u, float* y,
               float* workspace, int64_t threads, const ParallelFor&);
 
+// The gradient of `form` tile2, tile4 or down by the weight, [out_channels, in_channels, 3, 3]: dw[o, i, ky, kx] = sum
+// of dy[o] x[i] over what w[o, i, ky, kx] multiplies. The same bits for any number of threads. That of `up` is that of
+// `down` with x and dy exchanged.
+int64_t winograd_grad_workspace(const Winograd&);
+void winograd_grad(const Winograd&, Isa, const float* x, const float* dy, float* dw, float* workspace, const ParallelFor&);
+
 // The best that this CPU has, but no better than `isa`.
 Isa winograd_isa(Isa isa);
 

@@ -21,15 +21,25 @@ struct WinogradOutput {
   int64_t rows, columns;                     // of the tile that exist
 };
 
+// By form. In v, channel c of frequency f is at f * frequency + c / kPanel * panel + c % kPanel.
 struct WinogradKernels {
-  // v[f * frequency + c] of the tile of pixels [row * inputs + column] -> [channels], each times styles[c] (null: 1)
-  void (*input[kForms])(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency);
+  using Spread = void (*)(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel);
+  // A tile of pixels [row * inputs + column] -> v, each times styles[c] (null: 1)
+  Spread input[kForms];
   // c[r, o] = sum over k of a[r, k] * u[k, o]; c and u have kPanel columns, a has `stride`
   void (*multiply)(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c);
   // m[f * frequency + o] of a tile -> y
   void (*output[kForms])(const float* m, int64_t frequency, const WinogradOutput&);
   // w[tap, kPanel] -> u[f * frequency + o]
   void (*weights[kForms])(const float* w, float* u, int64_t frequency);
+
+  // For the gradient by the weight; null for `up`, which is `down` of the two images exchanged.
+  // A tile of pixels [row * outputs + column] -> v
+  Spread output_adjoint[kForms];
+  // c[r, i] += sum over k of a[k, r] * u[k, i]; a and u have kPanel columns, c has `stride`
+  void (*multiply_adjoint)(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride);
+  // u[f * frequency + i] -> w[tap, kPanel]
+  void (*weights_adjoint[kForms])(const float* u, int64_t frequency, float* w);
 };
 
 const WinogradKernels* winograd_portable();

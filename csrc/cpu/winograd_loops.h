@@ -30,6 +30,18 @@ template <> struct Axis<WinogradForm::tile2> {
     u[2] = even - odd;
     u[3] = g[2];
   }
+  static STYLEGAN_INLINE void output_adjoint(const Vector (&y)[2], Vector (&m)[4]) {
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = y[1];
+  }
+  static STYLEGAN_INLINE void weights_adjoint(const Vector (&u)[4], Vector (&g)[3]) {
+    const Vector even = 0.5f * (u[1] + u[2]);
+    g[0] = u[0] + even;
+    g[1] = 0.5f * (u[1] - u[2]);
+    g[2] = even + u[3];
+  }
 };
 
 template <> struct Axis<WinogradForm::tile4> {
@@ -64,6 +76,22 @@ template <> struct Axis<WinogradForm::tile4> {
     u[4] = even_b - odd_b;
     u[5] = g[2];
   }
+  static STYLEGAN_INLINE void output_adjoint(const Vector (&y)[4], Vector (&m)[6]) {
+    const Vector even_a = y[0] + 0.5f * y[2], odd_a = kA * y[1] + (0.5f * kA) * y[3];
+    const Vector even_b = y[0] + 2.f * y[2], odd_b = kB * y[1] + (2.f * kB) * y[3];
+    m[0] = y[0];
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[3];
+  }
+  static STYLEGAN_INLINE void weights_adjoint(const Vector (&u)[6], Vector (&g)[3]) {
+    const Vector even_a = u[1] + u[2], even_b = u[3] + u[4];
+    g[0] = u[0] + (-2.f / 3) * even_a + (1.f / 6) * even_b;
+    g[1] = (-2.f / 3 * kA) * (u[1] - u[2]) + (1.f / 6 * kB) * (u[3] - u[4]);
+    g[2] = (-1.f / 3) * even_a + (1.f / 3) * even_b + u[5];
+  }
 };
 
 // F(4, 2) with points 1/2, -1/2, 1, -1 and infinity: y[j] = d[j] g[0] + d[j + 1] g[1], for what stride 2 leaves of
@@ -93,6 +121,19 @@ struct TwoTaps {
     u[2] = even_b + odd_b;
     u[3] = odd_b - even_b;
     u[4] = g1;
+  }
+  static STYLEGAN_INLINE void output_adjoint(const Vector (&y)[4], Vector* m) {
+    const Vector even_a = y[0] + 0.25f * y[2], odd_a = 0.5f * y[1] + 0.125f * y[3];
+    const Vector even_b = y[0] + y[2], odd_b = y[1] + y[3];
+    m[0] = even_a + odd_a;
+    m[1] = even_a - odd_a;
+    m[2] = even_b + odd_b;
+    m[3] = even_b - odd_b;
+    m[4] = y[3];
+  }
+  static STYLEGAN_INLINE void weights_adjoint(const Vector* u, Vector& g0, Vector& g1) {
+    g0 = (-4.f / 3) * (u[0] - u[1]) + (2.f / 3) * (u[2] - u[3]);
+    g1 = (-2.f / 3) * (u[0] + u[1]) + (2.f / 3) * (u[2] + u[3]) + u[4];
   }
 };
 
@@ -132,6 +173,14 @@ template <> struct Axis<WinogradForm::down> {
     TwoTaps::weights(g[0], g[2], u);
     u[5] = g[1];
   }
+  static STYLEGAN_INLINE void output_adjoint(const Vector (&y)[4], Vector (&m)[9]) {
+    TwoTaps::output_adjoint(y, m);
+    STYLEGAN_UNROLL for (int i = 0; i < 4; ++i) m[5 + i] = y[i];
+  }
+  static STYLEGAN_INLINE void weights_adjoint(const Vector (&u)[6], Vector (&g)[3]) {
+    TwoTaps::weights_adjoint(u, g[0], g[2]);
+    g[1] = u[5];
+  }
 };
 
 STYLEGAN_INLINE Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
@@ -154,22 +203,32 @@ STYLEGAN_INLINE Vector activated(const Vector& u, const WinogradOutput& o) {
   return where_above(-limit, v, -limit, where_above(v, limit, limit, v));
 }
 
-template <WinogradForm F>
-STYLEGAN_TARGET void input(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency) {
-  constexpr int kIn = Axis<F>::kInputs, kF = Axis<F>::kFrequencies;
+template <WinogradForm F> struct InputOf {
+  static constexpr int kFrom = Axis<F>::kInputs, kTo = Axis<F>::kFrequencies;
+  static STYLEGAN_INLINE void map(const Vector (&d)[kFrom], Vector (&t)[kTo]) { Axis<F>::input(d, t); }
+};
+template <WinogradForm F> struct OutputAdjointOf {
+  static constexpr int kFrom = Axis<F>::kOutputs, kTo = Axis<F>::kFrequencies;
+  static STYLEGAN_INLINE void map(const Vector (&d)[kFrom], Vector (&t)[kTo]) { Axis<F>::output_adjoint(d, t); }
+};
+
+template <class Map>
+STYLEGAN_TARGET void spread(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel) {
+  constexpr int kFrom = Map::kFrom, kTo = Map::kTo;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vector style = styles == nullptr ? Vector{} + 1.f : load(styles + c);
-    Vector half[kF][kIn];
-    STYLEGAN_UNROLL for (int j = 0; j < kIn; ++j) {
-      Vector d[kIn], t[kF];
-      STYLEGAN_UNROLL for (int i = 0; i < kIn; ++i) d[i] = load(pixels[i * kIn + j] + c) * style;
-      Axis<F>::input(d, t);
-      STYLEGAN_UNROLL for (int i = 0; i < kF; ++i) half[i][j] = t[i];
+    Vector half[kTo][kFrom];
+    STYLEGAN_UNROLL for (int j = 0; j < kFrom; ++j) {
+      Vector d[kFrom], t[kTo];
+      STYLEGAN_UNROLL for (int i = 0; i < kFrom; ++i) d[i] = load(pixels[i * kFrom + j] + c) * style;
+      Map::map(d, t);
+      STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) half[i][j] = t[i];
     }
-    STYLEGAN_UNROLL for (int i = 0; i < kF; ++i) {
-      Vector t[kF];
-      Axis<F>::input(half[i], t);
-      STYLEGAN_UNROLL for (int j = 0; j < kF; ++j) store(v + (i * kF + j) * frequency + c, t[j]);
+    float* const to = v + c / kPanel * panel + c % kPanel;
+    STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) {
+      Vector t[kTo];
+      Map::map(half[i], t);
+      STYLEGAN_UNROLL for (int j = 0; j < kTo; ++j) store(to + (i * kTo + j) * frequency, t[j]);
     }
   }
 }
@@ -262,5 +321,69 @@ template <WinogradForm F> STYLEGAN_TARGET void weights(const float* w, float* u,
   }
 }
 
-#define STYLEGAN_FORMS(f) {f<WinogradForm::tile2>, f<WinogradForm::tile4>, f<WinogradForm::up>, f<WinogradForm::down>}
-const WinogradKernels kKernels = {STYLEGAN_FORMS(input), multiply, STYLEGAN_FORMS(output), STYLEGAN_FORMS(weights)};
+// As rows_of, of R columns of a and sums that go on.
+template <int R> STYLEGAN_TARGET void columns_of(const float* a, const float* u, int64_t depth, float* c, int64_t stride) {
+  for (int64_t first = 0; first < kPanel; first += 2 * kLanes) {
+    Vector low[R], high[R];
+    STYLEGAN_UNROLL for (int r = 0; r < R; ++r) {
+      low[r] = load(c + r * stride + first);
+      high[r] = load(c + r * stride + first + kLanes);
+    }
+    for (int64_t k = 0; k < depth; ++k) {
+      const Vector x = load(u + k * kPanel + first), y = load(u + k * kPanel + first + kLanes);
+      STYLEGAN_UNROLL for (int r = 0; r < R; ++r) {
+        const float s = a[k * kPanel + r];
+        low[r] += s * x;
+        high[r] += s * y;
+      }
+    }
+    STYLEGAN_UNROLL for (int r = 0; r < R; ++r) {
+      store(c + r * stride + first, low[r]);
+      store(c + r * stride + first + kLanes, high[r]);
+    }
+  }
+}
+
+template <int R>
+STYLEGAN_TARGET void fewer_columns(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride) {
+  if (columns == R) columns_of<R>(a, u, depth, c, stride);
+  else if constexpr (R > 1) fewer_columns<R - 1>(a, columns, u, depth, c, stride);
+}
+
+STYLEGAN_TARGET void multiply_adjoint(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride) {
+  for (int64_t parts = (columns + kRows - 1) / kRows; parts > 0; --parts) {
+    const int64_t count = (columns + parts - 1) / parts;
+    fewer_columns<kRows>(a, count, u, depth, c, stride);
+    a += count;
+    c += count * stride;
+    columns -= count;
+  }
+}
+
+template <WinogradForm F> STYLEGAN_TARGET void weights_adjoint(const float* u, int64_t frequency, float* w) {
+  constexpr int kU = winograd_sides(F).weights;
+  for (int64_t c = 0; c < kPanel; c += kLanes) {
+    Vector half[3][kU];
+    STYLEGAN_UNROLL for (int j = 0; j < kU; ++j) {
+      Vector t[kU], g[3];
+      STYLEGAN_UNROLL for (int i = 0; i < kU; ++i) t[i] = load(u + (i * kU + j) * frequency + c);
+      Axis<F>::weights_adjoint(t, g);
+      STYLEGAN_UNROLL for (int i = 0; i < 3; ++i) half[i][j] = g[i];
+    }
+    STYLEGAN_UNROLL for (int i = 0; i < 3; ++i) {
+      Vector g[3];
+      Axis<F>::weights_adjoint(half[i], g);
+      STYLEGAN_UNROLL for (int j = 0; j < 3; ++j) store(w + (i * 3 + j) * kPanel + c, g[j]);
+    }
+  }
+}
+
+using Form = WinogradForm;
+const WinogradKernels kKernels = {
+    {spread<InputOf<Form::tile2>>, spread<InputOf<Form::tile4>>, spread<InputOf<Form::up>>, spread<InputOf<Form::down>>},
+    multiply,
+    {output<Form::tile2>, output<Form::tile4>, output<Form::up>, output<Form::down>},
+    {weights<Form::tile2>, weights<Form::tile4>, weights<Form::up>, weights<Form::down>},
+    {spread<OutputAdjointOf<Form::tile2>>, spread<OutputAdjointOf<Form::tile4>>, nullptr, spread<OutputAdjointOf<Form::down>>},
+    multiply_adjoint,
+    {weights_adjoint<Form::tile2>, weights_adjoint<Form::tile4>, nullptr, weights_adjoint<Form::down>}};
