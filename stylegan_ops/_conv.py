@@ -148,6 +148,8 @@ class _WeightGrad(torch.autograd.Function):
     def forward(ctx, x, dy, stride, padding, groups, shape):
         ctx.save_for_backward(x, dy)
         ctx.args = stride, padding, groups
+        if groups == 1 and (dw := _weight_grad_by_tiles(x, dy, stride, padding, shape)) is not None:
+            return dw
         if groups == 1 and _has_weight_grad(x, dy):
             last = {"memory_format": torch.channels_last}
             x, dy = x.contiguous(**last), dy.contiguous(**last)
@@ -165,6 +167,19 @@ class _WeightGrad(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             d_dy = _Conv.apply(x, ddw, *ctx.args)
         return dx, d_dy, None, None, None, None
+
+
+def _weight_grad_by_tiles(x, dy, stride, padding, shape):
+    """The gradient by minimal filtering, or None where that does not serve or is slower."""
+    forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
+    if not forms or not _winograd.fits(x, dy.new_empty(1).expand(shape)):
+        return None
+    if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], padding)):
+        return None
+    if [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)] != list(dy.shape[2:]):
+        return None
+    form = _winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
+    return form and _winograd.weight_grad(x, dy, form, padding)
 
 
 def _has_weight_grad(x, dy):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from stylegan_ops import _dispatch, _winograd
+from stylegan_ops import _dispatch, _implicit_gemm, _winograd
 from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._conv import conv2d
 from stylegan_ops.bias_act import bias_act
@@ -93,6 +93,12 @@ def _samples(x, weight, folded, styles, demodulate, layer):
 def _sandwich(x, weight, folded, styles, demodulate, layer):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
+    stored, before, after = _sandwiched(x, weight, folded, styles, demodulate)
+    return _convolve(x, stored, before, 1, after, layer)
+
+
+def _sandwiched(x, weight, folded, styles, demodulate):
+    """(the weight in the dtype of x, the factors of x, [N, I], and of y, [N, O] or None)"""
     styles = styles.to(accumulator(x))
     if folded is not None and folded.stored.dtype == x.dtype:
         stored, size = folded.stored, folded.size
@@ -103,7 +109,22 @@ def _sandwich(x, weight, folded, styles, demodulate, layer):
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         styles = styles / s_size
         after = size * s_size * (1 if after is None else after)
-    return _convolve(x, stored, styles, 1, after, layer)
+    return stored, styles, after
+
+
+def _gemm(x, weight, folded, styles, demodulate, layer):
+    """As `_sandwich`, in one kernel on tensor cores; an up-sampling layer as the four phases of its
+    convolution and filter together. Without gradient."""
+    stored, before, after = _sandwiched(x, weight, folded, styles, demodulate)
+    up, _, padding, f, flip = layer[:5]
+    if up > 1:
+        w = _implicit_gemm.composite(stored, f, padding, flip)
+    else:
+        w = stored if flip else stored.flip([2, 3])
+    w = _implicit_gemm.arranged(w, up)
+    noise, end = layer.noise, layer.end
+    y = _implicit_gemm.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
+    return split(y, 1, layer.layout)
 
 
 def _winograd_(x, weight, folded, styles, demodulate, layer):
@@ -162,6 +183,7 @@ STRATEGIES = {
     "samples": _samples,
     "sandwich": _sandwich,
     "winograd": _winograd_,
+    "implicit_gemm": _gemm,
 }
 
 

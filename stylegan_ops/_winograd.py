@@ -30,6 +30,15 @@ COSTS = {
 DIRECT = {"tile2": 9.0, "tile4": 9.0, "up": 9.9 / 4, "down": 9.5}  # for each pixel of y
 
 
+# The same of gradients by the weight.
+GRAD_COSTS = {
+    "tile2": (2, 16 * 1.4, 1200, 1500),
+    "tile4": (4, 36 * 1.4, 2700, 3000),
+    "down": (4, 81 * 1.4, 6000, 3000),
+}
+GRAD_DIRECT = {"tile2": 9.5, "tile4": 9.5, "down": 10.5}
+
+
 def best_form(forms, samples, channels, size, folded=False):
     """The fastest of some forms, or None where the library's direct convolution is.
 
@@ -38,15 +47,26 @@ def best_form(forms, samples, channels, size, folded=False):
         samples, channels, size: N, (I, O), (H', W') of y.
         folded: whether the weights are transformed already.
     """
+    costs = {form: (*COSTS[form][:3], COSTS[form][4 if folded else 3]) for form in forms}
+    return _fastest(costs, DIRECT, samples, channels, size)
+
+
+def best_grad_form(forms, samples, channels, size):
+    """The same of `weight_grad`."""
+    costs = {form: GRAD_COSTS[form] for form in forms}
+    return _fastest(costs, GRAD_DIRECT, samples, channels, size)
+
+
+def _fastest(costs, direct, samples, channels, size):
     (height, width), (i, o) = size, channels
 
     def cost(form):
-        m, products, around, transform, read = COSTS[form]
-        count = samples * -(-height // m) * -(-width // m)
-        return count * (products + around * (1 / i + 1 / o)) + (read if folded else transform)
+        m, products, around, once = costs[form]
+        tiles = samples * -(-height // m) * -(-width // m)
+        return tiles * (products + around * (1 / i + 1 / o)) + once
 
-    best = min(forms, key=cost)
-    return best if cost(best) < samples * height * width * DIRECT[best] else None
+    best = min(costs, key=cost)
+    return best if cost(best) < samples * height * width * direct[best] else None
 
 
 class Tiles(NamedTuple):

@@ -3,7 +3,7 @@
 
 import torch
 
-from stylegan_ops import _dispatch, _plan, _winograd
+from stylegan_ops import _dispatch, _implicit_gemm, _plan, _winograd
 from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._modconv import (
     EPS,
@@ -88,7 +88,8 @@ def modulated_conv2d(
     if _dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"
     else:
-        names, others = candidates(x, folded or weight, up, act, noise, down, padding, wanted)
+        resampled = up, act, noise, down, padding, resample_filter
+        names, others = candidates(x, folded or weight, *resampled, differentiable=wanted)
         name = _plan.settled(names, others, x.device, wanted)
     if name is not None:
         return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
@@ -140,7 +141,9 @@ WEIGHTS_FROM = 4  # pixels of the image for each output channel
 SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
 
 
-def candidates(x, weight, up=1, act="linear", noise=None, down=1, padding=0, differentiable=False):
+def candidates(
+    x, weight, up=1, act="linear", noise=None, down=1, padding=0, f=None, differentiable=False
+):
     """(the strategies that may be fastest for a call, the rule's choice first; those that serve it
     besides).
 
@@ -162,6 +165,10 @@ def candidates(x, weight, up=1, act="linear", noise=None, down=1, padding=0, dif
         if fused and not torch.compiler.is_compiling():
             names = ("sandwich", "samples")
             names = names[::-1] if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else names
+    if fused and _implicit_gemm.serves(x, weight, up, down, padding, f, act, noise):
+        others += ("implicit_gemm",)
+        if torch.cuda.get_device_capability(x.device) in _implicit_gemm.WINS:
+            names = ("implicit_gemm", *names)
     if fused and fits_winograd(x, weight, up, down, padding):
         others += ("winograd",)
         tiles = folded and folded.tiles

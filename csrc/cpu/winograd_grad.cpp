@@ -11,13 +11,17 @@
 namespace stylegan::cpu {
 namespace {
 
-constexpr int64_t kRoundBytes = 48 << 20;  // of transformed tiles; the same for any number of threads
+// Bytes of transformed tiles of a round; the same for any number of threads. Sums are read and written once a round, so
+// tiles may take a multiple of theirs, within what caches hold if the sums are small, and memory if not.
+constexpr int64_t kRoundLeast = 4 << 20, kRoundMost = 48 << 20, kRoundOfSums = 3;
 
 struct Work : WinogradTiling {
   explicit Work(const Winograd& g)
       : WinogradTiling(g), in_panels(divide_up(g.in_channels, kPanel)), out_panels(divide_up(g.out_channels, kPanel)) {
     const int64_t bytes = frequencies * (in_panels + out_panels) * kPanel * sizeof(float);
-    round = std::min(tiles, std::max(kRoundBytes / bytes, kLine));
+    const int64_t sums = weights * in_panels * kPanel * g.out_channels * sizeof(float);
+    const int64_t room = std::min(std::max(kRoundOfSums * sums, kRoundLeast), kRoundMost);
+    round = std::min(tiles, std::max(room / bytes, kLine));
     panel = odd_lines(round * kPanel);
     in_frequency = in_panels * panel;
     out_frequency = out_panels * panel;
