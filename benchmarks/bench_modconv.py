@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""modulated_conv2d over the layers of real networks: every strategy, what auto makes of them, the
-reference, its compiled form, and the bare convolution of the same shape.
+"""modulated_conv2d over the layers of real networks: every strategy that serves, what auto makes of
+them ("plan" is its choice), the reference, its compiled form, and the library's bare convolution of
+the same shape.
 
-Forward is without gradients, with one noise image for all samples, as in generation. Backward is
-with respect to all inputs. Double is that of path length: from the gradients of x and styles to all
-inputs; the bare convolution has none. "fir %" and "around %" split the forward time of auto by
+Forward is without gradients, with one noise image for all samples, as in generation; "folded" is
+auto with the weight folded, as a Pipeline has it, and "plan folded" its choice. Backward is with
+respect to all inputs. Double is that of path length: from the gradients of x and styles to all
+inputs; the bare convolution has none.
+
+"GFLOP/s" is of auto and counts the multiplications and additions of a direct convolution, whatever
+is computed really: 2 * 9 * N * I * O * H' * W' for 3x3, of a transposed one by the pixels of its
+input, backward twice that. "% of peak" is the share of "peak GFLOP/s", measured first: the fastest
+of a few large direct convolutions of the library (on a GPU of products of large matrices) in this
+dtype. Winograd goes beyond 100 %. "fir %" and "around %" split the forward time of auto by
 PyTorch's profiler: the resampling filter, and what is neither filter nor convolution.
 """
 
@@ -15,7 +23,7 @@ import click
 import plots
 import torch
 from common import race_ms, report, save, settle, where
-from modconv_layers import Layer, layers, shares
+from modconv_layers import Layer, layers, peak_gflops, shares
 from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops
@@ -25,16 +33,19 @@ from stylegan_ops.modconv import modulated_conv2d
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PASSES = "forward", "backward", "double"
-CONTESTANTS = "weights", "sandwich", "samples", "auto", "reference", "compile", "bare"
+STRATEGIES = {  # by device: the columns
+    "cpu": ("weights", "sandwich", "samples", "winograd"),
+    "cuda": ("weights", "sandwich", "implicit_gemm"),
+}
+CONTESTANTS = "auto", "folded", "reference", "compile", "bare"
 INDUCTOR_FAILS = TorchDynamoException, RuntimeError  # then that cell stays empty
 
 
-def names_of(layer, differentiable):
-    """The strategies that auto may take for a layer, the rule's choice first."""
-    act, noise = (layer.kwargs.get(k) for k in ("act", "noise"))
-    return modconv.candidates(
-        layer.x, layer.weight, layer.up, act or "linear", noise, differentiable=differentiable
-    )
+def names_of(layer, weight, differentiable):
+    """(strategies that auto may take for a layer, the rule's choice first; those that serve too)"""
+    given = {k: layer.kwargs[k] for k in ("act", "noise", "padding") if k in layer.kwargs}
+    given |= {"f": layer.kwargs.get("resample_filter"), "differentiable": differentiable}
+    return modconv.candidates(layer.x, weight, layer.up, **given)
 
 
 def within(context, function, argument=None):
@@ -48,16 +59,22 @@ def within(context, function, argument=None):
 
 
 def contestants_of(layer, name, device, compiled):
-    """{contestant: (run, setup)} for one pass, and the strategy that auto takes."""
-    auto, names = layer.passes(name, modulated_conv2d), names_of(layer, name != "forward")
-    strategies = dict.fromkeys([*names, "weights", "sandwich"])  # these two serve any call
+    """{contestant: (run, setup)} for one pass, and {"plan", "plan folded"}: what auto takes."""
+    auto, plans = layer.passes(name, modulated_conv2d), {}
+    names, others = names_of(layer, layer.weight, name != "forward")
+    runs, strategies = {"auto": auto}, dict.fromkeys([*names, *others])
     if name == "forward":
-        settle(auto[0], device)
-        chosen = strategy_of(auto[0], names, device)
+        folded = layer.folded()
+        runs["folded"] = layer.passes(name, modulated_conv2d, folded)
+        for key, contestant, weight in (
+            ("plan", "auto", layer.weight),
+            ("plan folded", "folded", folded),
+        ):
+            found, _ = names_of(layer, weight, differentiable=False)
+            plans[key] = strategy_of(runs[contestant][0], found, device)
     else:  # no plan: auto is the rule's choice, so that one is not raced twice
-        chosen = names[0]
-        del strategies[chosen]
-    runs = {"auto": auto}
+        plans["plan"] = names[0]
+        del strategies[names[0]]
     for strategy in strategies:
         runs[strategy] = [f and within(_plan.forced, f, strategy) for f in auto]
     runs["reference"] = [f and within(stylegan_ops.backend, f, "reference") for f in auto]
@@ -74,11 +91,12 @@ def contestants_of(layer, name, device, compiled):
             click.echo(f"{layer.name}: torch.compile fails: {str(e).splitlines()[0]}", err=True)
     if name != "double":
         runs["bare"] = layer.passes(name, layer.bare)
-    return runs, chosen
+    return runs, plans
 
 
 def strategy_of(run, names, device):
-    """What auto takes in `run`, whose plan is made; None if it is still open."""
+    """What auto takes in `run`, a forward pass."""
+    settle(run, device)
     if len(names) == 1:
         return names[0]
     run()  # the newest plan is the one used last
@@ -86,22 +104,26 @@ def strategy_of(run, names, device):
     return rows[-1]["strategy"] if rows else names[0]
 
 
-def row_of(layer, name, device, repeats, compiled):
-    """ms of each contestant in one pass, and what they say."""
+def row_of(layer, name, device, repeats, compiled, gflop, peak):
+    """ms of each contestant in one pass, and what they say; gflop: of the pass, or None."""
     with torch.set_grad_enabled(name != "forward"):
-        runs, chosen = contestants_of(layer, name, device, compiled)
+        runs, plans = contestants_of(layer, name, device, compiled)
         ms = race_ms(runs, device, repeats, warm_up=1)
         split = shares(runs["auto"][0], device) if name == "forward" else {}
     if name != "forward":
-        ms[chosen] = ms["auto"]
+        ms[plans["plan"]] = ms["auto"]
     ratio = lambda a, b: ms[a] / ms[b] if a in ms and b in ms else None
+    rate = gflop and gflop / ms["auto"] * 1e3
     return {
         "pass": name,
-        "plan": chosen,
-        **{c: ms.get(c) for c in CONTESTANTS},
+        "plan": plans["plan"],
+        "plan folded": plans.get("plan folded"),
+        **{c: ms.get(c) for c in (*STRATEGIES.get(device.type, ()), *CONTESTANTS)},
         "reference/auto": ratio("reference", "auto"),
         "compile/auto": ratio("compile", "auto"),
         "auto/bare": ratio("auto", "bare"),
+        "GFLOP/s": rate,
+        "% of peak": rate and 100 * rate / peak,
         "fir %": split.get("fir"),
         "around %": split.get("around"),
     }
@@ -139,7 +161,8 @@ def main(resolutions, low, batches, passes, dtype, device, repeats, compiled, ma
     max_gb = (float("inf") if gpu else 1) if max_gb is None else max_gb
     end = time.monotonic() + (seconds or float("inf"))
     resolutions, rows, large, late = [int(r) for r in resolutions.split(",")], [], 0, 0
-    title, machine = f"modulated_conv2d {dtype}, ms", where(device)
+    title, peak = f"modulated_conv2d {dtype}, ms", peak_gflops(device, DTYPES[dtype])
+    machine = where(device) | {"peak GFLOP/s": round(peak)}
     for (about, shape), batch in product(layers(resolutions, low), batches):
         if shape.gigabytes(batch, DTYPES[dtype]) > max_gb:
             large += 1
@@ -151,7 +174,8 @@ def main(resolutions, low, batches, passes, dtype, device, repeats, compiled, ma
         for name in passes:
             layer = Layer(shape, 1 if name == "forward" else batch, batch, DTYPES[dtype], device)
             about_row = about | {"batch": batch}
-            rows.append(about_row | row_of(layer, name, device, repeats or (9 if gpu else 3), race))
+            job = name, device, repeats or (9 if gpu else 3), race
+            rows.append(about_row | row_of(layer, *job, shape.gflop(batch, name), peak))
         save(title, rows, machine, out)  # what is there so far, should it be stopped
     report(title, rows, machine, out)
     click.echo(

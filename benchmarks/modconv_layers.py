@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The modulated layers of the generators, for bench_modconv.py: their shapes, one with its tensors
-and passes, and where the time of a call goes."""
+and passes, where the time of a call goes, and the rate that a machine is capable of."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from common import race_ms
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
 from stylegan.models.layers import block_format, block_resolutions, channels_of
 from stylegan.presets import preset
+from stylegan_ops import fold_weight
 
 RGB = 3
+PEAK_SHAPES = (512, 32), (256, 64), (128, 128), (64, 256)  # channels, px: large and compute bound
+PRODUCTS = 4096, 8192  # sizes of square matrices
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class Shape:
         """The larger of input and output, in 10^9 bytes."""
         values = max(self.c_in, self.c_out * self.up**2) * self.size**2
         return batch * values * dtype.itemsize / 1e9
+
+    def gflop(self, batch, name):
+        """Multiplications and additions of the direct convolutions of a pass, in 10^9: one forward,
+        two backward, by the pixels of x; None for "double", where they depend on the strategy."""
+        taps = 1 if self.kind == "torgb" else 9
+        one = 2 * taps * batch * self.c_in * self.c_out * self.size**2 / 1e9
+        return {"forward": one, "backward": 2 * one}.get(name)
 
 
 def layers(resolutions, low):
@@ -99,14 +110,21 @@ class Layer:
             return F.conv2d(self.x, self.bare_weight, padding=self.weight.shape[2] // 2)
         return F.conv_transpose2d(self.x, self.bare_weight.transpose(0, 1), stride=2)
 
-    def passes(self, name, op):
+    def folded(self):
+        """The weight as a Pipeline folds it."""
+        x, up = self.x, self.up
+        layout = block_format(x.device, x.dtype)
+        return fold_weight(self.weight, x.dtype, up, layout, x.shape[2:], flip_weight=up == 1)
+
+    def passes(self, name, op, weight=None):
         """(run, setup) of a pass by `op`, which has the signature of modulated_conv2d or is
-        `bare`."""
+        `bare`; weight: in place of the layer's."""
+        weight = self.weight if weight is None else weight
         if op == self.bare:
             forward, leaves = op, [self.x, self.bare_weight]
         else:
             forward, leaves = (
-                lambda: op(self.x, self.weight, self.styles, **self.kwargs),
+                lambda: op(self.x, weight, self.styles, **self.kwargs),
                 self.leaves,
             )
         if name == "forward":
@@ -143,6 +161,32 @@ def shares(run, device):
         us = event.self_device_time_total if cuda else event.self_cpu_time_total
         name = event.key.replace("modulated_conv2d", "")
         fir = "fir_act" in name or "upfirdn2d" in name
-        sums["fir" if fir else "conv" if "conv" in name else "around"] += us
+        conv = "conv" in name or name.endswith("::winograd")  # transforming weights is not
+        sums["fir" if fir else "conv" if conv else "around"] += us
     whole = sum(sums.values()) or float("nan")
     return {kind: 100 * sums[kind] / whole for kind in ("fir", "around")}
+
+
+def peak_gflops(device, dtype, repeats=9):
+    """GFLOP/s of the fastest of a few: the library's direct 3x3 convolutions; on a GPU, products of
+    large matrices, rounded as its convolutions are."""
+    cuda, runs, gflop = device.type == "cuda", {}, {}
+    make = lambda *size: torch.randn(size, device=device).to(dtype)
+    for k in PRODUCTS if cuda else ():
+        a, b = make(k, k), make(k, k)
+        runs[k], gflop[k] = (lambda a=a, b=b: a @ b, None), 2 * k**3 / 1e9
+    for c, size in () if cuda else PEAK_SHAPES:
+        x, w = make(1, c, size, size).to(memory_format=torch.channels_last), make(c, c, 3, 3)
+        runs[c] = lambda x=x, w=w: F.conv2d(x, w, padding=1), None
+        gflop[c] = Shape("conv1", c, c, size).gflop(1, "forward")
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    try:
+        if cuda:
+            products.fp32_precision = torch.backends.cudnn.conv.fp32_precision
+        with torch.no_grad():
+            ms = race_ms(runs, device, repeats)
+    finally:
+        if cuda:
+            products.fp32_precision = before
+    return max(gflop[k] / ms[k] * 1e3 for k in runs)

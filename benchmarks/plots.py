@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bar charts of results: python benchmarks/plots.py RESULT.jsonl ... writes RESULT.png beside each.
 
-For results of bench_generator.py and bench_modconv.py; needs matplotlib (the extra "bench").
+For results of bench_generator.py, bench_modconv.py and bench_winograd.py; needs matplotlib (the
+extra "bench").
 """
 
 import json
@@ -18,9 +19,24 @@ COLORS = {  # greys and warm colours for what is compared with, blues for the ke
     "kernels, tuned": "#1f6fb4",
     "kernels, graph": "#1f6fb4",
     "auto": "#1f6fb4",
+    "folded": "#0b3c6b",
+    "tile2": "#8fbbe3",
+    "tile4": "#1f6fb4",
+    "up": "#1f6fb4",
+    "down": "#1f6fb4",
 }
-STRATEGIES = {"weights": "o", "sandwich": "s", "samples": "^"}  # their markers
-LABELS = {"auto": "stylegan_ops", "compile": "reference, torch.compile"}
+STRATEGIES = {  # their markers
+    "weights": "o",
+    "sandwich": "s",
+    "samples": "^",
+    "winograd": "D",
+    "implicit_gemm": "D",
+}
+LABELS = {
+    "auto": "stylegan_ops",
+    "folded": "stylegan_ops, weights folded",
+    "compile": "reference, torch.compile",
+}
 WIDTH = 0.8  # of a group of bars; the distance between two groups is 1
 STYLE = {
     "axes.axisbelow": True,
@@ -159,7 +175,7 @@ def modconv_panel(ax, rows):
     rows = sorted(rows, key=lambda r: (int(r["layer"].split()[0]), r["layer"]))
     relative = {
         c: [r[c] / r["bare"] if r.get(c) else None for r in rows]
-        for c in ("reference", "compile", "auto", *STRATEGIES)
+        for c in ("reference", "compile", "auto", "folded", *STRATEGIES)
     }
     relative = {c: v for c, v in relative.items() if any(v)}
     bars(
@@ -177,7 +193,48 @@ def modconv_panel(ax, rows):
     ax.tick_params(axis="x", labelsize=7)
 
 
-CHARTS = {"generator": generator, "modulated_conv2d": modconv}
+def winograd(rows, plt):
+    """Time of the library's convolution over that by tiles: a panel per kind and batch."""
+    isa = rows[-1]["isa"]  # the last is the best
+    rows = [r for r in rows if r["isa"] == isa]
+    kinds, batches = ([*dict.fromkeys(r[k] for r in rows)] for k in ("convolution", "batch"))
+    batches.sort()
+    shape = len(kinds), len(batches)
+    size = (6.5 * shape[1], 0.8 + 2.8 * shape[0])
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey="row")
+    for y, kind in enumerate(kinds):
+        for x, batch in enumerate(batches):
+            found = [r for r in rows if (r["convolution"], r["batch"]) == (kind, batch)]
+            winograd_panel(axes[y][x], found)
+            axes[y][x].set_title(f"{kind}, batch {batch}, {isa}", size=11)
+        axes[y][0].set_ylabel("library's time / time")
+    for ax in axes[-1]:
+        ax.set_xlabel("px of the larger side, channels")
+    figure.tight_layout(rect=(0, 0.025, 1, 1))
+    return figure
+
+
+def winograd_panel(ax, rows):
+    """Bars for transformed weights, a mark where the time to transform them is included."""
+    place = lambda r: (r["px"], -int(r["channels"].split("-")[0]))
+    groups = sorted({place(r): r["channels"] for r in rows}.items())
+    of = {(r["form"], place(r)): r for r in rows}
+    forms = [*dict.fromkeys(r["form"] for r in rows)]
+    heights = {f: [of[f, at]["ratio folded"] for at, _ in groups] for f in forms}
+    bars(ax, [f"{px}\n{channels}" for (px, _), channels in groups], heights)
+    marks = []
+    for bar, form in zip(ax.containers, forms):
+        middles = [b.get_x() + b.get_width() / 2 for b in bar]
+        marks += zip(middles, [of[form, at]["ratio unfolded"] for at, _ in groups])
+    label = "weights transformed in each call"
+    ax.plot(*zip(*marks), "o", color="black", mfc="none", ms=3, mew=0.8, label=label)
+    ax.axhline(1, color="black", lw=0.8, ls="--")
+    ax.tick_params(axis="x", labelsize=6)
+    ax.margins(y=0.2)  # room for the legend
+    ax.legend(loc="upper center", ncols=len(forms) + 1, fontsize=8)
+
+
+CHARTS = {"generator": generator, "modulated_conv2d": modconv, "winograd": winograd}
 
 
 @click.command(help=__doc__)

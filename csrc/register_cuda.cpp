@@ -2,9 +2,11 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "cuda/bias_act.cuh"
+#include "cuda/modconv.cuh"
 #include "cuda/scale_act.cuh"
 #include "cuda/upfirdn2d.cuh"
 #include "register_bias_act.h"
+#include "register_modconv.h"
 #include "register_scale_act.h"
 #include "register_upfirdn2d.h"
 
@@ -73,6 +75,19 @@ struct Cuda {
     stylegan::cuda::scale_act_grad(dtype, images, a, dy, dx, partial.mutable_data_ptr(), context.stream);
   }
 
+  using ModConv = stylegan::cuda::ModConv;
+  static void modconv(stylegan::Dtype dtype, const ModConv& c, const stylegan::FirEpilogue& e, const void* x,
+                      const void* weight, const void* styles, void* y, int variant, int split, const Context& context) {
+    STD_TORCH_CHECK(stylegan::cuda::modconv_runs(), "modconv_gemm: needs a GPU of compute capability 8.0 or more");
+    STD_TORCH_CHECK(stylegan::cuda::modconv_fits(dtype, c), "modconv_gemm: the kernel does not take this shape or dtype");
+    const int variants = stylegan::cuda::modconv_variants(dtype);
+    STD_TORCH_CHECK(variant < variants, "modconv_gemm: variant must be less than ", variants, ", got ", variant);
+    const stylegan::cuda::ModConvChoice choice = stylegan::cuda::modconv_choice(dtype, c, variant, split);
+    const stylegan::Tensor room =
+        stylegan::empty_vector(context.x, stylegan::cuda::modconv_workspace(c, choice), stylegan::ScalarType::Float);
+    stylegan::cuda::modconv(dtype, c, e, x, weight, styles, y, room.mutable_data_ptr(), choice, context.stream);
+  }
+
   static bool can_mask(const stylegan::Images& g) { return (g.channels_last ? g.channels : g.pixels) % 8 == 0; }
   static bool can_sum_channels(const stylegan::Images& g) { return g.channels_last && g.channels % 8 == 0; }
   static int64_t noise_parts(const stylegan::Images& g) { return stylegan::cuda::scale_act_noise_parts(g); }
@@ -86,4 +101,5 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) {
   stylegan::register_bias_act<Cuda>(m);
   stylegan::register_upfirdn2d<Cuda>(m);
   stylegan::register_scale_act<Cuda>(m);
+  stylegan::register_modconv<Cuda>(m);
 }

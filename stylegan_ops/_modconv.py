@@ -93,34 +93,40 @@ def _samples(x, weight, folded, styles, demodulate, layer):
 def _sandwich(x, weight, folded, styles, demodulate, layer):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
-    stored, before, after = _sandwiched(x, weight, folded, styles, demodulate)
+    stored, size = _stored(x, weight, folded)
+    before, after = _factors(x, weight, folded, size, styles, demodulate)
     return _convolve(x, stored, before, 1, after, layer)
 
 
-def _sandwiched(x, weight, folded, styles, demodulate):
-    """(the weight in the dtype of x, the factors of x, [N, I], and of y, [N, O] or None)"""
-    styles = styles.to(accumulator(x))
+def _stored(x, weight, folded):
+    """(the weight in the dtype of x, over a size [O] or None)"""
     if folded is not None and folded.stored.dtype == x.dtype:
-        stored, size = folded.stored, folded.size
-    else:
-        stored, size = storable(weight.to(styles.dtype), x.dtype)
+        return folded.stored, folded.size
+    return storable(weight.to(accumulator(x)), x.dtype)
+
+
+def _factors(x, weight, folded, size, styles, demodulate):
+    """The factors of x, [N, I], and of y, [N, O] or None."""
+    styles = styles.to(accumulator(x))
     after = _demodulation(weight, folded, styles) if demodulate else None
     if x.dtype == torch.float16:  # as for the weight
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         styles = styles / s_size
         after = size * s_size * (1 if after is None else after)
-    return stored, styles, after
+    return styles, after
 
 
 def _gemm(x, weight, folded, styles, demodulate, layer):
     """As `_sandwich`, in one kernel on tensor cores; an up-sampling layer as the four phases of its
     convolution and filter together. Without gradient."""
-    stored, before, after = _sandwiched(x, weight, folded, styles, demodulate)
     up, _, padding, f, flip = layer[:5]
     if up > 1:
-        w = _implicit_gemm.composite(stored, f, padding, flip)
+        w = _implicit_gemm.composite(weight.to(accumulator(x)), f, padding, flip)
+        w, size = storable(w, x.dtype)
     else:
-        w = stored if flip else stored.flip([2, 3])
+        w, size = _stored(x, weight, folded)
+        w = w if flip else w.flip([2, 3])
+    before, after = _factors(x, weight, folded, size, styles, demodulate)
     w = _implicit_gemm.arranged(w, up)
     noise, end = layer.noise, layer.end
     y = _implicit_gemm.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
