@@ -18,6 +18,12 @@ def wants_gradient(*tensors):
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
+def autocasts(x):
+    """Whether autocast is on for the device of x."""
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def define(name, schema, fake):
     """Define stylegan_ops::name, for kernels to be registered later.
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops import _dispatch, _winograd
-from stylegan_ops._autograd import define, wants_gradient
+from stylegan_ops._autograd import autocasts, define, wants_gradient
 from stylegan_ops.upfirdn2d import memory_format
 
 OP = _dispatch.declare("conv_weight_grad")
@@ -42,19 +42,13 @@ def _plain(x, weight):
     """Whether it is PyTorch's own, which the compiler, autocast and function transforms know."""
     if _dispatch.mode() == "reference" or torch.compiler.is_compiling():
         return True
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return True
-    return _dispatch.transformed(x, weight)
+    return autocasts(x) or _dispatch.transformed(x, weight)
 
 
 def _exact(x):
     """Autocast off for what is computed here: a derivative is in the dtypes of its function, even
     where autocast is on when it is asked for."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
 
 
 def _convolved(x, w, stride, padding, groups):

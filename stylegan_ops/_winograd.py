@@ -2,7 +2,6 @@
 """3x3 convolutions by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308), for
 float32 on a CPU: a quarter of the multiplications of a direct one at stride 1, 9/16 at stride 2."""
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -13,9 +12,10 @@ from stylegan_ops.bias_act import slopes_of
 from stylegan_ops.scale_act import numbers
 
 OP = _dispatch.declare("winograd")
+# The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits: 2 AVX-512, 0 portable.
+ISA = {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
 FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc/cpu/winograd_form.h
 UNIT = 16  # channels of x and y come in multiples of this
-
 
 # What a convolution costs, in the time of a multiplication by a direct one, for each pair of
 # channels (two Zen 5 cores, AVX-512; benchmarks/bench_winograd.py shows where that is wrong):
@@ -28,8 +28,8 @@ COSTS = {
     "down": (4, 81 * 1.25, 1700, 2000, 700),
 }
 DIRECT = {"tile2": 9.0, "tile4": 9.0, "up": 9.9 / 4, "down": 9.5}  # for each pixel of y
-
-
+# By ISA: the portable loops leave more of what registers can do to the compiler than a library's.
+SLOWER = (1.6, 1.0, 1.0)
 # The same of gradients by the weight.
 GRAD_COSTS = {
     "tile2": (2, 16 * 1.4, 1200, 1500),
@@ -59,14 +59,13 @@ def best_grad_form(forms, samples, channels, size):
 
 def _fastest(costs, direct, samples, channels, size):
     (height, width), (i, o) = size, channels
-
-    def cost(form):
-        m, products, around, once = costs[form]
+    best, least = None, samples * height * width
+    for form, (m, products, around, once) in costs.items():
         tiles = samples * -(-height // m) * -(-width // m)
-        return tiles * (products + around * (1 / i + 1 / o)) + once
-
-    best = min(costs, key=cost)
-    return best if cost(best) < samples * height * width * direct[best] else None
+        cost = tiles * (products + around * (1 / i + 1 / o)) * SLOWER[ISA] + once
+        if cost < least * direct[form]:
+            best, least = form, cost / direct[form]
+    return best
 
 
 class Tiles(NamedTuple):
@@ -76,13 +75,6 @@ class Tiles(NamedTuple):
     out_channels: int
     form: str
     flip: bool
-
-
-@cache
-def _isa():
-    """The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits: 0 portable, 1 AVX2,
-    2 AVX-512."""
-    return {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
 
 
 def fits(x, weight):
@@ -96,6 +88,7 @@ def fits(x, weight):
         and weight.shape[0] % UNIT == 0
         and x.numel() > 0
         and weight.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
         and _dispatch.kernel(OP, x, weight) is not None
     )
 
@@ -110,7 +103,7 @@ def tiles(weight, form, flip=False, isa=None):
         flip: turn the weight by half, as weight.flip([2, 3]).
         isa: 0 portable, 1 AVX2, 2 AVX-512; those that PyTorch takes, if None.
     """
-    isa = _isa() if isa is None else isa
+    isa = ISA if isa is None else isa
     return Tiles(_weights(weight, FORMS[form], flip, isa), weight.shape[0], form, flip)
 
 
@@ -132,7 +125,7 @@ def convolve(x, t, padding=(0, 0), styles=None, scale=None, noise=None, end=None
         b, act, alpha, gain, clamp = end
         alpha, gain, clamp = numbers(act, alpha, gain, clamp)
         slopes = slopes_of(act, alpha, gain)
-    isa = _isa() if isa is None else isa
+    isa = ISA if isa is None else isa
     u, out_channels, form, _ = t
     kind = FORMS[form]
     return _op(x, u, out_channels, styles, scale, noise, b, kind, padding, *slopes, clamp, isa)
@@ -167,7 +160,7 @@ def weight_grad(x, dy, form, padding=(0, 0), isa=None):
         padding, isa: as `convolve`.
     Returns: [O, I, 3, 3], contiguous. The same bits for any number of threads.
     """
-    return _grad(x, dy, FORMS[form], padding, _isa() if isa is None else isa)
+    return _grad(x, dy, FORMS[form], padding, ISA if isa is None else isa)
 
 
 _weights = define(

@@ -21,8 +21,9 @@ FLAGS = [
     "-fno-strict-aliasing",  # kernels read 16 bytes of any dtype at a time, as nvcc lets them
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-parameter"),
 ]
+SHIM = [HERE / f"{name}.cpp" for name in ("fibers", "grid", "memory", "copies", "tensor_core")]
 KERNEL_FLAGS = [
-    "-fsanitize=alignment,null,bounds,shift",  # fibers.cpp takes the findings
+    "-fsanitize=alignment,null,bounds,shift",  # memory.cpp takes the findings
     *("-include", str(HERE / "cuda_runtime.h")),  # as nvcc does
     *("-x", "c++"),
 ]
@@ -62,6 +63,14 @@ def load(*sources):
     return library
 
 
+def counts(library):
+    """{what: number} of what its kernels did since the last call; see Counts in harness.h."""
+    names = "read_conflicts", "write_conflicts", "reads", "copies", "products"
+    numbers = (ctypes.c_int64 * len(names))()
+    library.cuda_on_host_counts(numbers)
+    return dict(zip(names, numbers))
+
+
 @cache
 def _load_once(*sources):
     """The library, None or None, messages: hundreds of tests may ask for what does not compile."""
@@ -73,7 +82,7 @@ def _load_once(*sources):
 
 def _load(*sources):
     include = find_cuda_home() / "include"
-    sources = [HERE / "fibers.cpp", *map(Path, sources)]
+    sources = [*SHIM, *map(Path, sources)]
     library = CACHE / f"{sources[-1].stem}-{_key(sources, include)}.so"
     if not library.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands before CUDA's own cuda_runtime.h, so that a plain C++ compiler takes the very .cu files of
 // csrc/cuda and they run on the host: fibers.cpp takes one block at a time and each of its threads in a
-// fiber. Types come from CUDA's headers, which compile as they are. What is here is what csrc uses, and
-// no more; atomics and clusters are not.
+// fiber. Types come from CUDA's headers, which compile as they are. What is here and in tensor_core.h is
+// what csrc uses, and no more; atomics and clusters are not.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,8 +13,10 @@
 #include <functional>
 #include <type_traits>
 
+#include "tensor_core.h"
+
 // All blocks share one copy, one block after another. These variables make up the library's thread-local
-// segment, by which fibers.cpp finds them to poison them before each block.
+// segment, by which memory.cpp finds them to poison them before each block.
 #undef __shared__
 #define __shared__ static thread_local
 #define __launch_bounds__(...)

@@ -1,39 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// The threads of a block as fibers that take turns. A fiber runs threads to their end, one after
-// another; only one that has to wait keeps its fiber, so that a kernel without barriers needs one.
+// The threads of a block as fibers that take turns. A fiber runs threads of a warp to their end, one
+// after another; only one that has to wait keeps its fiber, so that a kernel without barriers needs one.
+// Warps run as far ahead of each other as barriers let them: each until it has to wait for the block or,
+// in a random order, for some exchanges at a time.
 //
 // ucontext makes the fibers, _setjmp and _longjmp switch between them: no system call in a switch.
 #undef _FORTIFY_SOURCE  // its longjmp takes a change of stacks for an attack
 #include <csetjmp>
 
-#include <dlfcn.h>
-#include <link.h>
-#include <signal.h>
 #include <ucontext.h>
 
 #include <algorithm>
-#include <cstddef>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "cuda_runtime.h"
+#include "harness.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 namespace cuda_on_host {
+
+volatile bool in_kernel;
+
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;  // address space; pages come with use
-constexpr size_t kMostShared = 227 << 10;  // bytes a block may ask for, on a GPU of compute capability 9.0
-constexpr size_t kSharedGuard = 16 << 10;  // bytes on either side
-constexpr uint16_t kGuardNaN = 0xFFFE;     // not the NaN of unwritten memory, which might be copied there
+constexpr unsigned kMostTurns = 6;         // exchanges of a warp while others wait, in a random order
 
 struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
@@ -42,62 +41,59 @@ struct Fiber {
   bool started = false;
 };
 
-enum class At { running, barrier, warp, returned };
+enum class At { start, running, barrier, warp, returned };
 
 struct Thread {
+  uint3 index;
   At at;
   Fiber* fiber;
-  int line;       // of the barrier
-  unsigned mask;  // of the exchange, and what this lane brings and gets
+  int line;          // of the barrier
+  const void* kind;  // of the exchange, null for shuffles
+  unsigned mask;     // of the exchange, and what this lane brings
   uint64_t value;
-  Lanes lanes;
+  int result;  // where the result is
 };
 
-int thread_order = 0;  // 0 forward, 1 backward, else the seed of a shuffle
 const std::function<void()>* kernel;
 std::vector<Thread> threads;
-std::vector<int> order;
-size_t started;  // threads, in that order
+std::vector<Lanes> results;
+std::vector<Warp> warps;  // in the order in which they run
+const int *next, *last;   // threads of a warp that are to start
+const int *turn, *end;    // threads of a warp of which some may go on
+std::mt19937 turns;
 int current;
 Fiber* fiber;
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle;
 std::jmp_buf scheduler;
-volatile bool in_kernel;
 std::string error;
-thread_local volatile char in_segment;
-size_t shared_bytes;
-alignas(16) uint16_t shared_arena[(kSharedGuard + kMostShared + kSharedGuard) / sizeof(uint16_t)];
-unsigned char* const shared = reinterpret_cast<unsigned char*>(shared_arena) + kSharedGuard;
-
-std::vector<int> permutation(size_t count) {
-  std::vector<int> p(count);
-  std::iota(p.begin(), p.end(), 0);
-  if (thread_order == 1) std::reverse(p.begin(), p.end());
-  if (thread_order > 1) std::shuffle(p.begin(), p.end(), std::mt19937(thread_order));
-  return p;
-}
-
-uint3 position(size_t i, dim3 size) {
-  return {static_cast<unsigned>(i % size.x), static_cast<unsigned>(i / size.x % size.y),
-          static_cast<unsigned>(i / size.x / size.y)};
-}
 
 void become(int thread) {
   current = thread;
-  threadIdx = position(thread, blockDim);
+  threadIdx = threads[thread].index;
 }
 
+// To the next thread that may go on, or to the scheduler.
 void leave() {
-  if (_setjmp(fiber->here) == 0) _longjmp(scheduler, 1);
+  if (_setjmp(fiber->here) != 0) return;
+  while (turn != end) {
+    const int thread = *turn++;
+    if (threads[thread].at != At::running) continue;
+    become(thread);
+    fiber = threads[thread].fiber;
+    _longjmp(fiber->here, 1);
+  }
+  _longjmp(scheduler, 1);
 }
 
 void work() {
   for (;;) {
-    while (started < order.size()) {
-      become(order[started++]);
+    while (next != last) {
+      become(*next++);
+      threads[current].at = At::running;
       (*kernel)();
       threads[current].at = At::returned;
+      if (unseen_copies > 0) hide_copies(current);
     }
     idle.push_back(fiber);
     leave();
@@ -134,69 +130,49 @@ Fiber* idle_fiber() {
 void wait(At at) {
   threads[current].at = at;
   threads[current].fiber = fiber;
+  if (unseen_copies > 0) hide_copies(current);
   leave();
+  if (unseen_copies > 0) show_copies(current);
 }
 
-// A reader of shared memory that nobody wrote gets NaN, in every block.
-void poison_shared() {
-  std::memset(shared, 0xFF, shared_bytes);
-  in_segment = 0;  // the first use gives this thread its copy of the segment
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, size_t, void*) {
-        const auto* begin = static_cast<const char*>(info->dlpi_tls_data);
-        for (int i = 0; begin != nullptr && i < info->dlpi_phnum; ++i) {
-          const auto& header = info->dlpi_phdr[i];
-          if (header.p_type == PT_TLS && begin <= &in_segment && &in_segment < begin + header.p_memsz) {
-            std::memset(info->dlpi_tls_data, 0xFF, header.p_memsz);
-            return 1;
-          }
-        }
-        return 0;
-      },
-      nullptr);
-}
-
-// Throws for a store into the guards of dynamic shared memory.
-void check_shared() {
-  static const std::vector<uint16_t> words(kSharedGuard / sizeof(uint16_t), kGuardNaN);
-  const auto* expected = reinterpret_cast<const unsigned char*>(words.data());
-  const unsigned char *begin = shared - kSharedGuard, *end = shared + shared_bytes;
-  const size_t odd = shared_bytes % 2, length = kSharedGuard - odd;
-  if (std::memcmp(begin, expected, kSharedGuard) == 0 && std::memcmp(end, expected + odd, length) == 0) return;
-  const ptrdiff_t before = shared - std::mismatch(begin, begin + kSharedGuard, expected).first;
-  const ptrdiff_t after = std::mismatch(end, end + length, expected + odd).first - end;
-  const std::string where = before > 0 ? std::to_string(before) + " bytes before the first"
-                                       : std::to_string(after + 1) + " bytes after the last";
-  throw std::runtime_error("a store " + where + " of " + std::to_string(shared_bytes) +
-                           " bytes of dynamic shared memory");
-}
-
-bool complete(const Thread* warp, int lanes, unsigned mask) {
+bool complete(const Thread* warp, int lanes, const Thread& one) {
   for (int i = 0; i < lanes; ++i) {
-    const bool here = warp[i].at == At::returned || (warp[i].at == At::warp && warp[i].mask == mask);
-    if (mask >> i & 1 && !here) return false;
+    const bool met = warp[i].at == At::warp && warp[i].mask == one.mask && warp[i].kind == one.kind;
+    if (one.mask >> i & 1 && !met && warp[i].at != At::returned) return false;
   }
   return true;
 }
 
 // Lets every group of lanes go that has met.
-bool release_warps() {
-  bool any = false;
-  for (size_t first = 0; first < threads.size(); first += warpSize) {
-    Thread* warp = &threads[first];
-    const int lanes = static_cast<int>(std::min<size_t>(warpSize, threads.size() - first));
-    for (int i = 0; i < lanes; ++i) {
-      if (warp[i].at != At::warp || !complete(warp, lanes, warp[i].mask)) continue;
-      const unsigned mask = warp[i].mask;
-      Lanes met{};
-      for (int j = 0; j < lanes; ++j)
-        if (warp[j].at == At::warp && mask >> j & 1) met.present |= 1u << j, met.value[j] = warp[j].value;
-      for (int j = 0; j < lanes; ++j)
-        if (met.present >> j & 1) warp[j].at = At::running, warp[j].lanes = met;
-      any = true;
+void release_warp(const Warp& order) {
+  const int first = order[0] / warpSize * warpSize, lanes = static_cast<int>(order.size());
+  Thread* warp = &threads[first];
+  for (int i = 0; i < lanes; ++i) {
+    if (warp[i].at != At::warp || !complete(warp, lanes, warp[i])) continue;
+    Lanes& met = results[first + i];
+    met.present = 0;
+    for (int j = 0; j < lanes; ++j) {
+      if (warp[j].at != At::warp || !(warp[i].mask >> j & 1)) continue;
+      met.present |= 1u << j, met.value[j] = warp[j].value;
+      warp[j].at = At::running, warp[j].result = first + i;
     }
   }
-  return any;
+}
+
+// Lets the threads of a warp run until they wait again; false where none can.
+bool step(const Warp& warp) {
+  if (threads[warp[0]].at == At::start) {
+    turn = end;
+    for (next = warp.data(), last = next + warp.size(); next != last;) enter(idle_fiber());
+    return true;
+  }
+  release_warp(warp);
+  turn = warp.data(), end = turn + warp.size();
+  while (turn != end && threads[*turn].at != At::running) ++turn;
+  if (turn == end) return false;
+  become(*turn);
+  enter(threads[*turn++].fiber);
+  return true;
 }
 
 std::string deadlock() {
@@ -214,7 +190,7 @@ std::string deadlock() {
   if (at_barrier > 0) text += " (line " + std::to_string(low);
   if (low != high) text += " to " + std::to_string(high);
   if (at_barrier > 0) text += ")";
-  return text + ", " + std::to_string(at_warp) + " at a shuffle or __syncwarp";
+  return text + ", " + std::to_string(at_warp) + " at an exchange of a warp";
 }
 
 // Lets the threads at the barrier go; false when all have returned.
@@ -227,51 +203,24 @@ bool release_block() {
   }
   for (Thread& t : threads)
     if (t.at == At::barrier) t.at = At::running;
+  settle_copies();
   return line != 0;
 }
 
 void run_block() {
   poison_shared();
-  for (Thread& t : threads) t.at = At::running;
-  for (started = 0; started < order.size();) enter(idle_fiber());
-  while (release_warps() || release_block()) {
-    for (int i : order) {
-      if (threads[i].at != At::running) continue;
-      become(i);
-      enter(threads[i].fiber);
+  begin_copies(threads.size());
+  for (Thread& t : threads) t.at = At::start;
+  do {
+    for (bool any = true; any;) {
+      any = false;
+      for (const Warp& warp : warps)
+        for (unsigned most = thread_order > 1 ? 1 + turns() % kMostTurns : UINT_MAX; most > 0 && step(warp); --most)
+          any = true;
     }
-  }
+  } while (release_block());
+  end_copies();
   check_shared();
-}
-
-// While it exists, a kernel that touches memory that is not there fails.
-class Segfaults {
- public:
-  Segfaults() {
-    struct sigaction action {};
-    action.sa_sigaction = [](int, siginfo_t* info, void*) {
-      char text[64];
-      std::snprintf(text, sizeof text, "an access outside of memory, at %p", info->si_addr);
-      if (in_kernel) fail(text);
-      sigaction(SIGSEGV, &previous_, nullptr);  // on return it happens again
-    };
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;  // the handler is left by a jump
-    sigaction(SIGSEGV, &action, &previous_);
-  }
-  ~Segfaults() { sigaction(SIGSEGV, &previous_, nullptr); }
-
- private:
-  static inline struct sigaction previous_;
-};
-
-// The limits of every GPU since compute capability 3.0; of shared memory, the highest.
-void check_limits(dim3 grid, dim3 block) {
-  const bool some = grid.x > 0 && grid.y > 0 && grid.z > 0 && block.x > 0 && block.y > 0 && block.z > 0;
-  const bool few = grid.x <= 0x7FFFFFFF && grid.y <= 0xFFFF && grid.z <= 0xFFFF && block.z <= 64;
-  if (!some || !few || static_cast<uint64_t>(block.x) * block.y * block.z > 1024)
-    throw std::runtime_error("invalid configuration: a grid or a block is empty or too large");
-  if (shared_bytes > kMostShared)
-    throw std::runtime_error("invalid argument: " + std::to_string(shared_bytes) + " bytes of dynamic shared memory");
 }
 
 }  // namespace
@@ -285,6 +234,7 @@ void fail(const char* what) {
   _longjmp(scheduler, 1);
 }
 
+int current_thread() { return current; }
 int lane() { return current % warpSize; }
 
 void barrier(int line) {
@@ -292,26 +242,38 @@ void barrier(int line) {
   wait(At::barrier);
 }
 
-Lanes meet(unsigned mask, uint64_t value) {
-  if (!(mask >> lane() & 1)) fail("a lane is not in the mask of its own exchange");
-  threads[current].mask = mask;
-  threads[current].value = value;
+static const Lanes& exchange(unsigned mask, const void* kind, uint64_t value) {
+  Thread& own = threads[current];
+  own.mask = mask;
+  own.kind = kind;
+  own.value = value;
   wait(At::warp);
-  return threads[current].lanes;
+  return results[own.result];
 }
 
-unsigned char* dynamic_shared() { return shared; }
+Lanes meet(unsigned mask, uint64_t value) {
+  if (!(mask >> lane() & 1)) fail("a lane is not in the mask of its own exchange");
+  return exchange(mask, nullptr, value);
+}
+
+const Lanes& everyone(const void* kind, uint64_t value) {
+  const Lanes& met = exchange(~0u, kind, value);
+  if (met.present != ~0u) fail("an instruction for all lanes of a warp, of which some do not take part");
+  return met;
+}
 
 void launch(dim3 grid, dim3 block, size_t dynamic_shared_bytes, const std::function<void()>& body) {
-  shared_bytes = dynamic_shared_bytes;
   check_limits(grid, block);
-  std::fill(std::begin(shared_arena), std::end(shared_arena), kGuardNaN);
+  reserve_shared(dynamic_shared_bytes);
   error.clear();
   kernel = &body;
   gridDim = grid;
   blockDim = block;
   threads.resize(static_cast<size_t>(block.x) * block.y * block.z);
-  order = permutation(threads.size());
+  for (size_t i = 0; i < threads.size(); ++i) threads[i].index = position(i, block);
+  results.resize(threads.size());
+  warps = warps_of(threads.size());
+  turns.seed(thread_order);
   const Segfaults segfaults;
   try {
     for (int i : permutation(static_cast<size_t>(grid.x) * grid.y * grid.z)) {
@@ -328,32 +290,3 @@ void launch(dim3 grid, dim3 block, size_t dynamic_shared_bytes, const std::funct
 }
 
 }  // namespace cuda_on_host
-
-extern "C" {
-
-// Of the blocks of a grid and of the threads of a block.
-__attribute__((visibility("default"))) void cuda_on_host_order(int order) {
-  cuda_on_host::thread_order = order;
-}
-
-// What g++ calls where -fsanitize finds something; all descriptions begin with the place.
-struct Found {
-  const char* file;
-  uint32_t line, column;
-};
-
-static void found(const Found* place, const char* what) {
-  static std::string text;
-  text = std::string(place->file) + ":" + std::to_string(place->line) + ": " + what;
-  cuda_on_host::fail(text.c_str());
-}
-void __ubsan_handle_type_mismatch_v1(const Found* place, uintptr_t) {
-  found(place, "misaligned or null pointer");
-}
-void __ubsan_handle_out_of_bounds(const Found* place, uintptr_t) {
-  found(place, "index out of an array");
-}
-void __ubsan_handle_shift_out_of_bounds(const Found* place, uintptr_t, uintptr_t) {
-  found(place, "shift by too many bits");
-}
-}

@@ -134,7 +134,7 @@ def test_a_barrier_for_part_of_the_threads():
     assert run("part_waits", 64, 0) is None
     assert run("part_waits", 40, 1) is None  # the others have returned
     message = run("part_waits", 40, 0)
-    assert "of 64, 40 at __syncthreads" in message and "24 at a shuffle or __syncwarp" in message
+    assert "of 64, 40 at __syncthreads" in message and "24 at an exchange of a warp" in message
     assert re.search(r"of 64, 64 at __syncthreads \(line \d+ to \d+\)", run("two_barriers"))
 
 
