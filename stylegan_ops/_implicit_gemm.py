@@ -2,13 +2,11 @@
 """A layer's convolution as one kernel on tensor cores: styles, convolution, demodulation, noise,
 bias, activation. Internal: a strategy of `modulated_conv2d`; csrc/cuda/modconv_gemm.cuh."""
 
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 
 from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define
+from stylegan_ops._autograd import autocasts, define
 from stylegan_ops.bias_act import PIECEWISE, mask_planes, slopes_of
 from stylegan_ops.conv2d_resample import total_padding
 from stylegan_ops.scale_act import is_plane, numbers, scale_act_ref
@@ -23,11 +21,18 @@ LONGEST = 1 << 24  # segments in a line of x, pixels in one of y: offsets in a t
 WINS = ()
 
 
+def wins(device):
+    """Whether the plan may take it on a GPU."""
+    return bool(WINS) and torch.cuda.get_device_capability(device) in WINS
+
+
 def serves(x, weight, up=1, down=1, padding=0, f=None, act="linear", noise=None):
     """Whether `implicit_gemm` takes a call of `modulated_conv2d`: of a GPU, in 16 bits or, where
     PyTorch's convolutions may, TF32; channels_last; without gradient."""
     o, i, kh, kw = weight.shape
-    if x.device.type != "cuda" or not _has_tensor_cores(x.device) or x.numel() == 0:
+    if x.device.type != "cuda" or x.numel() == 0 or autocasts(x):
+        return False
+    if torch.cuda.get_device_capability(x.device) < (8, 0):
         return False
     if x.dtype not in (torch.float16, torch.bfloat16) and not (
         x.dtype == torch.float32 and tf32_allowed()
@@ -48,11 +53,6 @@ def serves(x, weight, up=1, down=1, padding=0, f=None, act="linear", noise=None)
 def tf32_allowed():
     """Whether PyTorch's convolutions of float32 may round their operands to TF32."""
     return torch.backends.cudnn.conv.fp32_precision == "tf32"
-
-
-@cache
-def _has_tensor_cores(device):
-    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def implicit_gemm(
@@ -131,11 +131,10 @@ def composite(weight, f, padding=0, flip_weight=True):
     """[O, 4 * I, 3, 3] in the dtype of weight [O, I, 3, 3]: of an up-sampling convolution and its
     filter together, what makes the pixels (2y + dy, 2x + dx) of the result from the 3 x 3 pixels of
     x around (y, x), for (dy, dx) = (0, 0), (0, 1), (1, 0), (1, 1) in turn. Sums are kept in
-    float32."""
-    wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    w = (weight if flip_weight else weight.flip([2, 3])).to(wide)
+    float64, which no setting rounds."""
+    w = (weight if flip_weight else weight.flip([2, 3])).double()
     taps = torch.ones(1, 1, device=w.device) if f is None else f
-    taps = (torch.outer(taps, taps) if taps.ndim == 1 else taps).to(wide)
+    taps = (torch.outer(taps, taps) if taps.ndim == 1 else taps).double()
     kh, kw = taps.shape
     o, i = w.shape[:2]
     # F.conv2d correlates where the filter convolves, so that this is their convolution.

@@ -72,6 +72,11 @@ class Plan(NamedTuple):
     ms: dict  # of each candidate
 
 
+def is_forced(strategy):
+    """Whether `forced` asks for this one."""
+    return _forced == strategy
+
+
 def settled(candidates, others, device, differentiable):
     """The strategy to run where there is nothing to measure, else None.
 
@@ -93,11 +98,11 @@ def run_fastest(op, shape, candidates, device, run):
 
     Args:
         op, shape: what is planned; shape is a tuple of (name, value) that says all that a time
-            depends on.
+            depends on, besides the candidates.
         candidates, device: as for `settled`.
         run: function of a candidate's name, without side effects.
     """
-    key = op, device.type, shape, (device.index, torch.get_num_threads())
+    key = op, device.type, shape, (device.index, torch.get_num_threads(), tuple(candidates))
     with _lock:
         plan = _plans.get(key)
         if plan is not None:

@@ -165,10 +165,11 @@ def candidates(
         if fused and not torch.compiler.is_compiling():
             names = ("sandwich", "samples")
             names = names[::-1] if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else names
-    if fused and _implicit_gemm.serves(x, weight, up, down, padding, f, act, noise):
-        others += ("implicit_gemm",)
-        if torch.cuda.get_device_capability(x.device) in _implicit_gemm.WINS:
-            names = ("implicit_gemm", *names)
+    forced = _plan.is_forced("implicit_gemm")
+    if fused and x.device.type == "cuda" and (forced or _implicit_gemm.wins(x.device)):
+        if _implicit_gemm.serves(x, weight, up, down, padding, f, act, noise):
+            names = names if forced else ("implicit_gemm", *names)
+            others += ("implicit_gemm",)
     if fused and fits_winograd(x, weight, up, down, padding):
         others += ("winograd",)
         tiles = folded and folded.tiles

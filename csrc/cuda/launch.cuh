@@ -19,14 +19,27 @@ namespace stylegan::cuda {
 
 constexpr size_t kSharedUnasked = 48 << 10;  // bytes; a kernel has to ask for more, and GPUs differ in how much
 
+#if defined(__CUDACC__)
+// As much dynamic shared memory as the GPU has: the limit belongs to the kernel, not to a launch, and another thread may
+// be about to launch the same kernel with more.
+template <class... Parameters> cudaError_t allow_most_shared(void (*kernel)(Parameters...)) {
+  int device = 0, most = 0;
+  cudaFuncAttributes own{};
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error == cudaSuccess) error = cudaFuncGetAttributes(&own, kernel);
+  if (error != cudaSuccess) return error;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most - static_cast<int>(own.sharedSizeBytes));
+}
+#endif
+
 // kernel<<<grid, block, shared_bytes, stream>>>(args...)
 template <class... Parameters, class... Args>
 void launch_shared(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                    Args... args) {
 #if defined(__CUDACC__)
   cudaError_t error = cudaSuccess;
-  if (shared_bytes > kSharedUnasked)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (shared_bytes > kSharedUnasked) error = allow_most_shared(kernel);
   if (error == cudaSuccess) kernel<<<grid, block, shared_bytes, stream>>>(args...);
   const cudaError_t last = cudaGetLastError();  // in any case: the next launch must not find it
   if (error == cudaSuccess) error = last;

@@ -124,7 +124,17 @@ ModConvTile modconv_tile(Dtype dtype, int variant) {
   return {t.m, t.n, kRow / element_bytes(dtype), t.stages, t.threads()};
 }
 
-bool modconv_runs() { return current_gpu().major >= 8; }
+bool modconv_runs() {
+#if defined(__CUDACC__)
+  // Code for older GPUs, which a newer one takes too, traps where these instructions stand.
+  cudaFuncAttributes code{};
+  const cudaError_t error = cudaFuncGetAttributes(&code, add_kernel<float>);
+  cudaGetLastError();  // the next launch must not find it
+  return error == cudaSuccess && code.ptxVersion >= 80 && current_gpu().major >= 8;
+#else
+  return true;
+#endif
+}
 
 bool modconv_fits(Dtype dtype, const ModConv& c) {
   if (dtype == Dtype::float64 || (c.kernel != 1 && c.kernel != 3)) return false;

@@ -129,12 +129,18 @@ def test_samples_of_very_different_styles(strategy):
 def test_rules():
     """By size: the weights of one sample, or the image; and nothing is planned for gradients."""
     weight = torch.zeros(8, 8, 3, 3)
-    assert candidates(torch.empty(1, 8, 4, 4), weight) == ("sandwich", "weights")
-    assert candidates(torch.empty(1, 8, 256, 256), weight) == ("weights", "sandwich")
-    assert candidates(torch.empty(8, 8, 4, 4), weight) == ("sandwich", "samples")
-    assert candidates(torch.empty(8, 8, 256, 256), weight) == ("samples", "sandwich")
-    assert candidates(torch.empty(8, 8, 256, 256), weight, differentiable=True) == ("sandwich",)
-    assert candidates(torch.empty(8, 8, 256, 256), weight, act="swish") == ("sandwich",)
+
+    def names(n, size, **kwargs):
+        found, others = candidates(torch.empty(n, 8, size, size), weight, **kwargs)
+        assert others == ("weights", "sandwich")  # those that serve, whatever the size
+        return found
+
+    assert names(1, 4) == ("sandwich", "weights")
+    assert names(1, 256) == ("weights", "sandwich")
+    assert names(8, 4) == ("sandwich", "samples")
+    assert names(8, 256) == ("samples", "sandwich")
+    assert names(8, 256, differentiable=True) == ("sandwich",)
+    assert names(8, 256, act="swish") == ("sandwich",)
 
 
 @pytest.mark.parametrize("noise", ["none", "shared", "own", "number"])
