@@ -134,7 +134,8 @@ def choice(shape, batch, ms, isa, name):
     """The rule's choice, the fastest, and what the difference costs; name: folded or unfolded."""
     forms = FORMS[shape.kind]
     sizes, channels = (shape.sides[1],) * 2, (shape.c_in, shape.c_out)
-    rule = _winograd.best_form(forms, batch, channels, sizes, name == "folded") or "library"
+    rule = _winograd.best_form(forms, batch, channels, sizes, name == "folded", isa=isa)
+    rule = rule or "library"
     times = {form: ms[name, form, isa] for form in forms}
     times["library"] = ms[name, "library", None]
     fastest = min(times, key=times.get)
@@ -223,7 +224,7 @@ def main(resolutions, low, batches, kinds, isa, repeats, max_gb, out):
     if unknown := set(kinds) - set(FORMS):
         raise click.BadParameter(f"expected of {', '.join(FORMS)}; got {', '.join(unknown)}")
     resolutions, batches = numbers(resolutions, "--resolutions"), numbers(batches, "--batches")
-    best = _winograd._isa()  # beyond what PyTorch takes the kernels may be there and the CPU not
+    best = _winograd.ISA  # beyond what PyTorch takes the kernels may be there and the CPU not
     isas = [best] if isa is None else numbers(isa, "--isa", range(best + 1))
     stylegan_ops.tune_cpu_allocator()
     if reason := stylegan_ops.load("cpu"):

@@ -84,7 +84,8 @@ def _by_tiles(x, w, forms, stride=None, padding=(0, 0), flip=False):
         size = [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)]
     if min(size) < 1:
         return None
-    form = _winograd.best_form(forms, x.shape[0], w.shape[1::-1], size)
+    last = _is_channels_last(x)
+    form = _winograd.best_form(forms, x.shape[0], w.shape[1::-1], size, channels_last=last)
     if form is None:
         return None
     y = _winograd.convolve(x, _winograd.tiles(w, form, flip), padding)
@@ -163,6 +164,10 @@ class _WeightGrad(torch.autograd.Function):
         return dx, d_dy, None, None, None, None
 
 
+def _is_channels_last(x):
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
 def _weight_grad_by_tiles(x, dy, stride, padding, shape):
     """The gradient by minimal filtering, or None where that does not serve or is slower."""
     forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
@@ -171,6 +176,8 @@ def _weight_grad_by_tiles(x, dy, stride, padding, shape):
     if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], padding)):
         return None
     if [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)] != list(dy.shape[2:]):
+        return None
+    if min(shape[:2]) < _winograd.CONTIGUOUS_FROM and not all(map(_is_channels_last, (x, dy))):
         return None
     form = _winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
     return form and _winograd.weight_grad(x, dy, form, padding)
@@ -184,7 +191,7 @@ def _has_weight_grad(x, dy):
         and x.dtype == dy.dtype == torch.float32
         and x.shape[1] % 32 == 0
         and dy.shape[1] % 8 == 0
-        and dy.is_contiguous(memory_format=torch.channels_last)
+        and _is_channels_last(dy)
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and _dispatch.kernel(OP, x, dy) is not None
     )

@@ -20,6 +20,7 @@ from stylegan_ops.scale_act import OP as SCALE_ACT
 from stylegan_ops.scale_act import accumulator, fits_out, scale_act, scale_act_out
 from stylegan_ops.upfirdn2d import memory_format, out_size, pad4, upfirdn2d
 
+SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
 
 
@@ -145,14 +146,33 @@ def _winograd_(x, weight, folded, styles, demodulate, layer):
         form = winograd_form(x, weight, layer.up, layer.padding, forms) or forms[-1]
         tiles = _winograd.tiles(weight.detach(), form, flip)
     if layer.up > 1:
-        y = _winograd.convolve(x, tiles, styles=styles)
-        padding = up_filter_padding(layer.padding, layer.f, layer.up, weight.shape[2:])
-        y = fir_act(y, layer.f, padding, False, layer.up**2, after, layer.noise, *layer.end)
+        y = _winograd_up(x, tiles, styles, after, layer)
     else:
         x0, _, y0, _ = pad4(layer.padding)
         noise = _plane(layer.noise, convolved_size(x, 1, layer.padding))
         y = _winograd.convolve(x, tiles, (y0, x0), styles, after, noise, layer.end)
     return split(y, 1, layer.layout)
+
+
+def _winograd_up(x, tiles, styles, after, layer):
+    """Sample by sample where these are large, for the same reasons as `_samples`."""
+    f, noise, gain = layer.f, layer.noise, layer.up**2
+    padding = up_filter_padding(layer.padding, f, layer.up, (3, 3))
+    (h, w), n, o = convolved_size(x, layer.up, layer.padding), x.shape[0], tiles.out_channels
+    if n == 1 or h * w * o < SAMPLES_FROM or torch.compiler.is_compiling():
+        y = _winograd.convolve(x, tiles, styles=styles)
+        return fir_act(y, f, padding, False, gain, after, noise, *layer.end)
+    y = None
+    for i in range(n):
+        u = _winograd.convolve(x[i : i + 1], tiles, styles=styles[i : i + 1])
+        if y is None:
+            size = out_size(u, f, (1, 1), (1, 1), padding)
+            noise = _plane(noise, size)
+            y = u.new_empty(n, *size, o).permute(0, 3, 1, 2)
+        own = noise[i : i + 1] if noise is not None and noise.shape[0] > 1 else noise
+        scale = None if after is None else after[i : i + 1]
+        fir_act_out(y[i : i + 1], u, f, padding, gain, scale, own, *layer.end)
+    return y
 
 
 WINOGRAD_FORMS = {1: ("tile2", "tile4"), 2: ("up",)}  # by up
@@ -174,7 +194,8 @@ def winograd_form(x, weight, up, padding, forms, folded=False):
     """The one of some forms that is fastest, or None if a direct convolution is; folded: whether
     the weights are transformed already."""
     size, channels = convolved_size(x, up, padding), weight.shape[1::-1]
-    return _winograd.best_form(forms, x.shape[0], channels, size, folded)
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return _winograd.best_form(forms, x.shape[0], channels, size, folded, last)
 
 
 def convolved_size(x, up, padding):

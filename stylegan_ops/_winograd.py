@@ -2,6 +2,7 @@
 """3x3 convolutions by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308), for
 float32 on a CPU: a quarter of the multiplications of a direct one at stride 1, 9/16 at stride 2."""
 
+import os
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,8 @@ COSTS = {
 DIRECT = {"tile2": 9.0, "tile4": 9.0, "up": 9.9 / 4, "down": 9.5}  # for each pixel of y
 # By ISA: the portable loops leave more of what registers can do to the compiler than a library's.
 SLOWER = (1.6, 1.0, 1.0)
+CONTIGUOUS_FROM = 256  # channels; with fewer the copies to channels_last and back take the gain
+WORTH_FOLDING = 0.12  # of a call's time
 # The same of gradients by the weight.
 GRAD_COSTS = {
     "tile2": (2, 16 * 1.4, 1200, 1500),
@@ -39,33 +42,50 @@ GRAD_COSTS = {
 GRAD_DIRECT = {"tile2": 9.5, "tile4": 9.5, "down": 10.5}
 
 
-def best_form(forms, samples, channels, size, folded=False):
+def best_form(forms, samples, channels, size, folded=False, channels_last=True, isa=None):
     """The fastest of some forms, or None where the library's direct convolution is.
 
     Args:
         forms: names.
         samples, channels, size: N, (I, O), (H', W') of y.
         folded: whether the weights are transformed already.
+        channels_last: whether x is; else it and y are copied.
+        isa: as `tiles`.
     """
+    if not channels_last and min(channels) < CONTIGUOUS_FROM:
+        return None
     costs = {form: (*COSTS[form][:3], COSTS[form][4 if folded else 3]) for form in forms}
-    return _fastest(costs, DIRECT, samples, channels, size)
+    return _fastest(costs, DIRECT, samples, channels, size, isa)
 
 
-def best_grad_form(forms, samples, channels, size):
+def best_grad_form(forms, samples, channels, size, isa=None):
     """The same of `weight_grad`."""
     costs = {form: GRAD_COSTS[form] for form in forms}
-    return _fastest(costs, GRAD_DIRECT, samples, channels, size)
+    return _fastest(costs, GRAD_DIRECT, samples, channels, size, isa)
 
 
-def _fastest(costs, direct, samples, channels, size):
-    (height, width), (i, o) = size, channels
-    best, least = None, samples * height * width
+def _fastest(costs, direct, samples, channels, size, isa):
+    best, least = None, samples * size[0] * size[1]
     for form, (m, products, around, once) in costs.items():
-        tiles = samples * -(-height // m) * -(-width // m)
-        cost = tiles * (products + around * (1 / i + 1 / o)) * SLOWER[ISA] + once
+        isa = ISA if isa is None else isa
+        cost = _tiles_cost(m, products, around, samples, channels, size) * SLOWER[isa] + once
         if cost < least * direct[form]:
             best, least = form, cost / direct[form]
     return best
+
+
+def _tiles_cost(m, products, around, samples, channels, size):
+    (height, width), (i, o) = size, channels
+    tiles = samples * -(-height // m) * -(-width // m)
+    return tiles * (products + around * (1 / i + 1 / o))
+
+
+def worth_folding(form, channels, size):
+    """Whether transforming the weights in each call would take a share of it that is worth the
+    memory; arguments as `best_form`, of one sample."""
+    m, products, around, transform, read = COSTS[form]
+    cost = _tiles_cost(m, products, around, 1, channels, size)
+    return transform - read > WORTH_FOLDING * cost
 
 
 class Tiles(NamedTuple):
@@ -81,6 +101,7 @@ def fits(x, weight):
     """Whether the kernels take these tensors, [N, I, H, W] and [O, I, 3, 3]."""
     return (
         x.device.type == "cpu"
+        and os.name != "nt"  # its compiler makes no vectors of these loops
         and x.dtype == weight.dtype == torch.float32
         and tuple(weight.shape[2:]) == (3, 3)
         and x.shape[1] == weight.shape[1]
@@ -118,7 +139,8 @@ def convolve(x, t, padding=(0, 0), styles=None, scale=None, noise=None, end=None
         scale, noise: as `scale_act` has them fused.
         end: bias, act (piecewise linear), alpha, gain, clamp, or None.
         isa: as `tiles`.
-    Returns: [N, O, H', W'], channels_last. Relative error below 1e-5 of the largest value.
+    Returns: [N, O, H', W'], channels_last. Errors stay below 1e-5 of the largest value. What is not
+        finite makes NaN of all outputs of its tiles.
     """
     b, slopes, clamp = None, (1.0, 1.0), -1
     if end is not None:

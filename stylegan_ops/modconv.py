@@ -7,10 +7,12 @@ from stylegan_ops import _dispatch, _implicit_gemm, _plan, _winograd
 from stylegan_ops._autograd import wants_gradient
 from stylegan_ops._modconv import (
     EPS,
+    SAMPLES_FROM,
     STRATEGIES,
     WINOGRAD_FORMS,
     FoldedWeight,
     Layer,
+    convolved_size,
     fits_winograd,
     split,
     squares_of,
@@ -138,7 +140,6 @@ def modulated_conv2d_ref(
 
 
 WEIGHTS_FROM = 4  # pixels of the image for each output channel
-SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
 
 
 def candidates(
@@ -199,7 +200,7 @@ def fold_weight(
             another order.
         memory_format: of the images.
         size: (H, W) of the images, or None if unknown. Known, a 3x3 weight for float32 on a CPU is
-            transformed too where that is faster, which takes 2 to 4 times its memory.
+            transformed too where that saves much (small images), in 2 to 4 times its memory.
     Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
         call, 2 to 4 ms less if transformed.
     """
@@ -213,8 +214,10 @@ def fold_weight(
     if size is not None and up in WINOGRAD_FORMS:
         x = weight.new_empty(1, dtype=dtype).expand(1, weight.shape[1], *size)
         if fits_winograd(x, weight, up, 1, 1):
-            form = winograd_form(x, weight, up, 1, WINOGRAD_FORMS[up], folded=True)
-            tiles = form and _winograd.tiles(weight, form, flip_weight == (up > 1))
+            shape = weight.shape[1::-1], convolved_size(x, up, 1)
+            form = _winograd.best_form(WINOGRAD_FORMS[up], 1, *shape, folded=True)
+            if form is not None and _winograd.worth_folding(form, *shape):
+                tiles = _winograd.tiles(weight, form, flip_weight == (up > 1))
     return FoldedWeight(weight, squares_of(weight), stored, size_of, tiles)
 
 

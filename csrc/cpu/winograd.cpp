@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "winograd_tiling.h"
 
@@ -140,7 +141,7 @@ Isa winograd_isa(Isa isa) {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   return std::min(isa, avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::portable);
 #else
-  return Isa::portable;
+  return std::min(isa, Isa::portable);
 #endif
 }
 
