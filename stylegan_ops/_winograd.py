@@ -23,23 +23,30 @@ UNIT = 16  # channels of x and y come in multiples of this
 # (outputs of a tile on either side, its multiplications, what its transforms add for each channel
 # of x and of y, transforming the weights, reading them).
 COSTS = {
-    "tile2": (2, 16 * 1.25, 420, 1000, 300),
-    "tile4": (4, 36 * 1.25, 1200, 2000, 700),
-    "up": (8, 81 * 1.25, 1900, 2000, 700),
-    "down": (4, 81 * 1.25, 1700, 2000, 700),
+    "tile2": (2, 16 * 1.25, 420, 1600, 400),
+    "tile4": (4, 36 * 1.25, 1200, 2800, 800),
+    "up": (8, 81 * 1.25, 1900, 2700, 700),
+    "down": (4, 81 * 1.25, 1700, 2700, 700),
 }
-DIRECT = {"tile2": 9.0, "tile4": 9.0, "up": 9.9 / 4, "down": 9.5}  # for each pixel of y
+# The library's: for each pixel of y; once, with weights as they are, and in its order.
+DIRECT = {
+    "tile2": (9.0, 1150, 700),
+    "tile4": (9.0, 1150, 700),
+    "up": (9.9 / 4, 1500, 1000),
+    "down": (9.5, 1450, 1000),
+}
+WORTH = 0.95  # of the library's time
 # By ISA: the portable loops leave more of what registers can do to the compiler than a library's.
 SLOWER = (1.6, 1.0, 1.0)
 CONTIGUOUS_FROM = 256  # channels; with fewer the copies to channels_last and back take the gain
-WORTH_FOLDING = 0.12  # of a call's time
+WORTH_FOLDING = 0.18  # of a call's time
 # The same of gradients by the weight.
 GRAD_COSTS = {
     "tile2": (2, 16 * 1.4, 1200, 1500),
     "tile4": (4, 36 * 1.4, 2700, 3000),
     "down": (4, 81 * 1.4, 6000, 3000),
 }
-GRAD_DIRECT = {"tile2": 9.5, "tile4": 9.5, "down": 10.5}
+GRAD_DIRECT = {"tile2": (9.5, 0), "tile4": (9.5, 0), "down": (10.5, 0)}
 
 
 def best_form(forms, samples, channels, size, folded=False, channels_last=True, isa=None):
@@ -54,8 +61,10 @@ def best_form(forms, samples, channels, size, folded=False, channels_last=True, 
     """
     if not channels_last and min(channels) < CONTIGUOUS_FROM:
         return None
-    costs = {form: (*COSTS[form][:3], COSTS[form][4 if folded else 3]) for form in forms}
-    return _fastest(costs, DIRECT, samples, channels, size, isa)
+    last = 4 if folded else 3
+    costs = {form: (*COSTS[form][:3], COSTS[form][last]) for form in forms}
+    direct = {form: (DIRECT[form][0], DIRECT[form][last - 2]) for form in forms}
+    return _fastest(costs, direct, samples, channels, size, isa)
 
 
 def best_grad_form(forms, samples, channels, size, isa=None):
@@ -65,12 +74,13 @@ def best_grad_form(forms, samples, channels, size, isa=None):
 
 
 def _fastest(costs, direct, samples, channels, size, isa):
-    best, least = None, samples * size[0] * size[1]
+    isa, best, least = ISA if isa is None else isa, None, WORTH
     for form, (m, products, around, once) in costs.items():
-        isa = ISA if isa is None else isa
+        pixel, fixed = direct[form]
         cost = _tiles_cost(m, products, around, samples, channels, size) * SLOWER[isa] + once
-        if cost < least * direct[form]:
-            best, least = form, cost / direct[form]
+        share = cost / (pixel * samples * size[0] * size[1] + fixed)
+        if share < least:
+            best, least = form, share
     return best
 
 
