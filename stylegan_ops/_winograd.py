@@ -35,7 +35,7 @@ DIRECT = {
     "up": (9.9 / 4, 1500, 1000),
     "down": (9.5, 1450, 1000),
 }
-WORTH = 0.95  # of the library's time
+WORTH = 0.92  # of the library's time
 # By ISA: the portable loops leave more of what registers can do to the compiler than a library's.
 SLOWER = (1.6, 1.0, 1.0)
 CONTIGUOUS_FROM = 256  # channels; with fewer the copies to channels_last and back take the gain
