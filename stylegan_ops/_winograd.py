@@ -42,11 +42,11 @@ CONTIGUOUS_FROM = 256  # channels; with fewer the copies to channels_last and ba
 WORTH_FOLDING = 0.18  # of a call's time
 # The same of gradients by the weight.
 GRAD_COSTS = {
-    "tile2": (2, 16 * 1.4, 1200, 1500),
-    "tile4": (4, 36 * 1.4, 2700, 3000),
-    "down": (4, 81 * 1.4, 6000, 3000),
+    "tile2": (2, 17.2, 200, 520),
+    "tile4": (4, 43.5, 650, 1200),
+    "down": (4, 130.0, 1000, 1250),
 }
-GRAD_DIRECT = {"tile2": (9.5, 0), "tile4": (9.5, 0), "down": (10.5, 0)}
+GRAD_DIRECT = {"tile2": (9.0, 300), "tile4": (9.0, 300), "down": (12.0, 300)}
 
 
 def best_form(forms, samples, channels, size, folded=False, channels_last=True, isa=None):
