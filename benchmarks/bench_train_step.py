@@ -79,6 +79,8 @@ def make(device, choice, fields):
 
 def group_of(event):
     """The row of the breakdown that an op belongs to."""
+    if "winograd" in event.key or "modconv" in event.key:
+        return "convolutions"
     if "conv" in event.key:
         weights = [s for s in event.input_shapes[1:3] if len(s) == 4]
         depthwise = any(s[1] == 1 for s in weights)

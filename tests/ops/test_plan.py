@@ -129,3 +129,30 @@ def test_info_shows_what_was_measured():
     assert torch.equal(first, again)
     (plan,) = stylegan_ops.info()["modulated_conv2d"]["cpu"]["plans"]
     assert plan["weight"] == (8, 8, 3, 3) and plan["strategy"] in plan["ms"]
+
+
+def test_a_plan_is_for_calls_that_its_strategy_serves(monkeypatch):
+    """Which these are depends on more than the shapes that a time depends on."""
+    seen = []
+
+    def timed(run, name, device):
+        seen.append(name)
+        return {"winograd": 1, "weights": 2, "sandwich": 3}.get(name, 9), run(name)
+
+    monkeypatch.setattr(_plan, "_timed", timed)
+    x = torch.randn(1, 256, 32, 32).contiguous(memory_format=torch.channels_last)
+    weight, styles = torch.randn(256, 256, 3, 3), torch.randn(1, 256)
+    with torch.no_grad(), _plan.planning("measure"):
+        stylegan_ops.modulated_conv2d(x, weight, styles, padding=1, act="lrelu")
+        for padding, act, size in (
+            ([1, 0, 1, 0], "lrelu", (31, 31)),
+            ([0, 2, 1, 1], "lrelu", (32, 32)),
+            (-1, "lrelu", (28, 28)),
+            (1, "swish", (32, 32)),
+        ):
+            y = stylegan_ops.modulated_conv2d(x, weight, styles, padding=padding, act=act)
+            assert tuple(y.shape[2:]) == size, (padding, act)
+        noise = torch.randn(1, 256, 32, 32)
+        stylegan_ops.modulated_conv2d(x, weight, styles, noise, padding=1)
+    native = stylegan_ops.info()["winograd"]["cpu"]["backend"] == "native"
+    assert ("winograd" in seen) == native
