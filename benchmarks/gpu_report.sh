@@ -63,7 +63,7 @@ for device in dict.fromkeys(["cpu", sys.argv[1]]):
 sys.exit(any(reasons))
 PYTHON
 grep '^{"benchmark"' "$out/build.log" > "$out/build.jsonl"
-step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops
+step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host
 tool=$(sanitizer)
 if [ -x "$tool" ]; then
     ours=() # our kernels alone, where the tool can tell them apart: quicker, and others' are not our matter

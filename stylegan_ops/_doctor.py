@@ -10,8 +10,9 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
-from stylegan_ops import _cache, _dispatch, _toolchain
+from stylegan_ops import _cache, _dispatch, _toolchain, _winograd
 from stylegan_ops._conv import weight_grad
 from stylegan_ops.bias_act import bias_act, bias_act_ref
 from stylegan_ops.fir_act import fir_act, fir_act_ref
@@ -146,6 +147,22 @@ def _check_conv_weight_grad(device):
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
+def _check_winograd(device):
+    """Every form, and the gradients by the weight of those that have one."""
+    x, w = _random(device, (2, 32, 13, 14), (48, 32, 3, 3))
+    stride_1, stride_2 = F.conv2d(x, w, padding=1), F.conv2d(x, w, stride=2)
+    pairs = [(_winograd.convolve(x, _winograd.tiles(w, "down")), stride_2)]
+    up = F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
+    pairs += [(_winograd.convolve(x, _winograd.tiles(w, "up")), up)]
+    dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_2, stride=2)
+    pairs += [(_winograd.weight_grad(x, stride_2, "down"), dw)]
+    dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_1, padding=1)
+    for form in ("tile2", "tile4"):
+        pairs += [(_winograd.convolve(x, _winograd.tiles(w, form), (1, 1)), stride_1)]
+        pairs += [(_winograd.weight_grad(x, stride_1, form, (1, 1)), dw)]
+    return max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
+
+
 def _random(device, *shapes):
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
@@ -171,6 +188,7 @@ CHECKS = {
     "upfirdn2d": _check_upfirdn2d,
     "fir_act": _check_fir_act,
     "scale_act": _check_scale_act,
+    "winograd": _check_winograd,
     "conv_weight_grad": _check_conv_weight_grad,
 }
 
