@@ -35,11 +35,10 @@ DIRECT = {
     "up": (9.9 / 4, 1500, 1000),
     "down": (9.5, 1450, 1000),
 }
-WORTH = 0.92  # of the library's time
 # By ISA: the portable loops leave more of what registers can do to the compiler than a library's.
 SLOWER = (1.6, 1.0, 1.0)
 CONTIGUOUS_FROM = 256  # channels; with fewer the copies to channels_last and back take the gain
-WORTH_FOLDING = 0.18  # of a call's time
+WORTH_FOLDING = 0.18  # of a call's time that transforming the weights takes
 # The same of gradients by the weight.
 GRAD_COSTS = {
     "tile2": (2, 17.2, 200, 520),
@@ -49,7 +48,9 @@ GRAD_COSTS = {
 GRAD_DIRECT = {"tile2": (9.0, 300), "tile4": (9.0, 300), "down": (12.0, 300)}
 
 
-def best_form(forms, samples, channels, size, folded=False, channels_last=True, isa=None):
+def best_form(
+    forms, samples, channels, size, folded=False, channels_last=True, isa=None, below=1.0
+):
     """The fastest of some forms, or None where the library's direct convolution is.
 
     Args:
@@ -58,23 +59,24 @@ def best_form(forms, samples, channels, size, folded=False, channels_last=True, 
         folded: whether the weights are transformed already.
         channels_last: whether x is; else it and y are copied.
         isa: as `tiles`.
+        below: share of the library's time that it must stay under.
     """
     if not channels_last and min(channels) < CONTIGUOUS_FROM:
         return None
     last = 4 if folded else 3
     costs = {form: (*COSTS[form][:3], COSTS[form][last]) for form in forms}
     direct = {form: (DIRECT[form][0], DIRECT[form][last - 2]) for form in forms}
-    return _fastest(costs, direct, samples, channels, size, isa)
+    return _fastest(costs, direct, samples, channels, size, isa, below)
 
 
 def best_grad_form(forms, samples, channels, size, isa=None):
     """The same of `weight_grad`."""
     costs = {form: GRAD_COSTS[form] for form in forms}
-    return _fastest(costs, GRAD_DIRECT, samples, channels, size, isa)
+    return _fastest(costs, GRAD_DIRECT, samples, channels, size, isa, 1.0)
 
 
-def _fastest(costs, direct, samples, channels, size, isa):
-    isa, best, least = ISA if isa is None else isa, None, WORTH
+def _fastest(costs, direct, samples, channels, size, isa, least):
+    isa, best = ISA if isa is None else isa, None
     for form, (m, products, around, once) in costs.items():
         pixel, fixed = direct[form]
         cost = _tiles_cost(m, products, around, samples, channels, size) * SLOWER[isa] + once

@@ -139,6 +139,7 @@ def modulated_conv2d_ref(
     return scale_act_ref(split(y, n, None), None, noise, bias, act, alpha, gain, clamp)
 
 
+FOLDED_BELOW = 0.92  # of the library's time, for memory of two to four times the weights
 WEIGHTS_FROM = 4  # pixels of the image for each output channel
 
 
@@ -215,7 +216,8 @@ def fold_weight(
         x = weight.new_empty(1, dtype=dtype).expand(1, weight.shape[1], *size)
         if fits_winograd(x, weight, up, 1, 1):
             shape = weight.shape[1::-1], convolved_size(x, up, 1)
-            form = _winograd.best_form(WINOGRAD_FORMS[up], 1, *shape, folded=True)
+            forms = WINOGRAD_FORMS[up]
+            form = _winograd.best_form(forms, 1, *shape, folded=True, below=FOLDED_BELOW)
             if form is not None and _winograd.worth_folding(form, *shape):
                 tiles = _winograd.tiles(weight, form, flip_weight == (up > 1))
     return FoldedWeight(weight, squares_of(weight), stored, size_of, tiles)
