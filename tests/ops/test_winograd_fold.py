@@ -10,7 +10,7 @@ from winograd_cases import logged, rule
 from winograd_layers import F, check, expected, forced, inputs
 
 from stylegan.models.stylegan2 import SynthesisLayer
-from stylegan_ops import _winograd, backend, fold_weight, modulated_conv2d, planning
+from stylegan_ops import _winograd, backend, fold_weight, modconv, modulated_conv2d, planning
 from stylegan_ops.modconv import candidates
 
 pytestmark = needs_native
@@ -37,7 +37,8 @@ def test_fold_weight(up, monkeypatch):
         same = _winograd.tiles(weight, best, flip == (up == 2))
         assert torch.equal(t.u, same.u) and t[1:] == same[1:] == (48, best, flip == (up == 2))
     forms = ("up",) if up == 2 else ("tile2", "tile4")
-    assert asked[0] == ((forms, 1, (32, 48), (81, 67) if up == 2 else (40, 33)), {"folded": True})
+    shape = (32, 48), (81, 67) if up == 2 else (40, 33)
+    assert asked[0] == ((forms, 1, *shape), {"folded": True, "below": modconv.FOLDED_BELOW})
     assert fold_weight(weight, up=up, size=(8, 4)).tiles is None
     monkeypatch.setattr(_winograd, "worth_folding", lambda *args: False)
     assert fold_weight(weight, up=up, size=(40, 33)).tiles is None
