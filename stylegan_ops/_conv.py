@@ -55,7 +55,7 @@ def _convolved(x, w, stride, padding, groups):
     """F.conv2d by the fastest way, without a derivative."""
     forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
     if forms and groups == 1 and min(x.shape[2:]) >= 3 and _winograd.fits(x, w):
-        y = _by_tiles(x, w, forms, stride, padding)
+        y = _by_tiles(x, w, forms, padding)
         if y is not None:
             return y
     return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
@@ -67,7 +67,7 @@ def _transposed(x, w, stride, padding, groups, extra):
     if groups == 1 and tuple(extra) == (0, 0) and _winograd.fits(x, w_conv):
         y = None
         if stride == 1 and max(padding) <= 2:  # that of the weight turned by half
-            y = _by_tiles(x, w_conv, ("tile2", "tile4"), 1, [2 - p for p in padding], True)
+            y = _by_tiles(x, w_conv, ("tile2", "tile4"), [2 - p for p in padding], True)
         elif stride == 2 and tuple(padding) == (0, 0):
             y = _by_tiles(x, w_conv, ("up",))
         if y is not None:
@@ -76,12 +76,10 @@ def _transposed(x, w, stride, padding, groups, extra):
     return F.conv_transpose2d(x, w, **args)
 
 
-def _by_tiles(x, w, forms, stride=None, padding=(0, 0), flip=False):
-    """The convolution in the layout of x by the best of some forms, or None; stride None: "up"."""
-    if stride is None:
-        size = [2 * n + 1 for n in x.shape[2:]]
-    else:
-        size = [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)]
+def _by_tiles(x, w, forms, padding=(0, 0), flip=False):
+    """The convolution in the layout of x by the best of some forms, which make y of one size; or
+    None."""
+    size = _winograd.out_size(x.shape[2:], forms[0], padding)
     if min(size) < 1:
         return None
     last = _is_channels_last(x)
@@ -175,7 +173,7 @@ def _weight_grad_by_tiles(x, dy, stride, padding, shape):
         return None
     if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], padding)):
         return None
-    if [(n + 2 * p - 3) // stride + 1 for n, p in zip(x.shape[2:], padding)] != list(dy.shape[2:]):
+    if _winograd.out_size(x.shape[2:], forms[0], padding) != list(dy.shape[2:]):
         return None
     if min(shape[:2]) < _winograd.CONTIGUOUS_FROM and not all(map(_is_channels_last, (x, dy))):
         return None

@@ -199,10 +199,9 @@ def winograd_form(x, weight, up, padding, forms, folded=False):
 
 
 def convolved_size(x, up, padding):
-    """(H, W) of what a 3x3 convolution makes of x, before a filter."""
-    x0, x1, y0, y1 = pad4(padding)
-    h, w = x.shape[2:]
-    return (h + y0 + y1 - 2, w + x0 + x1 - 2) if up == 1 else (2 * h + 1, 2 * w + 1)
+    """(H, W) of what a 3x3 convolution makes of x, before a filter; the same padding all around."""
+    x0, _, y0, _ = pad4(padding)
+    return tuple(_winograd.out_size(x.shape[2:], WINOGRAD_FORMS[up][0], (y0, x0)))
 
 
 STRATEGIES = {

@@ -165,22 +165,21 @@ def convolve(x, t, padding=(0, 0), styles=None, scale=None, noise=None, end=None
     return _op(x, u, out_channels, styles, scale, noise, b, kind, padding, *slopes, clamp, isa)
 
 
-def _sizes(size, form, padding):
-    """H', W'"""
-    if form == FORMS["up"]:
+def out_size(size, form, padding=(0, 0)):
+    """[H', W'] of y, for x of a size (H, W); padding: (y, x)."""
+    if form == "up":
         return [2 * n + 1 for n in size]
-    if form == FORMS["down"]:
-        return [(n + 2 * p - 3) // 2 + 1 for n, p in zip(size, padding)]
-    return [n + 2 * p - 2 for n, p in zip(size, padding)]
+    stride = 2 if form == "down" else 1
+    return [(n + 2 * p - 3) // stride + 1 for n, p in zip(size, padding)]
 
 
 def _fake(x, u, out_channels, styles, scale, noise, b, form, padding, neg, pos, clamp, isa):
-    shape = x.shape[0], out_channels, *_sizes(x.shape[2:], form, padding)
+    shape = x.shape[0], out_channels, *out_size(x.shape[2:], list(FORMS)[form], padding)
     return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
 
 
 def _fake_weights(w, form, flip, isa):
-    side = {0: 4, 1: 6, 2: 6, 3: 6}[form]
+    side = 4 if form == FORMS["tile2"] else 6
     return w.new_empty((w.shape[0] + 31) // 32 * 32 * side**2 * w.shape[1])
 
 

@@ -66,21 +66,9 @@ def modulated_conv2d(
     """
     folded = weight if isinstance(weight, FoldedWeight) else None
     weight = weight if folded is None else folded.weight
-    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"modulated_conv2d: weight must be [O, I, kh, kw] for x [N, I, H, W]; got "
-            f"{list(weight.shape)} and x {list(x.shape)}"
-        )
-    if styles.shape != x.shape[:2]:
-        raise ValueError(
-            f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
-        )
+    _check_shapes(x, weight, styles, bias)
     check_factors("modulated_conv2d", up, down)
     check_arguments(x, None, 1, act, clamp)
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
-        )
     resampling = up, down, padding, resample_filter, flip_weight
     end = bias, act, alpha, gain, clamp
     given = x, weight, styles, noise, bias
@@ -109,6 +97,22 @@ def modulated_conv2d(
         return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
 
     return _plan.run_fastest(OP, shape, names, x.device, run)
+
+
+def _check_shapes(x, weight, styles, bias):
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"modulated_conv2d: weight must be [O, I, kh, kw] for x [N, I, H, W]; got "
+            f"{list(weight.shape)} and x {list(x.shape)}"
+        )
+    if styles.shape != x.shape[:2]:
+        raise ValueError(
+            f"modulated_conv2d: styles must be {list(x.shape[:2])}, got {list(styles.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
+        )
 
 
 def modulated_conv2d_ref(
@@ -149,8 +153,8 @@ def candidates(
     """(the strategies that may be fastest for a call, the rule's choice first; those that serve it
     besides).
 
-    Two CPU cores (Zen 5), float32, ms of "weights", "sandwich" at batch 1: 3.5, 2.9 at 4 px, 42.5,
-    48.7 at 256 px; "samples", "sandwich" at batch 8: 72, 55 at 64 px, 380, 397 at 512 px, with
+    Two CPU cores (Zen 5), float32, ms of "weights", "sandwich" at batch 1: 3.4, 2.8 at 4 px, 25.2,
+    29.4 at 512 px; "samples", "sandwich" at batch 8: 143, 111 at 64 px, 205, 221 at 512 px, with
     temporaries of one sample. `benchmarks/bench_modconv.py` repeats it.
     """
     folded = weight if isinstance(weight, FoldedWeight) else None
@@ -203,7 +207,7 @@ def fold_weight(
         size: (H, W) of the images, or None if unknown. Known, a 3x3 weight for float32 on a CPU is
             transformed too where that saves much (small images), in 2 to 4 times its memory.
     Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
-        call, 2 to 4 ms less if transformed.
+        call, 2 ms less again if transformed.
     """
     wide = torch.float64 if torch.float64 in (dtype, weight.dtype) else torch.float32
     weight = weight.detach().to(wide)

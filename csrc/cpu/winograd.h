@@ -20,7 +20,7 @@ struct Winograd {
   int64_t pad_y, pad_x;              // zeros before x; 0 for up
 };
 
-// w as it lies in memory: w[o, i, ky, kx] at o * o + i * i + ky * y + kx * x
+// w as it lies in memory: w[o, i, ky, kx] at o * stride_o + i * stride_i + ky * stride_y + kx * stride_x
 struct WinogradFilters {
   WinogradForm form;
   int64_t out_channels, in_channels;
