@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The strategy "implicit_gemm" of modulated_conv2d around its kernel: which weights, styles and
+scales the kernel is given. On a CPU the kernel's definition takes its place, with float32 sums."""
+
+import pytest
+import torch
+from checks import rand
+from gpu import pytestmark as on_gpu
+
+from stylegan_ops import _implicit_gemm, _plan, fold_weight, modulated_conv2d, setup_filter
+from stylegan_ops._modconv import STRATEGIES, Layer
+from stylegan_ops.modconv import candidates, modulated_conv2d_ref
+
+LAST = torch.channels_last
+BOUNDS = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}  # in norm
+CASES = [  # up, kernel, padding, flip_weight, demodulate
+    *[(1, 3, 1, True, True), (1, 3, 0, False, True), (1, 3, 2, True, False)],
+    *[(1, 1, 0, True, False), (2, 3, 1, True, True), (2, 3, 1, False, False)],
+]
+by_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def layer_of(case, dtype, device="cpu"):
+    """x, weight, styles, keyword arguments of modulated_conv2d, its result in float64."""
+    up, kernel, padding, flip, demodulate = case
+    x = rand(2, 32, 9, 8).to(dtype)
+    weight = rand(16, 32, kernel, kernel, seed=1).float()
+    large = 300 if dtype == torch.float16 else 1  # sums of x * styles pass what float16 can hold
+    styles = large * rand(2, 32, seed=2).float()
+    height, width = (up * n + 2 * padding - kernel + 1 for n in (9, 8))
+    kwargs = {
+        "noise": rand(1, 1, height, width, seed=3).float(),
+        "bias": rand(16, seed=4).float(),
+        **{"up": up, "padding": padding, "flip_weight": flip, "demodulate": demodulate},
+        **{"resample_filter": setup_filter([1, 3, 3, 1]), "act": "lrelu", "clamp": 4000.0},
+    }
+    wide = {k: v.double() if k in ("noise", "bias") else v for k, v in kwargs.items()}
+    exact = modulated_conv2d_ref(x.double(), weight.double(), styles.double(), **wide)
+    here = lambda t: t.to(device) if torch.is_tensor(t) else t
+    x = here(x).contiguous(memory_format=LAST)
+    return x, here(weight), here(styles), {k: here(v) for k, v in kwargs.items()}, exact
+
+
+def check(y, exact, dtype):
+    assert y.shape == exact.shape and y.dtype == dtype
+    assert y.is_contiguous(memory_format=LAST)
+    assert (y.cpu().double() - exact).norm() <= BOUNDS[dtype] * exact.norm()
+
+
+@by_case
+@pytest.mark.parametrize("dtype", BOUNDS, ids=str)
+def test_what_the_kernel_is_given(dtype, case, monkeypatch):
+    def defined(x, w, *rest):
+        return _implicit_gemm.implicit_gemm_ref(x.float(), w.float(), *rest).to(x.dtype)
+
+    monkeypatch.setattr(_implicit_gemm, "implicit_gemm", defined)
+    x, weight, styles, kwargs, exact = layer_of(case, dtype)
+    k = kwargs
+    resampling = k["up"], 1, k["padding"], k["resample_filter"], k["flip_weight"]
+    end = k["bias"], k["act"], None, None, k["clamp"]
+    layer = Layer(*resampling, k["noise"], end, LAST)
+    for folded in (None, fold_weight(weight, dtype, k["up"])):
+        given = weight if folded is None else folded.weight
+        y = STRATEGIES["implicit_gemm"](x, given, folded, styles, k["demodulate"], layer)
+        check(y, exact, dtype)
+
+
+def test_off_until_measured():
+    """Nothing of a CPU serves, and no GPU is said to win without a result that says so."""
+    x, weight = rand(1, 32, 8, 8).half().contiguous(memory_format=LAST), rand(16, 32, 3, 3)
+    assert _implicit_gemm.WINS == ()
+    assert not _implicit_gemm.serves(x, weight)
+    with _plan.forced("implicit_gemm"):
+        assert all("implicit_gemm" not in names for names in candidates(x, weight))
+
+
+@on_gpu[0]
+@on_gpu[1]
+@by_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_forced_on_a_gpu(dtype, case):
+    x, weight, styles, kwargs, exact = layer_of(case, dtype, "cuda")
+    with torch.no_grad(), _plan.forced("implicit_gemm"):
+        resampled = kwargs["up"], "lrelu", kwargs["noise"], 1, case[2], kwargs["resample_filter"]
+        assert "implicit_gemm" in candidates(x, weight, *resampled)[1]
+        check(modulated_conv2d(x, weight, styles, **kwargs), exact, dtype)
