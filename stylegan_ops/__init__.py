@@ -6,6 +6,7 @@ from stylegan_ops._dispatch import backend, build_info, info, load, mode
 from stylegan_ops._plan import planning
 from stylegan_ops.bias_act import bias_act
 from stylegan_ops.conv2d_resample import conv2d_resample
+from stylegan_ops.filtered_lrelu import filtered_lrelu
 from stylegan_ops.grid_sample import grid_sample
 from stylegan_ops.modconv import fold_weight, modulated_conv2d
 from stylegan_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
@@ -17,6 +18,7 @@ __all__ = [
     "conv2d_resample",
     "downsample2d",
     "filter2d",
+    "filtered_lrelu",
     "fold_weight",
     "grid_sample",
     "info",

@@ -45,6 +45,7 @@ class Layer(NamedTuple):
     noise: torch.Tensor
     end: tuple  # bias, act, alpha, gain, clamp
     layout: torch.memory_format
+    input_gain: torch.Tensor = None
 
 
 def storable(weight, dtype):
@@ -64,7 +65,7 @@ def storable(weight, dtype):
 def _weights(x, weight, folded, styles, demodulate, layer):
     """Scale the weights and run one convolution, in groups if there are several samples."""
     n = x.shape[0]
-    w, after = _modulated(x, weight, folded, styles, demodulate)
+    w, after = _modulated(x, weight, folded, styles, demodulate, layer)
     w = w.reshape(-1, *weight.shape[1:])
     if n > 1:
         x = x.reshape(1, -1, *x.shape[2:])
@@ -85,7 +86,7 @@ def _samples(x, weight, folded, styles, demodulate, layer):
         return y[i : i + 1]
 
     for i in range(x.shape[0]):
-        w, after = _modulated(x, weight, folded, styles[i : i + 1], demodulate)
+        w, after = _modulated(x, weight, folded, styles[i : i + 1], demodulate, layer)
         own = noise[i : i + 1] if noise is not None and noise.shape[0] > 1 else noise
         _convolve(x[i : i + 1], w[0], None, 1, after, layer._replace(noise=own), room)
     return y
@@ -95,7 +96,7 @@ def _sandwich(x, weight, folded, styles, demodulate, layer):
     """The same by linearity: styles scale the input channels of x and the norms scale the output
     channels of y, so all samples share one plain convolution."""
     stored, size = _stored(x, weight, folded)
-    before, after = _factors(x, weight, folded, size, styles, demodulate)
+    before, after = _factors(x, weight, folded, size, styles, demodulate, layer)
     return _convolve(x, stored, before, 1, after, layer)
 
 
@@ -106,10 +107,10 @@ def _stored(x, weight, folded):
     return storable(weight.to(accumulator(x)), x.dtype)
 
 
-def _factors(x, weight, folded, size, styles, demodulate):
+def _factors(x, weight, folded, size, styles, demodulate, layer):
     """The factors of x, [N, I], and of y, [N, O] or None."""
     styles = styles.to(accumulator(x))
-    after = _demodulation(weight, folded, styles) if demodulate else None
+    after = _demodulation(weight, folded, styles, layer) if demodulate else None
     if x.dtype == torch.float16:  # as for the weight
         s_size = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         styles = styles / s_size
@@ -127,7 +128,7 @@ def _gemm(x, weight, folded, styles, demodulate, layer):
     else:
         w, size = _stored(x, weight, folded)
         w = w if flip else w.flip([2, 3])
-    before, after = _factors(x, weight, folded, size, styles, demodulate)
+    before, after = _factors(x, weight, folded, size, styles, demodulate, layer)
     w = _implicit_gemm.arranged(w, up)
     noise, end = layer.noise, layer.end
     y = _implicit_gemm.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
@@ -138,7 +139,7 @@ def _winograd_(x, weight, folded, styles, demodulate, layer):
     """As `_sandwich`, by minimal filtering, in one pass over x and y; of an up-sampling layer that
     is the transposed convolution, and the filter follows. Without gradient."""
     styles = styles.to(torch.float32)
-    after = _demodulation(weight, folded, styles) if demodulate else None
+    after = _demodulation(weight, folded, styles, layer) if demodulate else None
     flip = layer.flip_weight == (layer.up > 1)  # a transposed convolution turns the weight
     tiles = folded and folded.tiles
     if tiles is None or tiles.flip != flip or (tiles.form == "up") != (layer.up > 1):
@@ -213,13 +214,13 @@ STRATEGIES = {
 }
 
 
-def _modulated(x, weight, folded, styles, demodulate):
+def _modulated(x, weight, folded, styles, demodulate, layer):
     """([N, O, I, kh, kw] in the dtype of x, what y is to be multiplied by, [N, O] or None)"""
     wide = accumulator(x)
     styles = styles.to(wide)
     factor = styles[:, None]
     if demodulate:
-        factor = factor * _demodulation(weight, folded, styles)[:, :, None]
+        factor = factor * _demodulation(weight, folded, styles, layer)[:, :, None]
     w = weight.to(wide) * factor[..., None, None]
     if x.dtype != torch.float16 or demodulate:
         return w.to(x.dtype), None
@@ -227,11 +228,12 @@ def _modulated(x, weight, folded, styles, demodulate):
     return stored.reshape(w.shape), size.reshape(w.shape[:2])
 
 
-def _demodulation(weight, folded, styles):
-    """[N, O]: 1 over the norms of the modulated weights."""
+def _demodulation(weight, folded, styles, layer):
+    """[N, O]: 1 over the norms of the modulated weights, times the gain of the input."""
     squares = squares_of(weight.to(styles.dtype)) if folded is None else folded.squares
     squares = squares.to(styles.dtype)
-    return (styles.square() @ squares.t() + EPS).rsqrt()
+    norms = (styles.square() @ squares.t() + EPS).rsqrt()
+    return norms if layer.input_gain is None else norms * layer.input_gain
 
 
 def squares_of(weight):

@@ -43,6 +43,7 @@ def modulated_conv2d(
     alpha=None,
     gain=None,
     clamp=None,
+    input_gain=None,
 ):
     """y[n] = bias_act(w[n] * x[n] + noise, bias), w[n,o,i] = weight[o,i] * styles[n,i], unit norm
     per (n, o).
@@ -58,6 +59,8 @@ def modulated_conv2d(
         demodulate: scale w[n,o] by rsqrt(sum of squares + 1e-8).
         bias: [O] or None.
         act, alpha, gain, clamp: as `bias_act`.
+        input_gain: [], factor on x that demodulation does not cancel; float32, or the dtype of x;
+            or None.
     Returns: [N, O, H', W']; dtype and layout of x; twice differentiable in x, weight, styles,
         noise, bias. Scales are computed in float32 (float64 for float64); float16 does not overflow
         however large weight and styles are, as long as the result fits.
@@ -66,14 +69,16 @@ def modulated_conv2d(
     """
     folded = weight if isinstance(weight, FoldedWeight) else None
     weight = weight if folded is None else folded.weight
-    _check_shapes(x, weight, styles, bias)
+    _check_shapes(x, weight, styles, bias, input_gain)
     check_factors("modulated_conv2d", up, down)
     check_arguments(x, None, 1, act, clamp)
     resampling = up, down, padding, resample_filter, flip_weight
     end = bias, act, alpha, gain, clamp
-    given = x, weight, styles, noise, bias
+    if input_gain is not None and not demodulate:
+        styles, input_gain = styles * input_gain, None
+    given = x, weight, styles, noise, bias, input_gain
     layout = None if _dispatch.transformed(*given) else memory_format(x)
-    layer = Layer(*resampling, noise, end, layout)
+    layer = Layer(*resampling, noise, end, layout, input_gain)
     wanted = wants_gradient(*given)
     if _dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"
@@ -99,7 +104,7 @@ def modulated_conv2d(
     return _plan.run_fastest(OP, shape, names, x.device, run)
 
 
-def _check_shapes(x, weight, styles, bias):
+def _check_shapes(x, weight, styles, bias, input_gain):
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(
             f"modulated_conv2d: weight must be [O, I, kh, kw] for x [N, I, H, W]; got "
@@ -112,6 +117,10 @@ def _check_shapes(x, weight, styles, bias):
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(
             f"modulated_conv2d: bias must be {list(weight.shape[:1])}, got {list(bias.shape)}"
+        )
+    if input_gain is not None and input_gain.numel() != 1:
+        raise ValueError(
+            f"modulated_conv2d: input_gain must be one number, got {list(input_gain.shape)}"
         )
 
 
@@ -131,12 +140,15 @@ def modulated_conv2d_ref(
     alpha=None,
     gain=None,
     clamp=None,
+    input_gain=None,
 ):
     """The definition of `modulated_conv2d`: weights of its own for every sample."""
     n, wide = x.shape[0], accumulator(x)
     w = weight.to(wide)[None] * styles.to(wide)[:, None, :, None, None]
     if demodulate:
         w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + EPS).rsqrt()
+    if input_gain is not None:
+        w = w * input_gain
     w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
     grouped = x.reshape(1, -1, *x.shape[2:])
     y = conv2d_resample(grouped, w, resample_filter, up, down, padding, n, flip_weight)
