@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/bias_act.h"
 #include "cpu/conv_weight_grad.h"
+#include "cpu/filtered_lrelu.h"
 #include "cpu/scale_act.h"
 #include "cpu/upfirdn2d.h"
 #include "register_bias_act.h"
+#include "register_filtered_lrelu.h"
 #include "register_scale_act.h"
 #include "register_upfirdn2d.h"
 #include "register_winograd.h"
@@ -26,6 +28,10 @@ struct Cpu {
   static constexpr auto upfirdn2d = stylegan::cpu::upfirdn2d;
   static bool can_mask(const stylegan::Fir& f) {
     return f.y.out * f.x.out * (f.channels_last ? f.channels : 1) % stylegan::kMaskBlock == 0;
+  }
+  static void filtered_lrelu(stylegan::Dtype dtype, const stylegan::FilteredLrelu& p, const void* x, void* y,
+                             const Context& context) {
+    stylegan::cpu::filtered_lrelu(dtype, p, stylegan::cpu::best_isa(), x, y, context);
   }
   static constexpr auto scale_act = stylegan::cpu::scale_act;
   static constexpr auto scale_act_grad = stylegan::cpu::scale_act_grad;
@@ -70,6 +76,7 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::register_bias_act<Cpu>(m);
   stylegan::register_upfirdn2d<Cpu>(m);
   stylegan::register_scale_act<Cpu>(m);
+  stylegan::register_filtered_lrelu<Cpu>(m);
   stylegan::register_winograd<Cpu>(m);
   m.impl("conv_weight_grad", TORCH_BOX(&conv_weight_grad));
 }

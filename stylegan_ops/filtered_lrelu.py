@@ -265,4 +265,4 @@ _op = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, general, library=True)
+    _dispatch.register(OP, _device, filtered_lrelu_native, library=True)

@@ -129,20 +129,9 @@ class Worker {
 }  // namespace
 
 const WinogradKernels& winograd_kernels(Isa isa) {
-  const Isa has = winograd_isa(isa);
+  const Isa has = supported(isa);
   const WinogradKernels* found = has == Isa::avx512 ? winograd_avx512() : has == Isa::avx2 ? winograd_avx2() : nullptr;
   return found == nullptr ? *winograd_portable() : *found;
-}
-
-Isa winograd_isa(Isa isa) {
-#if defined(__GNUC__) && defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  return std::min(isa, avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::portable);
-#else
-  return std::min(isa, Isa::portable);
-#endif
 }
 
 int64_t winograd_weights_size(const WinogradFilters& w) {

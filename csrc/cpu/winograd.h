@@ -4,12 +4,11 @@
 #pragma once
 
 #include "../common/fir.h"
+#include "isa.h"
 #include "parallel.h"
 #include "winograd_form.h"
 
 namespace stylegan::cpu {
-
-enum class Isa : int { portable, avx2, avx512 };
 
 constexpr int64_t kWinogradChannels = 16;  // channels of x and y come in multiples of these
 
@@ -44,8 +43,5 @@ void winograd(const Winograd&, Isa, const FirEpilogue&, const float* x, const fl
 // `down` with x and dy exchanged.
 int64_t winograd_grad_workspace(const Winograd&);
 void winograd_grad(const Winograd&, Isa, const float* x, const float* dy, float* dw, float* workspace, const ParallelFor&);
-
-// The best that this CPU has, but no better than `isa`.
-Isa winograd_isa(Isa isa);
 
 }  // namespace stylegan::cpu

@@ -142,7 +142,7 @@ int main() {
       shape(down, 1, 128, 16, 83, 80, 1, 0),
   };
   for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    const int has = static_cast<int>(winograd_isa(isa));
+    const int has = static_cast<int>(supported(isa));
     require(has <= static_cast<int>(isa), "no better than asked for");
     std::memset(asked, 0, sizeof asked);
     for (const Winograd& g : small) {
