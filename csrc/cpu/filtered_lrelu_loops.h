@@ -18,7 +18,8 @@ STYLEGAN_INLINE void add_up(const FloatTerms& terms, int64_t at, Vector (&sums)[
   const Term<float>* const end = terms.data() + terms.size();
   for (const Term<float>* term = terms.data(); term != end; ++term) {
     const float factor = term->factor;
-    const float* const p = term->source + at;
+    const float* p = term->source + at;
+    STYLEGAN_OPAQUE(p);  // else the compiler keeps an index for each pixel, in more registers than there are
     STYLEGAN_UNROLL for (int i = 0; i < P; ++i)
       STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
         sums[i * kVectors + j] += factor * load(p + i * D * kPixel + j * kLanes);
@@ -31,8 +32,11 @@ STYLEGAN_INLINE void sum_from(int64_t begin, int64_t end, const FloatTerms& term
   for (; begin + P <= end; begin += P) {
     Vector sums[P * kVectors];
     add_up<P, D>(terms, begin * D * kPixel, sums);
-    STYLEGAN_UNROLL for (int i = 0; i < P; ++i)
-      STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j) store(dst + (begin + i) * step + j * kLanes, sums[i * kVectors + j]);
+    float* to = dst + begin * step;
+    STYLEGAN_UNROLL for (int i = 0; i < P; ++i, to += step) {
+      STYLEGAN_OPAQUE(to);
+      STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j) store(to + j * kLanes, sums[i * kVectors + j]);
+    }
   }
   if constexpr (P > 1)
     if (begin < end) sum_from<P / 2, D>(begin, end, terms, dst, step);
@@ -42,40 +46,52 @@ template <int D> STYLEGAN_TARGET void sum(const FloatTerms& terms, int64_t pixel
   sum_from<kSums / kVectors, D>(0, pixels, terms, dst, step);
 }
 
+// The slopes and the clamp for a run of pixels.
+struct Bend {
+  explicit STYLEGAN_INLINE Bend(const Middle& m)
+      : negative(static_cast<float>(m.slopes.negative)), positive(static_cast<float>(m.slopes.positive)),
+        clamp(static_cast<float>(m.clamp)), ordered(0 < negative && negative <= positive), limit(Vector{} + clamp) {}
+  float negative, positive, clamp;
+  bool ordered;  // then the larger product is the value
+  Vector limit;
+};
+
 // One vector of a pixel, its bits from `lane` on in the word. NaN stays NaN, and infinity times a slope of 0 is 0, as
 // in `sloped` and `clamped`.
 template <Signs S, bool kClamp>
-STYLEGAN_INLINE Vector bent(const Vector& u, const Slopes& slopes, float clamp, int lane, uint32_t& word) {
-  const float negative = static_cast<float>(slopes.negative), positive = static_cast<float>(slopes.positive);
-  const Vector zero{}, above = positive * u;
+STYLEGAN_INLINE Vector bent(const Vector& u, const Bend& b, int lane, uint32_t& word) {
+  const Vector zero{}, above = b.positive * u;
   if constexpr (S == Signs::given) {
-    const Vector v = choose(word >> lane, above, negative == 0 ? zero : negative * u);
+    const Vector v = choose(word >> lane, above, b.negative == 0 ? zero : b.negative * u);
     return kClamp ? choose(word >> (kPixel + lane), v, zero) : v;
   }
   if constexpr (S == Signs::written) word |= bits_above(u, zero) << lane;
-  const Vector below = negative == 0 ? where_above(zero, u, zero, u) : negative * u;
-  const Vector v = where_above(u, zero, above, below);
+  Vector v;
+  if (b.ordered) v = larger(b.negative * u, above);
+  else v = where_above(u, zero, above, b.negative == 0 ? where_above(zero, u, zero, u) : b.negative * u);
   if constexpr (!kClamp) {
     if constexpr (S == Signs::written) word |= 0xffff0000u;
     return v;
   }
-  const Vector limit = zero + clamp;
-  if constexpr (S == Signs::written) word |= (bits_at_most(v, limit) & bits_at_most(-limit, v)) << (kPixel + lane);
-  return where_above(-limit, v, -limit, where_above(v, limit, limit, v));
+  if constexpr (S == Signs::written) word |= (bits_at_most(v, b.limit) & bits_at_most(-b.limit, v)) << (kPixel + lane);
+  return larger(-b.limit, smaller(b.limit, v));
 }
 
 template <int P, Signs S, bool kClamp>
 STYLEGAN_INLINE void bend_from(int64_t begin, int64_t end, const FloatTerms& terms, const Middle& m, float* dst, int64_t step) {
-  const float clamp = static_cast<float>(m.clamp);
+  const Bend bend(m);
   for (; begin + P <= end; begin += P) {
     Vector sums[P * kVectors];
     add_up<P, 1>(terms, begin * kPixel, sums);
-    STYLEGAN_UNROLL for (int i = 0; i < P; ++i) {
-      uint32_t word = S == Signs::given ? m.words[(begin + i) * m.word_step] : 0;
+    float* to = dst + begin * step;
+    uint32_t* words = m.words + begin * m.word_step;
+    STYLEGAN_UNROLL for (int i = 0; i < P; ++i, to += step) {
+      STYLEGAN_OPAQUE(to);
+      uint32_t word = S == Signs::given ? *words : 0;
       STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
-        store(dst + (begin + i) * step + j * kLanes,
-              bent<S, kClamp>(sums[i * kVectors + j], m.slopes, clamp, j * static_cast<int>(kLanes), word));
-      if (S == Signs::written) m.words[(begin + i) * m.word_step] = word;
+        store(to + j * kLanes, bent<S, kClamp>(sums[i * kVectors + j], bend, j * static_cast<int>(kLanes), word));
+      if (S == Signs::written) *words = word;
+      if (S != Signs::own) words += m.word_step;
     }
   }
   if constexpr (P > 1)
