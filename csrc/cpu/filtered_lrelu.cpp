@@ -8,63 +8,18 @@
 //     w row      = sum of shifts of the v row at stride `down`, into a ring of rows;
 //     y row      = sum of w rows.
 // A 2-D up filter goes from the x rows to the v row at once, a 2-D down filter from a ring of v rows to y; where that
-// one is symmetric along y, as radial filters are, rows that share their taps are added first. The rings are in L1,
-// and nothing of the up-sampled size exists beyond a few rows. Bound by multiplications: 29 of a vector for each
-// vector of y with 12 taps, up 2 and down 2, against 128 bytes of memory.
+// one is symmetric along y, as radial filters are, rows that share their taps are added first. The rings are in L2,
+// and nothing of the up-sampled size exists beyond a few rows. Bound by multiplications: 72 for each element of y with
+// 12 taps, up 2 and down 2, against 8 bytes of memory.
 
 #include "filtered_lrelu.h"
 
-#include <cmath>
-#include <cstring>
 #include <vector>
 
-#include "convert.h"
-#include "filtered_lrelu_kernels.h"
-#include "filtered_lrelu_reach.h"
-#include "vector.h"
+#include "filtered_lrelu_plan.h"
 
 namespace stylegan::cpu {
 namespace {
-
-constexpr int64_t kLocalBytes = 56 << 10;     // of a task's rows: L1 and a little
-constexpr int64_t kTaskRows = 64;             // of y, at least: what a task computes twice is small beside it
-constexpr int64_t kWideTasks = 128;           // tasks that are enough for any machine
-constexpr int64_t kGrainPixels = 1 << 11;     // of y that are worth a thread
-
-// One of the filters in the order of correlation, its gain in the column (or in `both`).
-struct Taps {
-  std::vector<float> x, y, both;
-  bool product = true, symmetric = false;  // symmetric: row i of `both` is row h - 1 - i
-
-  Taps(const FilterTaps& f, int64_t w, int64_t h) {
-    const float* taps = static_cast<const float*>(f.taps);
-    const float gain = static_cast<float>(f.gain);
-    product = taps == nullptr || f.separable;
-    auto order = [&](std::vector<float>& v, float factor) {
-      if (!f.flip) std::reverse(v.begin(), v.end());
-      for (float& value : v) value *= factor;
-    };
-    if (product) {
-      x.assign(w, 1.0f);
-      if (taps != nullptr) x.assign(taps, taps + w);
-      y = x;
-      order(x, 1.0f);
-      order(y, gain);
-    } else {
-      both.assign(taps, taps + w * h);
-      order(both, gain);
-      symmetric = h > 1;
-      for (int64_t i = 0; i < h / 2; ++i)
-        symmetric = symmetric && std::equal(&both[i * w], &both[i * w] + w, &both[(h - 1 - i) * w]);
-    }
-  }
-};
-
-const FilteredKernels& kernels_of(Isa isa) {
-  const Isa has = supported(isa);
-  const FilteredKernels* found = has == Isa::avx512 ? filtered_lrelu_avx512() : has == Isa::avx2 ? filtered_lrelu_avx2() : nullptr;
-  return found == nullptr ? *filtered_lrelu_portable() : *found;
-}
 
 // Bit j of word i and bit i of word j exchanged, in both halves of the words.
 void exchange_bits(uint32_t* words) {
@@ -80,57 +35,10 @@ void exchange_bits(uint32_t* words) {
   }
 }
 
-int log2_of(int64_t factor) { return factor == 4 ? 2 : factor == 2 ? 1 : 0; }
-
-// What all threads share.
-struct Plan {
-  Plan(Dtype dtype, const FilteredLrelu& p, Isa isa, const void* x, void* y)
-      : dtype(dtype), p(p), k(kernels_of(isa)), x(x), y(y), up(p.up, p.x.up.taps, p.y.up.taps),
-        down(p.down, p.x.down.taps, p.y.down.taps), keeps(p.signs == Signs::written),
-        blocks(p.channels_last ? ceil_div(p.channels, kPixel) : ceil_div(p.samples * p.channels, kPixel)) {
-    x_slots = ceil_div(p.y.up.taps, p.y.up.up) + 1;
-    ring_slots = p.y.down.taps;
-    const int64_t columns = p.x.down.out, most = most_columns();
-    const int64_t even = keeps && !p.channels_last ? kPixel / std::min(kPixel, p.x.down.down) : 8;
-    width = std::min(columns, round_up(ceil_div(columns, ceil_div(columns, most)), even));
-    tiles_x = ceil_div(columns, width);
-    const int64_t others = tiles_x * blocks * (p.channels_last ? p.samples : 1), rows = p.y.down.out;
-    const int64_t parts = std::clamp<int64_t>(ceil_div(kWideTasks, others), 1, ceil_div(rows, kTaskRows));
-    height = ceil_div(rows, parts);
-    tiles_y = ceil_div(rows, height);
-  }
-
-  // Columns of y whose rows fit in kLocalBytes.
-  int64_t most_columns() const {
-    const int64_t per_line = x_slots + 1, up_x = p.x.up.up, down_x = p.x.down.down;
-    int64_t most = 8;
-    for (int64_t w = 8; w <= p.x.down.out + 8; w += 8) {
-      const int64_t mid = (w - 1) * down_x + p.x.down.taps, in = mid / up_x + ceil_div(p.x.up.taps, up_x) + 1;
-      const int64_t ring = down.product ? mid + ring_slots * w : ring_slots * mid;
-      if ((in * per_line + ring) * kPixel * 4 > kLocalBytes) break;
-      most = w;
-    }
-    return most;
-  }
-
-  int64_t tasks() const { return (p.channels_last ? p.samples : 1) * tiles_y * tiles_x * blocks; }
-
-  const Dtype dtype;
-  const FilteredLrelu p;
-  const FilteredKernels& k;
-  const void* const x;
-  void* const y;
-  const Taps up, down;
-  const bool keeps;      // a mask
-  const int64_t blocks;  // of lanes: of a sample, for channels_last
-  int64_t x_slots, ring_slots;
-  int64_t width, height, tiles_x, tiles_y;  // of y
-};
-
 // One thread's share.
 class Worker {
  public:
-  explicit Worker(const Plan& plan) : plan_(plan), p_(plan.p), k_(plan.k), row_of_x_(plan.x_slots) {}
+  explicit Worker(const FilteredPlan& plan) : plan_(plan), p_(plan.p), k_(plan.k) {}
 
   void task(int64_t index) {
     block_ = index % plan_.blocks;  // neighbours in memory one after the other
@@ -141,11 +49,13 @@ class Worker {
     sample_ = index / plan_.tiles_y;
     lay_out(column, row);
     const FirAxis& a = p_.y.down;
-    for (int64_t o = rows_.out.begin; o < rows_.out.end; ++o) {
-      const int64_t first = std::max<int64_t>(o * a.down - a.origin, 0);
+    const int64_t most = plan_.down.product ? 2 : 1;
+    for (int64_t o = rows_.out.begin, count; o < rows_.out.end; o += count) {
+      count = std::min(most, rows_.out.end - o);
+      const int64_t first = std::max<int64_t>(o * a.down - a.origin, 0), last = o + count - 1;
       if (!plan_.keeps) next_ = std::max(next_, first);
-      middle_until(std::min(o * a.down - a.origin + a.taps, a.in));
-      make_row(o);
+      middle_until(std::min(last * a.down - a.origin + a.taps, a.in));
+      make_rows(o, count);
     }
     middle_until(rows_.mid.end);  // the rest of the mask
   }
@@ -169,153 +79,222 @@ class Worker {
     v_ = (std::max(columns_.window.end, columns_.mid.end) - v_begin_) * kPixel;
     const bool product = plan_.down.product;
     out_ = columns_.out.size() * kPixel;
-    const int64_t ring = plan_.ring_slots * (product ? out_ : v_), folded = plan_.down.symmetric ? v_ * (plan_.ring_slots / 2) : 0;
-    memory_.assign(in_ * (plan_.x_slots + 1) + v_ + ring + folded + round_up(out_, kPixel * kPixel) + kPixel, 0.0f);
+    const int64_t folded = plan_.down.symmetric ? v_ * (p_.y.down.taps / 2) : 0;
+    x_rows_.size = in_, x_rows_.slots = plan_.x_slots;
+    ring_.size = product ? out_ : v_, ring_.slots = plan_.ring_slots;
+    memory_.assign(in_ * (x_rows_.slots + 2) + v_ + ring_.size * ring_.slots + folded + 2 * round_up(out_, kPixel * kPixel) + kPixel, 0.0f);
     const int64_t beyond = reinterpret_cast<uintptr_t>(memory_.data()) / sizeof(float) % kPixel;
-    x_rows_ = memory_.data() + (beyond ? kPixel - beyond : 0);
-    line_ = x_rows_ + in_ * plan_.x_slots;
-    v_row_ = line_ + in_;
-    ring_ = v_row_ + v_;
-    folded_ = ring_ + ring;
+    x_rows_.rows = memory_.data() + (beyond ? kPixel - beyond : 0);
+    line_ = x_rows_.rows + in_ * x_rows_.slots;
+    v_row_ = line_ + 2 * in_;
+    ring_.rows = v_row_ + v_;
+    folded_ = ring_.rows + ring_.size * ring_.slots;
     result_ = folded_ + folded;
+    lay_out_phases();
     words_begin_ = floor_div(columns_.mid.begin, kMaskSamples) * kMaskSamples;
     words_.assign(plan_.p.mask == nullptr ? 0 : round_up(columns_.mid.end - words_begin_, kMaskSamples), 0);
     const int64_t wide = round_up(std::max(exists_.size(), columns_.out.size()), kPixel);
     planes_.assign(p_.channels_last ? (is_stored<float>(plan_.dtype) ? 0 : kPixel) : wide * kPixel, 0.0f);
     wide_ = wide;
-    std::fill(row_of_x_.begin(), row_of_x_.end(), -1);
+    x_begin_ = x_end_ = 0;
     next_ = rows_.mid.begin;
-    if (plan_.up.product) phase_terms(plan_.up.x.data(), line_, line_terms_, true);
-    if (product) {
-      down_terms_.clear();
-      for (int64_t k = 0; k < p_.x.down.taps; ++k)
-        down_terms_.push_back({plan_.down.x[k], v_row_ + (columns_.window.begin - v_begin_ + k) * kPixel});
-    }
+    line_held_ = -1;
   }
 
-  // The summands along x of every phase of the up filter, from a row of pixels that begins with column in.begin.
-  void phase_terms(const float* factors, const float* row, std::vector<FloatTerms>& terms, bool clear) {
+  // The columns of the grid that meet the same taps along x.
+  void lay_out_phases() {
     const FirAxis& a = p_.x.up;
-    terms.resize(a.up);
-    for (int64_t phase = 0; phase < a.up; ++phase) {
-      if (clear) terms[phase].clear();
-      const int64_t t = columns_.mid.begin + phase;
-      for (int64_t k = a.first_tap(t), i = a.first_sample(t) - columns_.in.begin; k < a.taps; k += a.up, ++i)
-        terms[phase].push_back({factors[k], row + i * kPixel});
+    phases_.clear();
+    for (int64_t phase = 0; phase < std::min(a.up, columns_.mid.size()); ++phase) {
+      const int64_t column = columns_.mid.begin + phase, first = a.first_tap(column);
+      const int64_t taps = first < a.taps ? (a.taps - first - 1) / a.up + 1 : 0;
+      const int64_t at = (a.first_sample(column) - columns_.in.begin) * kPixel;
+      phases_.push_back({first, taps, at, ceil_div(columns_.mid.size() - phase, a.up)});
     }
   }
 
-  // Row i of x as pixels, with b.
-  const float* pixels(int64_t i) {
-    const int64_t slot = i % plan_.x_slots, count = exists_.size();
-    float* const row = x_rows_ + slot * in_;
-    if (row_of_x_[slot] == i) return row;
-    row_of_x_[slot] = i;
+  // Rows first .. last of x as pixels, with b: that they are in their slots.
+  void hold(int64_t first, int64_t last) {
+    if (first < x_begin_ || first > x_end_) x_begin_ = x_end_ = first;
+    if (x_end_ > last) return;
+    const int64_t end = std::min({last + kAhead, p_.y.up.in, rows_.in.end});
+    for (; x_end_ < end; ++x_end_) fill(x_end_, x_rows_.at(x_end_));
+    x_begin_ = std::max(x_begin_, x_end_ - x_rows_.slots);
+  }
+
+  void fill(int64_t i, float* row) {
+    const int64_t count = exists_.size();
     float* const dst = row + (exists_.begin - columns_.in.begin) * kPixel;
     if (p_.channels_last) {
       const int64_t step = p_.channels, first = ((sample_ * p_.y.up.in + i) * p_.x.up.in + exists_.begin) * step + block_ * kPixel;
-      if (i + 1 < p_.y.up.in) fetch<0>(plan_.x, first + p_.x.up.in * step, count);
       if (is_stored<float>(plan_.dtype) && lanes_ == kPixel) {
-        k_.gather(static_cast<const float*>(plan_.x) + first, step, count, bias_, dst);
-        return row;
+        return k_.gather(static_cast<const float*>(plan_.x) + first, step, count, bias_, dst);
       }
       for (int64_t j = 0; j < count; ++j) {
         widen(plan_.dtype, plan_.x, first + j * step, lanes_, dst + j * kPixel);
         for (int64_t l = 0; l < kPixel; ++l) dst[j * kPixel + l] += bias_[l];
       }
-      return row;
+      return;
     }
-    for (int64_t l = 0; l < lanes_; ++l) {
-      const int64_t plane = block_ * kPixel + l;
-      widen(plan_.dtype, plan_.x, (plane * p_.y.up.in + i) * p_.x.up.in + exists_.begin, count, planes_.data() + l * wide_);
-    }
+    const int64_t plane = p_.y.up.in * p_.x.up.in, first = block_ * kPixel * plane + i * p_.x.up.in + exists_.begin;
+    if (is_stored<float>(plan_.dtype) && lanes_ == kPixel)
+      return k_.to_pixels(static_cast<const float*>(plan_.x) + first, plane, count, bias_, dst);
+    for (int64_t l = 0; l < lanes_; ++l) widen(plan_.dtype, plan_.x, first + l * plane, count, planes_.data() + l * wide_);
     k_.to_pixels(planes_.data(), wide_, count, bias_, dst);
-    return row;
-  }
-
-  // Begins to load pixels of a channels_last image, whose lines lie far apart.
-  template <int kWrite> STYLEGAN_ALWAYS_INLINE void fetch(const void* base, int64_t first, int64_t count) {
-#if defined(__GNUC__)
-    const int64_t size = size_of(plan_.dtype), step = p_.channels * size;
-    const char* at = static_cast<const char*>(base) + first * size;
-    for (int64_t i = 0; i < count; ++i) __builtin_prefetch(at + i * step, kWrite);
-#endif
   }
 
   // Rows of the grid between the filters up to `end`, and what the down filter makes of each along x.
   void middle_until(int64_t end) {
-    for (; next_ < std::min(end, rows_.mid.end); ++next_) {
-      const bool product = plan_.down.product;
-      float* const slot = ring_ + next_ % plan_.ring_slots * (product ? out_ : v_);
+    const bool product = plan_.down.product;
+    const auto shift = k_.shift[log2_of(p_.x.down.down)];
+    const ShiftTerm term{plan_.down.x.data(), v_row_ + (columns_.window.begin - v_begin_) * kPixel};
+    end = std::min(end, rows_.mid.end);
+    float* slot = ring_.at(next_);
+    for (; next_ < end; ++next_, slot = ring_.next(slot)) {
       float* const row = product ? v_row_ : slot;
+      if (p_.signs == Signs::given) fetch_words(next_);
       middle_row(next_, row + (columns_.mid.begin - v_begin_) * kPixel);
       if (plan_.keeps && rows_.own.has(next_)) keep_words(next_);
-      if (product) k_.sum[log2_of(p_.x.down.down)](down_terms_, columns_.out.size(), slot, kPixel);
+      if (product) shift({&term, 1, p_.x.down.taps}, columns_.out.size(), slot, kPixel);
     }
   }
 
   void middle_row(int64_t t, float* v) {
-    const FirAxis& a = p_.y.up;
-    if (columns_.mid.size() == 0) return;
-    if (p_.signs == Signs::given) fetch_words(t);
-    terms_.clear();
-    for (FloatTerms& terms : both_terms_) terms.clear();
-    for (int64_t k = a.first_tap(t), i = a.first_sample(t); k < a.taps; k += a.up, ++i) {
-      if (i < 0 || i >= a.in) continue;
-      if (plan_.up.product) terms_.push_back({plan_.up.y[k], pixels(i)});
-      else phase_terms(plan_.up.both.data() + k * p_.x.up.taps, pixels(i), both_terms_, false);
+    const FirAxis &a = p_.x.up, &b = p_.y.up;
+    const bool product = plan_.up.product;
+    int64_t count = 1;
+    if (product) {
+      shifts_[0].row = line_of(t);
+    } else {
+      const int64_t sample = b.first_sample(t), first = b.first_tap(t);
+      const int64_t from = std::max<int64_t>(sample, 0), end = std::min(first < b.taps ? sample + (b.taps - first - 1) / b.up + 1 : sample, b.in);
+      count = std::max<int64_t>(end - from, 0);
+      if (count > 0) hold(from, end - 1);
+      const float* row = x_rows_.at(from);
+      for (int64_t i = 0; i < count; ++i, row = x_rows_.next(const_cast<float*>(row))) shifts_[i].row = row;
+      first_row_ = first + (from - sample) * b.up;
     }
-    if (plan_.up.product) k_.sum[0](terms_, columns_.in.size(), line_, kPixel);
-    else both_terms_.resize(p_.x.up.up);
-    const int64_t phases = p_.x.up.up;
-    for (int64_t phase = 0; phase < std::min(phases, columns_.mid.size()); ++phase) {
-      uint32_t* words = p_.mask == nullptr ? nullptr : words_.data() + columns_.mid.begin - words_begin_ + phase;
-      const Middle middle{p_.slopes, p_.clamp, p_.signs, words, phases};
-      const FloatTerms& terms = plan_.up.product ? line_terms_[phase] : both_terms_[phase];
-      k_.activate(terms, ceil_div(columns_.mid.size() - phase, phases), middle, v + phase * kPixel, phases * kPixel);
+    uint32_t* words = p_.mask == nullptr ? nullptr : words_.data() + columns_.mid.begin - words_begin_;
+    ShiftTerm terms[2][kFilteredTaps];
+    auto shifts = [&](const Phase& phase, ShiftTerm* of) {
+      for (int64_t i = 0; i < count; ++i)
+        of[i] = {plan_.phases.of(product ? 0 : first_row_ + i * b.up, phase.first), shifts_[i].row + phase.at};
+      return Shifts{of, count, phase.taps};
+    };
+    const Middle middle{p_.slopes, p_.clamp, p_.signs, words, a.up};
+    auto single = [&](size_t phase, int64_t begin) {
+      const Phase& one = phases_[phase];
+      Shifts s = shifts(one, terms[0]);
+      for (int64_t i = 0; i < count; ++i) terms[0][i].row += begin * kPixel;
+      Middle m = middle;
+      m.words += words == nullptr ? 0 : static_cast<int64_t>(phase) + begin * a.up;
+      k_.bend(s, one.pixels - begin, m, v + (static_cast<int64_t>(phase) + begin * a.up) * kPixel, a.up * kPixel);
+    };
+    for (size_t phase = 0; phase < phases_.size(); phase += 2) {
+      if (phase + 1 == phases_.size() || count == 0) {
+        single(phase, 0);
+        if (phase + 1 < phases_.size()) single(phase + 1, 0);
+        continue;
+      }
+      const int64_t both = phases_[phase + 1].pixels, at = static_cast<int64_t>(phase);
+      Middle m = middle;
+      m.words += words == nullptr ? 0 : at;
+      k_.bend_two(shifts(phases_[phase], terms[0]), shifts(phases_[phase + 1], terms[1]), both, m, v + at * kPixel, a.up * kPixel);
+      if (phases_[phase].pixels > both) single(phase, both);
     }
   }
 
-  void make_row(int64_t o) {
-    const FirAxis& a = p_.y.down;
-    const int64_t top = o * a.down - a.origin, width = p_.x.down.taps;
-    const bool whole = 0 <= top && top + a.taps <= a.in;
-    terms_.clear();
-    auto shifts = [&](const float* factors, const float* row) {
-      for (int64_t k = 0; k < width; ++k)
-        terms_.push_back({factors[k], row + (columns_.window.begin - v_begin_ + k) * kPixel});
-    };
-    auto slot = [&](int64_t t) { return ring_ + t % plan_.ring_slots * (plan_.down.product ? out_ : v_); };
-    if (!plan_.down.product && plan_.down.symmetric && whole) {
-      for (int64_t k = 0; k < a.taps / 2; ++k) {
-        const FloatTerms pair{{1.0f, slot(top + k)}, {1.0f, slot(top + a.taps - 1 - k)}};
-        k_.sum[0](pair, v_ / kPixel, folded_ + k * v_, kPixel);
-        shifts(plan_.down.both.data() + k * width, folded_ + k * v_);
-      }
-      if (a.taps % 2) shifts(plan_.down.both.data() + a.taps / 2 * width, slot(top + a.taps / 2));
-    } else {
-      for (int64_t k = 0; k < a.taps; ++k) {
-        if (top + k < 0 || top + k >= a.in) continue;
-        if (plan_.down.product) terms_.push_back({plan_.down.y[k], slot(top + k)});
-        else shifts(plan_.down.both.data() + k * width, slot(top + k));
-      }
+  // The sum of the rows of x that row t of the grid meets. Where the next row meets the same it is made too.
+  const float* line_of(int64_t t) {
+    const FirAxis& a = p_.y.up;
+    float* const second = line_ + in_;
+    if (line_held_ == t) return second;
+    const int64_t sample = a.first_sample(t), first = sample * a.up - (t - a.origin);
+    const bool pair = first > 0 && a.taps % a.up == 0 && t + 1 < rows_.mid.end;  // the next row begins a tap earlier
+    const int64_t from = std::max<int64_t>(sample, 0), end = std::min(sample + (a.taps - first + a.up - 1) / a.up, a.in);
+    const int64_t count = std::max<int64_t>(end - from, 0), columns = columns_.in.size();
+    if (count > 0) hold(from, end - 1);
+    float* row = x_rows_.at(from);
+    const float* tap = plan_.up.y.data() + first + (from - sample) * a.up;
+    if (!pair) {
+      RowTerm terms[kFilteredTaps];
+      for (int64_t i = 0; i < count; ++i, tap += a.up, row = x_rows_.next(row)) terms[i] = {*tap, row};
+      k_.sum(terms, count, columns, line_, kPixel);
+      return line_;
     }
-    const auto sum = k_.sum[plan_.down.product ? 0 : log2_of(p_.x.down.down)];
-    const int64_t count = columns_.out.size();
+    PairTerm terms[kFilteredTaps];
+    for (int64_t i = 0; i < count; ++i, tap += a.up, row = x_rows_.next(row)) terms[i] = {tap[0], tap[-1], row};
+    k_.sum_pair(nullptr, 0, terms, count, nullptr, 0, columns, line_, second, kPixel);
+    line_held_ = t + 1;
+    return line_;
+  }
+
+  // Rows o .. o + count - 1 of y, count 1 or 2.
+  void make_rows(int64_t o, int64_t count) {
+    const FirAxis& a = p_.y.down;
+    const int64_t top = o * a.down - a.origin, columns = columns_.out.size(), apart = p_.channels_last ? p_.channels : kPixel;
+    float* results[2] = {result_, result_ + round_up(out_, kPixel * kPixel)};
+    const bool direct = p_.channels_last && is_stored<float>(plan_.dtype) && lanes_ == kPixel;
     if (p_.channels_last) {
-      const int64_t step = p_.channels, first = ((sample_ * a.out + o) * p_.x.down.out + columns_.out.begin) * step + block_ * kPixel;
-      if (o + 1 < a.out) fetch<1>(plan_.y, first + p_.x.down.out * step, count);
-      if (is_stored<float>(plan_.dtype) && lanes_ == kPixel) return sum(terms_, count, static_cast<float*>(plan_.y) + first, step);
-      sum(terms_, count, result_, kPixel);
-      for (int64_t j = 0; j < count; ++j) store(plan_.dtype, plan_.y, first + j * step, lanes_, result_ + j * kPixel);
+      const int64_t row = p_.x.down.out * p_.channels;
+      const int64_t first = (sample_ * a.out + o) * row + columns_.out.begin * p_.channels + block_ * kPixel;
+      if (direct) results[0] = static_cast<float*>(plan_.y) + first, results[1] = results[0] + row;
+    }
+    const int64_t step = direct ? apart : kPixel;
+    if (!plan_.down.product) {
+      sum_window(top, results[0], step);
+    } else {
+      const int64_t from = std::max<int64_t>(top, 0), end = std::min(top + a.taps + (count - 1) * a.down, a.in);
+      RowTerm first[kFilteredTaps], second[kFilteredTaps];
+      PairTerm both[kFilteredTaps];
+      int64_t firsts = 0, seconds = 0, boths = 0;
+      float* row = ring_.at(from);
+      for (int64_t k = from - top; k < end - top; ++k, row = ring_.next(row)) {
+        const int64_t l = k - a.down;  // the tap of the second row of y
+        const bool in_first = k < a.taps, in_second = count == 2 && l >= 0 && l < a.taps;
+        if (in_first && in_second) both[boths++] = {plan_.down.y[k], plan_.down.y[l], row};
+        else if (in_first) first[firsts++] = {plan_.down.y[k], row};
+        else if (in_second) second[seconds++] = {plan_.down.y[l], row};
+      }
+      if (count == 1) k_.sum(first, firsts, columns, results[0], step);
+      else k_.sum_pair(first, firsts, both, boths, second, seconds, columns, results[0], results[1], step);
+    }
+    if (!direct)
+      for (int64_t i = 0; i < count; ++i) store_row(o + i, results[i]);
+  }
+
+  // A row of y by a 2-D filter.
+  void sum_window(int64_t top, float* dst, int64_t step) {
+    const FirAxis& a = p_.y.down;
+    const int64_t width = p_.x.down.taps, at = (columns_.window.begin - v_begin_) * kPixel;
+    const float* taps = plan_.down.both.data();
+    ShiftTerm terms[kFilteredTaps];
+    int64_t count = 0;
+    if (plan_.down.symmetric && 0 <= top && top + a.taps <= a.in) {
+      for (; count < a.taps / 2; ++count) {
+        const RowTerm pair[] = {{1.0f, ring_.at(top + count)}, {1.0f, ring_.at(top + a.taps - 1 - count)}};
+        k_.sum(pair, 2, v_ / kPixel, folded_ + count * v_, kPixel);
+        terms[count] = {taps + count * width, folded_ + count * v_ + at};
+      }
+      if (a.taps % 2) terms[count] = {taps + count * width, ring_.at(top + count) + at}, ++count;
+    } else {
+      for (int64_t k = std::max<int64_t>(-top, 0); k < std::min(a.taps, a.in - top); ++k)
+        terms[count++] = {taps + k * width, ring_.at(top + k) + at};
+    }
+    k_.shift[log2_of(p_.x.down.down)]({terms, count, width}, columns_.out.size(), dst, step);
+  }
+
+  void store_row(int64_t o, const float* pixels) {
+    const int64_t count = columns_.out.size(), width = p_.x.down.out, first = o * width + columns_.out.begin;
+    if (p_.channels_last) {
+      const int64_t at = (sample_ * p_.y.down.out * width + first) * p_.channels + block_ * kPixel;
+      for (int64_t j = 0; j < count; ++j) store(plan_.dtype, plan_.y, at + j * p_.channels, lanes_, pixels + j * kPixel);
       return;
     }
-    sum(terms_, count, result_, kPixel);
-    k_.to_rows(result_, count, planes_.data(), wide_);
-    for (int64_t l = 0; l < lanes_; ++l) {
-      const int64_t plane = block_ * kPixel + l;
-      store(plan_.dtype, plan_.y, (plane * a.out + o) * p_.x.down.out + columns_.out.begin, count, planes_.data() + l * wide_);
-    }
+    const int64_t plane = p_.y.down.out * width, at = block_ * kPixel * plane + first;
+    if (is_stored<float>(plan_.dtype) && lanes_ == kPixel) return k_.to_rows(pixels, count, static_cast<float*>(plan_.y) + at, plane);
+    k_.to_rows(pixels, count, planes_.data(), wide_);
+    for (int64_t l = 0; l < lanes_; ++l) store(plan_.dtype, plan_.y, at + l * plane, count, planes_.data() + l * wide_);
   }
 
   // The words of row t between the mask and what tells of a pixel's lanes.
@@ -359,7 +338,7 @@ class Worker {
     }
   }
 
-  const Plan& plan_;
+  const FilteredPlan& plan_;
   const FilteredLrelu& p_;
   const FilteredKernels& k_;
   int64_t block_ = 0, sample_ = 0, lanes_ = 0;
@@ -369,18 +348,30 @@ class Worker {
   int64_t in_ = 0, v_ = 0, out_ = 0, wide_ = 0;  // floats of a row of x, v, y in pixels; of a row of planes_
   float bias_[kPixel];
   std::vector<float> memory_, planes_;
-  float *x_rows_ = nullptr, *line_ = nullptr, *v_row_ = nullptr, *ring_ = nullptr, *folded_ = nullptr, *result_ = nullptr;
-  std::vector<int64_t> row_of_x_;  // in each slot of x_rows_
+  float *line_ = nullptr, *v_row_ = nullptr, *folded_ = nullptr, *result_ = nullptr;
+  Ring x_rows_, ring_;               // ring_: of w rows, or of v rows
+  int64_t x_begin_ = 0, x_end_ = 0;  // rows of x that are held
+  int64_t line_held_ = -1;           // row of the grid that line_'s second half belongs to
+  struct Phase {
+    int64_t first, taps, at, pixels;  // first tap, taps; floats from the row's begin; columns
+  };
+  std::vector<Phase> phases_;
+  ShiftTerm shifts_[kFilteredTaps];
+  int64_t first_row_ = 0;  // of a 2-D up filter
   int64_t words_begin_ = 0;
   std::vector<uint32_t> words_;
-  FloatTerms terms_, down_terms_;
-  std::vector<FloatTerms> line_terms_, both_terms_;
 };
+
+const FilteredKernels& kernels_of(Isa isa) {
+  const Isa has = supported(isa);
+  const FilteredKernels* found = has == Isa::avx512 ? filtered_lrelu_avx512() : has == Isa::avx2 ? filtered_lrelu_avx2() : nullptr;
+  return found == nullptr ? *filtered_lrelu_portable() : *found;
+}
 
 }  // namespace
 
 void filtered_lrelu(Dtype dtype, const FilteredLrelu& p, Isa isa, const void* x, void* y, const ParallelFor& parallel_for) {
-  const Plan plan(dtype, p, isa, x, y);
+  const FilteredPlan plan(dtype, p, kernels_of(isa), x, y);
   const int64_t grain = ceil_div(kGrainPixels, plan.width * plan.height);
   parallel_for(plan.tasks(), grain, [&](int64_t begin, int64_t end) {
     Worker worker(plan);

@@ -16,14 +16,14 @@ STYLEGAN_INLINE float lane_of(const Vector& v, int i) { return v.v[i]; }
 STYLEGAN_INLINE float lane_of(const Vector& v, int i) { return v[i]; }
 #endif
 
-// bits_above: bit i says whether a[i] > b[i]; bits_at_most: a[i] <= b[i]. choose: bit i ? a[i] : b[i].
+// bits_above: bit i says whether a[i] > b[i]; bits_equal: a[i] == b[i]. choose: bit i ? a[i] : b[i].
 // larger, smaller: of a and b; b where either is not a number.
 #if STYLEGAN_LANES == 16
 STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
 }
-STYLEGAN_INLINE uint32_t bits_at_most(const Vector& a, const Vector& b) {
-  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ);
+STYLEGAN_INLINE uint32_t bits_equal(const Vector& a, const Vector& b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ);
 }
 STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {
   return (Vector)_mm512_mask_blend_ps(static_cast<__mmask16>(bits), (__m512)b, (__m512)a);
@@ -34,8 +34,8 @@ STYLEGAN_INLINE Vector smaller(const Vector& a, const Vector& b) { return (Vecto
 STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)));
 }
-STYLEGAN_INLINE uint32_t bits_at_most(const Vector& a, const Vector& b) {
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LE_OQ)));
+STYLEGAN_INLINE uint32_t bits_equal(const Vector& a, const Vector& b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_EQ_OQ)));
 }
 STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {
   const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -52,9 +52,9 @@ STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) > lane_of(b, i)) << i;
   return bits;
 }
-STYLEGAN_INLINE uint32_t bits_at_most(const Vector& a, const Vector& b) {
+STYLEGAN_INLINE uint32_t bits_equal(const Vector& a, const Vector& b) {
   uint32_t bits = 0;
-  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) <= lane_of(b, i)) << i;
+  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) == lane_of(b, i)) << i;
   return bits;
 }
 STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {
