@@ -35,8 +35,6 @@ inline cpu::Winograd winograd_of(const char* op, const Tensor& x, int64_t out_ch
   STD_TORCH_CHECK(x.dim() == 4 && padding.size() == 2 && padding[0] >= 0 && padding[1] >= 0 && out_channels >= 0, op,
                   ": x must be [N, C, H, W], padding (y, x)");
   STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float, op, ": expected float32");
-  STD_TORCH_CHECK(x.size(1) % cpu::kWinogradChannels == 0 && out_channels % cpu::kWinogradChannels == 0, op,
-                  ": channels must be multiples of ", cpu::kWinogradChannels);
   const int64_t h = x.size(2), w = x.size(3), pad_y = padding[0], pad_x = padding[1];
   cpu::Winograd g{winograd_form(form), x.size(0), x.size(1), out_channels, h, w, 0, 0, pad_y, pad_x};
   if (g.form == WinogradForm::up) {

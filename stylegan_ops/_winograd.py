@@ -16,7 +16,7 @@ OP = _dispatch.declare("winograd")
 # The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits: 2 AVX-512, 0 portable.
 ISA = {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
 FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc/cpu/winograd_form.h
-UNIT = 16  # channels of x and y come in multiples of this
+PANEL = 32  # channels of y that a multiplication makes; kPanel in csrc
 
 # What a convolution costs, in the time of a multiplication by a direct one, for each pair of
 # channels (two Zen 5 cores, AVX-512; benchmarks/bench_winograd.py shows where that is wrong):
@@ -89,6 +89,7 @@ def _fastest(costs, direct, samples, channels, size, isa, least):
 def _tiles_cost(m, products, around, samples, channels, size):
     (height, width), (i, o) = size, channels
     tiles = samples * -(-height // m) * -(-width // m)
+    products *= -(-o // PANEL) * PANEL / o  # of channels that do not exist too
     return tiles * (products + around * (1 / i + 1 / o))
 
 
@@ -117,8 +118,6 @@ def fits(x, weight):
         and x.dtype == weight.dtype == torch.float32
         and tuple(weight.shape[2:]) == (3, 3)
         and x.shape[1] == weight.shape[1]
-        and x.shape[1] % UNIT == 0
-        and weight.shape[0] % UNIT == 0
         and x.numel() > 0
         and weight.numel() > 0
         and not torch.is_autocast_enabled("cpu")

@@ -206,6 +206,7 @@ def fold_weight(
     memory_format=torch.channels_last,
     size=None,
     flip_weight=True,
+    padding=1,
 ):
     """What `modulated_conv2d` takes in place of a weight that does not change any more, without a
     gradient: the same results, for fewer passes over it.
@@ -213,8 +214,8 @@ def fold_weight(
     Args:
         weight: [O, I, kh, kw].
         dtype: of the images that it will meet.
-        up, flip_weight: as `modulated_conv2d`: an up-sampling convolution takes its weight in
-            another order.
+        up, flip_weight, padding: as `modulated_conv2d`: an up-sampling convolution takes its weight
+            in another order.
         memory_format: of the images.
         size: (H, W) of the images, or None if unknown. Known, a 3x3 weight for float32 on a CPU is
             transformed too where that saves much (small images), in 2 to 4 times its memory.
@@ -230,8 +231,8 @@ def fold_weight(
     tiles = None
     if size is not None and up in WINOGRAD_FORMS:
         x = weight.new_empty(1, dtype=dtype).expand(1, weight.shape[1], *size)
-        if fits_winograd(x, weight, up, 1, 1):
-            shape = weight.shape[1::-1], convolved_size(x, up, 1)
+        if fits_winograd(x, weight, up, 1, padding):
+            shape = weight.shape[1::-1], convolved_size(x, up, padding)
             forms = WINOGRAD_FORMS[up]
             form = _winograd.best_form(forms, 1, *shape, folded=True, below=FOLDED_BELOW)
             if form is not None and _winograd.worth_folding(form, *shape):

@@ -10,8 +10,6 @@
 
 namespace stylegan::cpu {
 
-constexpr int64_t kWinogradChannels = 16;  // channels of x and y come in multiples of these
-
 struct Winograd {
   WinogradForm form;
   int64_t samples, in_channels, out_channels;

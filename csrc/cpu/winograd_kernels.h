@@ -12,7 +12,7 @@ constexpr int kForms = 4;
 
 // What becomes of the sums of a panel, and where a tile of y lies.
 struct WinogradOutput {
-  int64_t channels;                          // of the panel that exist, a multiple of 16
+  int64_t channels;                          // of the panel that exist
   const float *scale, *b, *noise;            // of the panel's first channel, of the tile's first pixel; null: 1, 0, 0
   int64_t noise_row;                         // floats between rows
   float negative, positive, clamp;

@@ -9,6 +9,22 @@
 STYLEGAN_INLINE Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 STYLEGAN_INLINE void store(float* p, const Vector& v) { *reinterpret_cast<Vector*>(p) = v; }
 
+// What is there of a vector that ends after `count` lanes, the rest 0.
+STYLEGAN_INLINE Vector load_part(const float* p, int64_t count) {
+  float v[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) v[i] = p[i];
+  return load(v);
+}
+template <bool kPart> STYLEGAN_INLINE Vector load_lanes(const float* p, int64_t lanes) {
+  if constexpr (kPart) return load_part(p, lanes);
+  else return load(p);
+}
+STYLEGAN_INLINE void store_part(float* p, const Vector& value, int64_t count) {
+  float v[kLanes];
+  store(v, value);
+  for (int64_t i = 0; i < count; ++i) p[i] = v[i];
+}
+
 // u > limit ? a : b, lane by lane
 STYLEGAN_INLINE Vector where_above(const Vector& u, const Vector& limit, const Vector& a, const Vector& b) {
 #if STYLEGAN_PLAIN_VECTORS
@@ -35,25 +51,31 @@ template <WinogradForm F> struct OutputAdjointOf {
   static STYLEGAN_INLINE void map(const Vector (&d)[kFrom], Vector (&t)[kTo]) { Axis<F>::output_adjoint(d, t); }
 };
 
+// One vector of channels, of which `lanes` exist.
+template <class Map, bool kPart>
+STYLEGAN_INLINE void spread_vector(const float* const* pixels, const float* styles, int64_t c, int64_t lanes, float* to, int64_t frequency) {
+  constexpr int kFrom = Map::kFrom, kTo = Map::kTo;
+  const Vector style = styles == nullptr ? Vector{} + 1.f : load_lanes<kPart>(styles + c, lanes);
+  Vector half[kTo][kFrom];
+  STYLEGAN_UNROLL for (int j = 0; j < kFrom; ++j) {
+    Vector d[kFrom], t[kTo];
+    STYLEGAN_UNROLL for (int i = 0; i < kFrom; ++i) d[i] = load_lanes<kPart>(pixels[i * kFrom + j] + c, lanes) * style;
+    Map::map(d, t);
+    STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) half[i][j] = t[i];
+  }
+  STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) {
+    Vector t[kTo];
+    Map::map(half[i], t);
+    STYLEGAN_UNROLL for (int j = 0; j < kTo; ++j) store(to + (i * kTo + j) * frequency, t[j]);
+  }
+}
+
 template <class Map>
 STYLEGAN_TARGET void spread(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel) {
-  constexpr int kFrom = Map::kFrom, kTo = Map::kTo;
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const Vector style = styles == nullptr ? Vector{} + 1.f : load(styles + c);
-    Vector half[kTo][kFrom];
-    STYLEGAN_UNROLL for (int j = 0; j < kFrom; ++j) {
-      Vector d[kFrom], t[kTo];
-      STYLEGAN_UNROLL for (int i = 0; i < kFrom; ++i) d[i] = load(pixels[i * kFrom + j] + c) * style;
-      Map::map(d, t);
-      STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) half[i][j] = t[i];
-    }
-    float* const to = v + c / kPanel * panel + c % kPanel;
-    STYLEGAN_UNROLL for (int i = 0; i < kTo; ++i) {
-      Vector t[kTo];
-      Map::map(half[i], t);
-      STYLEGAN_UNROLL for (int j = 0; j < kTo; ++j) store(to + (i * kTo + j) * frequency, t[j]);
-    }
-  }
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes)
+    spread_vector<Map, false>(pixels, styles, c, kLanes, v + c / kPanel * panel + c % kPanel, frequency);
+  if (c < channels) spread_vector<Map, true>(pixels, styles, c, channels - c, v + c / kPanel * panel + c % kPanel, frequency);
 }
 
 // Two vectors of columns by kRows rows: as many sums as registers hold. Rows lie `stride` apart; three of them share
@@ -101,29 +123,37 @@ STYLEGAN_TARGET void multiply(const float* a, int64_t stride, int64_t rows, cons
   }
 }
 
-template <WinogradForm F>
-STYLEGAN_TARGET void output(const float* m, int64_t frequency, const WinogradOutput& o) {
+// One vector of channels from c on, of which `lanes` exist.
+template <WinogradForm F, bool kPart>
+STYLEGAN_INLINE void output_vector(const float* m, int64_t frequency, const WinogradOutput& o, int64_t c, int64_t lanes) {
   constexpr int kF = Axis<F>::kFrequencies, kOut = Axis<F>::kOutputs;
-  for (int64_t c = 0; c < o.channels; c += kLanes) {
-    Vector half[kOut][kF];
-    STYLEGAN_UNROLL for (int j = 0; j < kF; ++j) {
-      Vector t[kF], y[kOut];
-      STYLEGAN_UNROLL for (int i = 0; i < kF; ++i) t[i] = load(m + (i * kF + j) * frequency + c);
-      Axis<F>::output(t, y);
-      STYLEGAN_UNROLL for (int i = 0; i < kOut; ++i) half[i][j] = y[i];
-    }
-    const Vector scale = o.scale == nullptr ? Vector{} + 1.f : load(o.scale + c);
-    const Vector b = o.b == nullptr ? Vector{} : load(o.b + c);
-    for (int i = 0; i < o.rows; ++i) {
-      Vector y[kOut];
-      Axis<F>::output(half[i], y);
-      STYLEGAN_UNROLL for (int j = 0; j < kOut; ++j) {
-        if (j >= o.columns) break;
-        const float noise = o.noise == nullptr ? 0.f : o.noise[i * o.noise_row + j];
-        store(o.y + i * o.y_row + j * o.y_column + c, activated(y[j] * scale + (b + noise), o));
-      }
+  Vector half[kOut][kF];
+  STYLEGAN_UNROLL for (int j = 0; j < kF; ++j) {
+    Vector t[kF], y[kOut];
+    STYLEGAN_UNROLL for (int i = 0; i < kF; ++i) t[i] = load(m + (i * kF + j) * frequency + c);
+    Axis<F>::output(t, y);
+    STYLEGAN_UNROLL for (int i = 0; i < kOut; ++i) half[i][j] = y[i];
+  }
+  const Vector scale = o.scale == nullptr ? Vector{} + 1.f : load_lanes<kPart>(o.scale + c, lanes);
+  const Vector b = o.b == nullptr ? Vector{} : load_lanes<kPart>(o.b + c, lanes);
+  for (int i = 0; i < o.rows; ++i) {
+    Vector y[kOut];
+    Axis<F>::output(half[i], y);
+    STYLEGAN_UNROLL for (int j = 0; j < kOut; ++j) {
+      if (j >= o.columns) break;
+      const float noise = o.noise == nullptr ? 0.f : o.noise[i * o.noise_row + j];
+      const Vector v = activated(y[j] * scale + (b + noise), o);
+      float* const to = o.y + i * o.y_row + j * o.y_column + c;
+      if constexpr (kPart) store_part(to, v, lanes);
+      else store(to, v);
     }
   }
+}
+
+template <WinogradForm F> STYLEGAN_TARGET void output(const float* m, int64_t frequency, const WinogradOutput& o) {
+  int64_t c = 0;
+  for (; c + kLanes <= o.channels; c += kLanes) output_vector<F, false>(m, frequency, o, c, kLanes);
+  if (c < o.channels) output_vector<F, true>(m, frequency, o, c, o.channels - c);
 }
 
 template <WinogradForm F> STYLEGAN_TARGET void weights(const float* w, float* u, int64_t frequency) {

@@ -26,6 +26,7 @@ STRIDE2 = [
 UP = [((h, w), (0, 0)) for h, w in [(1, 1), (1, 4), (4, 1), (3, 3), (5, 7), (8, 12), (9, 2)]]
 SIZES = {"tile2": STRIDE1, "tile4": STRIDE1, "up": UP, "down": STRIDE2}
 CHANNELS = [(16, 16), (32, 48), (48, 32), (64, 80), (16, 96), (80, 16)]
+CHANNELS += [(1, 1), (3, 18), (17, 5), (24, 33), (91, 64), (40, 91)]  # parts of vectors
 ISAS = isa_parameters()
 
 
@@ -242,8 +243,8 @@ def arguments(**changed):
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"x": torch.zeros(2, 24, 6, 6)}, "channels must be multiples of 16"),
-        ({"out_channels": 24}, "channels must be multiples of 16"),
+        ({"x": torch.zeros(2, 24, 6, 6)}, "u does not belong"),
+        ({"out_channels": 33}, "u does not belong"),
         ({"out_channels": -16}, r"x must be \[N, C, H, W\]"),
         ({"x": torch.zeros(16, 6, 6)}, r"x must be \[N, C, H, W\]"),
         ({"x": torch.zeros(2, 16, 6, 6, dtype=torch.float64)}, "expected float32"),

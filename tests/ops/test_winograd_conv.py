@@ -108,14 +108,14 @@ def test_without_gradient(case, always, calls):
 
 
 @pytest.mark.parametrize("case", ["1", "2, odd", "transposed, 1", "transposed, 2"])
-@pytest.mark.parametrize("channels", [(24, 32), (32, 24), (8, 8)])
+@pytest.mark.parametrize("channels", [(24, 32), (32, 24), (8, 8), (3, 5)])
 def test_other_channels(case, channels, always, calls):
     size, stride, padding, *_ = CASES[case]
     ours, theirs = pair(stride, padding)
     x, w = leaves(size, padding, channels=channels)
     wide = [t.detach().double().requires_grad_() for t in (x, w)]
     check(first(ours, x, w), first(theirs, *wide))
-    assert not any(calls.values())
+    assert calls["convolve"]
 
 
 @pytest.mark.parametrize("case", ["1", "2, odd", "transposed, 1", "transposed, 2"])

@@ -31,7 +31,7 @@ def compiled(*args):
 def built():
     """The program of winograd_faults.cpp, which stands between the driver and its kernels."""
     main = ROOT / "tests" / "ops" / "winograd_faults.cpp"
-    sources = sorted(CSRC.glob("cpu/winograd*.cpp"))
+    sources = [*sorted(CSRC.glob("cpu/winograd*.cpp")), CSRC / "cpu" / "isa.cpp"]
     headers = [*sorted(CSRC.glob("cpu/*.h")), *sorted(CSRC.glob("common/*.h"))]
     key = hashlib.sha256(b"".join(p.read_bytes() for p in [main, *sources, *headers]))
     program = CACHE / f"{key.hexdigest()[:16]}.program"

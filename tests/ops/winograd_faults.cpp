@@ -132,6 +132,9 @@ int main() {
       shape(tile2, 1, 16, 16, 1, 1, 1, 1), shape(tile2, 2, 48, 48, 5, 7, 1, 2),  shape(tile4, 1, 16, 16, 3, 3, 0, 0),
       shape(tile4, 2, 32, 80, 7, 10, 2, 0), shape(up, 1, 16, 16, 1, 1, 0, 0),    shape(up, 2, 32, 48, 5, 8, 0, 0),
       shape(down, 1, 16, 16, 1, 1, 1, 1),  shape(down, 2, 48, 80, 10, 9, 0, 2),
+      // Parts of vectors of channels.
+      shape(tile2, 1, 1, 3, 3, 4, 1, 1),   shape(tile4, 2, 19, 37, 7, 10, 2, 2), shape(up, 1, 21, 9, 5, 8, 0, 0),
+      shape(down, 1, 7, 33, 10, 9, 1, 1),
   };
   const Winograd large[] = {
       // tasks that make their own tiles
