@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["stylegan_ops"],
     ["stylegan", "stylegan.errors"],
+    ["stylegan.network_config"],
     ["stylegan.config", "stylegan.presets", "stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],
     ["stylegan.networks"],
+    ["stylegan.metrics"],
     ["stylegan.training"],
     ["stylegan.graphs", "stylegan.pipeline"],
+    ["stylegan.editing"],
     ["stylegan.cli"],
 ]
 
