@@ -139,7 +139,7 @@ def peaks_mb(made):
 
 
 def _serve(pipe, make, arguments):
-    functions = {"settled": lambda: settled("cpu"), "peak_mb": _peak_mb}
+    functions = {"settled": lambda: settled("cpu"), "peak_mb": peak_mb}
     try:
         functions.update(make(*arguments))
         pipe.send((None, 0.0, None))
@@ -159,11 +159,20 @@ def _timed(function, wait=lambda: None):
     return (time.perf_counter() - start) * 1e3, result
 
 
-def _peak_mb():
+def peak_mb():
     """Largest resident memory of this process. Linux hands ru_maxrss on from the parent, so that it
     tells of the larger of the two; VmHWM is the process's own."""
+    return _status_mb("VmHWM") or peak_memory_gb(torch.device("cpu")) * 1e3
+
+
+def resident_mb():
+    """Resident memory of this process now; where the system does not tell, its peak so far."""
+    return _status_mb("VmRSS") or peak_mb()
+
+
+def _status_mb(key):
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024 / 1e6
     except (OSError, StopIteration):
-        return peak_memory_gb(torch.device("cpu")) * 1e3
+        return None

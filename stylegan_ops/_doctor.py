@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from stylegan_ops import _cache, _dispatch, _toolchain, _winograd
 from stylegan_ops._conv import weight_grad
 from stylegan_ops.bias_act import bias_act, bias_act_ref
+from stylegan_ops.filtered_lrelu import filtered_lrelu, filtered_lrelu_ref
 from stylegan_ops.fir_act import fir_act, fir_act_ref
 from stylegan_ops.scale_act import scale_act, scale_act_ref
 from stylegan_ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
@@ -163,6 +164,23 @@ def _check_winograd(device):
     return max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
 
 
+def _check_filtered_lrelu(device):
+    """Filters with factors and without, several resamplings, both layouts."""
+    x, b = _random(device, (2, 20, 13, 18), 20)
+    line, plane = setup_filter(range(1, 13)), setup_filter([[1, 2, 4], [3, 5, 1]] * 3)
+    worst = 0.0
+    for up, down, fu, fd in ((2, 2, line, line), (4, 2, line, plane), (2, 4, plane, line)):
+        given = dict(fu=fu.to(device), fd=fd.to(device), up=up, down=down, padding=9, clamp=0.8)
+
+        def ours(x, b, given=given, run=filtered_lrelu):
+            return run(x, b=b, **given)
+
+        for layout in (torch.contiguous_format, torch.channels_last):
+            inputs = x.contiguous(memory_format=layout), b
+            worst = max(worst, _error(ours, partial(ours, run=filtered_lrelu_ref), inputs))
+    return worst
+
+
 def _random(device, *shapes):
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
@@ -188,6 +206,7 @@ CHECKS = {
     "upfirdn2d": _check_upfirdn2d,
     "fir_act": _check_fir_act,
     "scale_act": _check_scale_act,
+    "filtered_lrelu": _check_filtered_lrelu,
     "winograd": _check_winograd,
     "conv_weight_grad": _check_conv_weight_grad,
 }

@@ -12,11 +12,11 @@
 
 namespace stylegan::cpu {
 
-constexpr int64_t kLocalBytes = 160 << 10;  // of a task's rows, in L2: wider tiles compute less twice, which is worth more than L1
-constexpr int64_t kTaskRows = 64;            // of y, at least: what a task computes twice is small beside it
-constexpr int64_t kWideTasks = 128;          // tasks that are enough for any machine
-constexpr int64_t kAhead = 4;                // rows of x that are read at a time: more lines under way
-constexpr int64_t kGrainPixels = 1 << 11;    // of y that are worth a thread
+constexpr int64_t kLocalBytes = 384 << 10;  // of a task's rows, in L2: tiles as wide as the image, which memory likes, are worth more than L1
+constexpr int64_t kTaskRows = 64;           // of y, at least: what a task computes twice is small beside it
+constexpr int64_t kWideTasks = 128;         // tasks that are enough for any machine
+constexpr int64_t kAhead = 2;               // rows of x that are read at a time: more lines under way
+constexpr int64_t kGrainPixels = 1 << 11;   // of y that are worth a thread
 
 // One of the filters in the order of correlation, its gain in the column (or in `both`).
 struct Taps {
