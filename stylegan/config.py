@@ -5,60 +5,17 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 
 from stylegan.errors import UserError
+from stylegan.network_config import (
+    MODELS,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Stylegan3Config,
+    as_size,
+    default_channel_base,
+    model_config,
+)
 
-ARCHITECTURES = ("skip", "resnet", "orig")
 LOSSES = ("nonsaturating", "saturating")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """What a generator is built from."""
-
-    resolution: tuple = (256, 256)  # height, width in px; an int means square
-    channels: int = 3  # 1 grey, 3 RGB, 4 RGBA
-    c_dim: int = 0  # width of the label vector, the number of classes; 0 unconditional
-    z_dim: int = 512  # width of the latent z
-    w_dim: int = 512  # width of the intermediate latent w
-    mapping_layers: int = 8  # fully connected layers from z to w
-    architecture: str = "skip"  # skip, resnet or orig (arXiv:1912.04958, figure 7)
-    channel_base: int | None = (
-        32768  # a block at nominal resolution r has channel_base // r channels ...
-    )
-    channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
-    resample_filter: tuple = (1, 3, 3, 1)  # taps of the low-pass filter of every resampling
-    conv_clamp: float | None = 256  # largest magnitude of an activation; None does not clamp
-    use_noise: bool = True  # noise images as inputs of every layer, for detail without meaning
-    low_precision_blocks: int = 4  # the highest resolutions that run in `precision`
-    precision: str = "auto"  # of those blocks: auto is float16 on CUDA and float32 elsewhere
-    w_avg_beta: float = 0.995  # decay of the running mean of w, per batch
-
-    def __post_init__(self):
-        _check_network(self)
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """What a discriminator is built from. Fields that the generator has too mean the same."""
-
-    resolution: tuple = (256, 256)
-    channels: int = 3
-    c_dim: int = 0
-    architecture: str = "resnet"
-    channel_base: int | None = 32768
-    channel_max: int = 512
-    resample_filter: tuple = (1, 3, 3, 1)
-    conv_clamp: float | None = 256
-    low_precision_blocks: int = 4
-    precision: str = "auto"
-    mapping_layers: int = 8  # of the label's mapping; unused where c_dim is 0
-    mbstd_group: int | None = (
-        4  # samples per group of the minibatch standard deviation; None is the batch
-    )
-    mbstd_channels: int = 1  # channels that it appends; 0 leaves it out
-
-    def __post_init__(self):
-        _check_network(self)
 
 
 @dataclass(frozen=True)
@@ -95,7 +52,8 @@ class TrainConfig:
     loss: str = "nonsaturating"  # or saturating, the minimax objective of the original GAN
     g_lr: float | None = 0.002  # Adam's step for G; None: by resolution
     d_lr: float | None = 0.002  # Adam's step for D; None: by resolution
-    r1_gamma: float | None = 10  # weight of R1; None: 0.0002 * height * width / batch
+    r1_gamma: float | None = 10  # weight of R1; None: 0.0002 * height * width / batch, for
+    # StyleGAN3 0.001 * height * width / batch
     r1_interval: int = 16  # steps between R1 steps
     pl_weight: float = 2  # weight of path length regularisation; 0 switches it off
     pl_interval: int = 4  # steps between path length steps
@@ -106,6 +64,8 @@ class TrainConfig:
     ema_rampup: float | None = (
         None  # half-life at most this fraction of the images seen so far; None: off
     )
+    blur_sigma: float = 0  # px; D sees images blurred by this to begin with; 0 switches it off
+    blur_fade_kimg: float | None = None  # ... and fading to nothing over this; None: batch * 200/32
     seed: int = 0  # of the weights, latents and the order of the images
     init_from: str | None = None  # network whose weights are taken where they fit
     snapshot_kimg: float = 200  # between snapshots; the last one is always written
@@ -132,19 +92,22 @@ class TrainConfig:
             "minutes",
             "batch",
             "batch_gpu",
+            "blur_fade_kimg",
         ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{name}: expected a number above 0, got {value}")
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
             raise UserError(f"batch_gpu: {self.batch_gpu} does not divide batch {self.batch}")
+        if not self.blur_sigma >= 0:
+            raise UserError(f"blur_sigma: expected 0 or a number above, got {self.blur_sigma}")
 
 
 @dataclass(frozen=True)
 class Config:
     """A whole run; saved in every snapshot."""
 
-    G: GeneratorConfig = field(default_factory=GeneratorConfig)
+    G: GeneratorConfig | Stylegan3Config = field(default_factory=GeneratorConfig)
     D: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -159,9 +122,11 @@ class Config:
         know."""
         parts = {}
         for part in dataclasses.fields(cls):
-            kind = part.default_factory
             given = values.get(part.name, {})
-            unknown = set(given) - {f.name for f in dataclasses.fields(kind)}
+            kind = part.default_factory
+            if part.name == "G":
+                kind = model_config(given.get("model", "stylegan2"))
+            unknown = set(given) - _names(kind)
             if unknown:
                 raise UserError(f"config: unknown setting {part.name}.{sorted(unknown)[0]}")
             parts[part.name] = kind(**{k: _untuple(v) for k, v in given.items()})
@@ -175,17 +140,23 @@ class Config:
         """
         parts = {"G": {}, "D": {}, "train": {}, "data": {}}
         for name, value in fields.items():
-            hits = _owners(name)
-            if not hits:
+            if not _owners(name):
                 raise UserError(f"config: there is no setting {name!r}")
+            hits = [(p, attribute) for p, attribute in _owners(name) if self._has(p, attribute)]
+            if not hits:
+                raise UserError(f"{name}: {self.G.model} has no such setting")
             for part, attribute in hits:
                 parts[part][attribute] = value
         return replace(self, **{p: replace(getattr(self, p), **v) for p, v in parts.items() if v})
 
+    def _has(self, part, attribute):
+        return hasattr(getattr(self, part), attribute)
+
     def resolved(self, gpus=1):
         """A copy in which every "by resolution" is a number, for `gpus` devices.
 
-        Source: the automatic settings of Karras et al. 2020 (arXiv:2006.06676), appendix C.
+        Source: the automatic settings of Karras et al. 2020 (arXiv:2006.06676), appendix C; for
+        StyleGAN3 arXiv:2106.12423, appendix G.
         """
         height, width = self.G.resolution
         size = round((height * width) ** 0.5)
@@ -195,14 +166,16 @@ class Config:
         lr = 0.002 if size >= 1024 else 0.0025
         base = default_channel_base(self.G.resolution)
         t = self.train
+        gamma = 0.001 if self.G.model == "stylegan3" else 0.0002  # of the published settings
         train = replace(
             t,
             batch=batch,
             batch_gpu=_or(t.batch_gpu, max(batch // gpus, 1)),
             g_lr=_or(t.g_lr, lr),
             d_lr=_or(t.d_lr, lr),
-            r1_gamma=_or(t.r1_gamma, 0.0002 * height * width / batch),
+            r1_gamma=_or(t.r1_gamma, gamma * height * width / batch),
             ema_kimg=_or(t.ema_kimg, batch * 10 / 32),
+            blur_fade_kimg=_or(t.blur_fade_kimg, batch * 200 / 32 if t.blur_sigma else None),
         )
         return replace(
             self,
@@ -212,30 +185,17 @@ class Config:
         )
 
 
-def as_size(resolution):
-    """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
-    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
-    if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
-        raise UserError(f"resolution: expected an int or (height, width) in px, got {resolution!r}")
-    return size
-
-
-def default_channel_base(resolution):
-    """channel_base where none is given: 32768 from 512 px on, else 16384."""
-    return 32768 if (resolution[0] * resolution[1]) ** 0.5 >= 512 else 16384
-
-
 def _owners(name):
-    """(part, attribute) of every place where the setting `name` lives."""
+    """(part, attribute) of every place where the setting `name` lives, in some model."""
     if name in ("g_architecture", "d_architecture"):
         return [(name[0].upper(), "architecture")]
     kinds = {
-        "G": GeneratorConfig,
-        "D": DiscriminatorConfig,
-        "train": TrainConfig,
-        "data": DataConfig,
+        "G": tuple(MODELS.values()),
+        "D": (DiscriminatorConfig,),
+        "train": (TrainConfig,),
+        "data": (DataConfig,),
     }
-    hits = [(p, name) for p, k in kinds.items() if name in {f.name for f in dataclasses.fields(k)}]
+    hits = [(part, name) for part, ks in kinds.items() if any(name in _names(k) for k in ks)]
     if name == "mapping_layers":  # the flag means the generator's; D's label mapping keeps its own
         return [("G", name)]
     if name in ("resolution", "channels"):
@@ -243,18 +203,8 @@ def _owners(name):
     return hits
 
 
-def _check_network(c):
-    object.__setattr__(c, "resolution", as_size(c.resolution))
-    object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
-    for name, value, allowed in (
-        ("architecture", c.architecture, ARCHITECTURES),
-        ("precision", c.precision, PRECISIONS),
-        ("channels", c.channels, (1, 3, 4)),
-    ):
-        if value not in allowed:
-            raise UserError(
-                f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}"
-            )
+def _names(kind):
+    return {f.name for f in dataclasses.fields(kind)}
 
 
 def _or(value, otherwise):

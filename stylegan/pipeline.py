@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeds or latents in, images out."""
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -12,7 +14,8 @@ import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.graphs import CompiledSynthesis, GraphedSynthesis
 from stylegan.imaging import to_pil
-from stylegan.models.layers import block_dtype, block_resolutions, channels_of, fold_constants
+from stylegan.models.layers import fold_constants
+from stylegan.models.stylegan3 import make_transform
 from stylegan.networks import load_networks
 
 # Pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px. More gains
@@ -47,6 +50,7 @@ class Pipeline:
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
+        self.lock = threading.Lock()  # synthesis has one transform
         cuda = self.device.type == "cuda" and not compile
         self.graphed = GraphedSynthesis(self.G.synthesis) if cuda else None
 
@@ -72,6 +76,8 @@ class Pipeline:
         truncation_cutoff=None,
         noise_mode="const",
         batch=None,
+        translate=None,
+        rotate=None,
     ):
         """Images of seeds, or of latents, or of ws.
 
@@ -85,9 +91,13 @@ class Pipeline:
             noise_mode: const, random (from the seed) or none.
             batch: images at once; None: by resolution, and on CUDA by free memory. Where memory
                 does not suffice it is halved. With compile a shorter list is filled up to it.
+            translate: (x, y), how far to move the pictures to the right and down, in fractions of
+                their size; StyleGAN3 only. None: not at all.
+            rotate: degrees to turn them by, counter-clockwise about their middle, before they are
+                moved; StyleGAN3 only. None: not at all.
         Returns: `PipelineOutput`.
-        Raises: UserError for a seed, label or shape that does not fit, or if nothing can be
-            compiled.
+        Raises: UserError for a seed, label or shape that does not fit, for a network whose pictures
+            cannot be moved, or if nothing can be compiled.
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
             raise UserError("Pipeline: give exactly one of seeds, latents and ws")
@@ -105,6 +115,35 @@ class Pipeline:
             batch = 1  # so that the noise of an image does not depend on its neighbours
         batch = batch or min(self.batch, len(ws))
         noise_seeds = range(len(ws)) if seeds is None else seeds
+        with self._moved(translate, rotate):
+            images = self._images(ws, noise_mode, noise_seeds, batch)
+        return PipelineOutput(images, ws.cpu(), labels or [None] * len(images))
+
+    @contextmanager
+    def _moved(self, translate, rotate):
+        """Pictures are drawn in another place, for this thread alone. What is compiled or recorded
+        reads the transform as it then is."""
+        asked = translate is not None or rotate is not None
+        if self.G.config.model != "stylegan3":
+            if asked:
+                title = self.G.config.title
+                raise UserError(f"translate, rotate: only StyleGAN3 can; this network is {title}")
+            yield
+            return
+        transform = self.G.synthesis.input.transform
+        with self.lock:
+            before = transform.clone()
+            try:
+                if asked:
+                    motion = make_transform(translate or (0.0, 0.0), rotate or 0.0)
+                    transform.copy_(before.cpu().double() @ motion)
+                yield
+            finally:
+                if asked:
+                    transform.copy_(before)
+
+    def _images(self, ws, noise_mode, noise_seeds, batch):
+        """PIL images of ws [N, num_ws, w_dim]."""
         images = []
         while len(images) < len(ws):
             start = len(images)
@@ -117,7 +156,7 @@ class Pipeline:
             if len(images) == start:  # here, where nothing of the failed run is alive any more
                 batch = max(len(part) // 2, 1)
                 self._use_less_memory(batch)
-        return PipelineOutput(images, ws.cpu(), labels or [None] * len(images))
+        return images
 
     def _synthesis(self, ws, noise_mode, noise_seed, batch):
         """[n, C, H, W] of one batch or of the shorter rest of a list."""
@@ -207,17 +246,11 @@ def default_batch(G, device):
 
 
 def image_bytes(G, device):
-    """Memory that synthesis takes for one more image, rather too much: `COPIES` of the largest
-    block's features with its weights, which an image may need of its own."""
-    sizes, before = [], 0
-    for nominal, (height, width) in block_resolutions(G.config.resolution).items():
-        block = getattr(G.synthesis, f"b{nominal}")
-        dtype = block_dtype(device, block.low_precision, block.precision)
-        channels = channels_of(nominal, G.config)
-        sizes.append(channels * height * width * dtype.itemsize + 4 * 9 * before * channels)
-        before = channels
+    """Memory that synthesis takes for one more image, rather too much: `COPIES` of what its largest
+    block has of one."""
+    largest = max(block.image_bytes(device) for block in G.synthesis.children())
     height, width = G.config.resolution
-    return COPIES * (max(sizes) + 4 * G.config.channels * height * width)
+    return COPIES * (largest + 4 * G.config.channels * height * width)
 
 
 def class_number(label, names, c_dim):

@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that are known to work, by name."""
 
-from stylegan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, TrainConfig
+from dataclasses import replace
+
+from stylegan.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Stylegan3Config,
+    TrainConfig,
+)
 from stylegan.errors import UserError
 
 
@@ -32,6 +41,16 @@ _AUTO = Config(
         batch=None, g_lr=None, d_lr=None, r1_gamma=None, ema_kimg=None, ema_rampup=0.05
     ),
 )
+
+
+def _stylegan3(**fields):
+    """A preset of StyleGAN3: what `auto` leaves to the resolution is left to it here too."""
+    return Config(
+        G=Stylegan3Config(channel_base=None),
+        D=_AUTO.D,
+        train=replace(_AUTO.train, g_lr=0.0025, d_lr=0.002, pl_weight=0, style_mixing=0),
+    ).with_fields(**fields)
+
 
 _DEMO = Config(
     # Without noise inputs: in so short a run the generator does not learn to do without them where
@@ -80,6 +99,8 @@ PRESETS = {
     "paper256": _paper(256, 16384, 64, 8, 0.0025, 1, 20),
     "paper512": _paper(512, 32768, 64, 8, 0.0025, 0.5, 20),
     "paper1024": _paper(1024, 32768, 32, 4, 0.002, 2, 10),
+    "stylegan3-t": _stylegan3(),
+    "stylegan3-r": _stylegan3(conv_kernel=1, radial_filters=True, channel_factor=2, blur_sigma=10),
     "demo": _DEMO,  # 32 px, a quarter of an hour on two CPU cores
     "demo64": _DEMO64,  # 64 px, the same on a GPU
 }

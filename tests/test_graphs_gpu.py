@@ -6,7 +6,7 @@ import pytest
 import torch
 from gpu import pytestmark  # noqa: F401
 from test_graphs import arrays, pipeline
-from tiny import tiny
+from tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, build_generator
 from stylegan.graphs import GraphedSynthesis
@@ -16,7 +16,7 @@ from stylegan.pipeline import default_batch
 def on_gpu(**fields):
     config = tiny(**fields)
     torch.manual_seed(0)
-    return Pipeline(Networks(config, {}, G_ema=build_generator(config).cuda()))
+    return Pipeline(Networks(config, {}, G_ema=with_contrast(build_generator(config)).cuda()))
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
@@ -101,3 +101,32 @@ def test_the_batch_follows_the_free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device=None: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device=None: 0)
     assert default_batch(G, device) == 1 < roomy
+
+
+@pytest.mark.parametrize("name", ["stylegan3-t", "stylegan3-r"])
+def test_a_replay_sees_the_transform_of_stylegan3(name):
+    pipe = on_gpu(name=name, precision="float32")
+    expected = {a: arrays(pipe(seeds=[0, 1], rotate=a).images) for a in (0, 30)}
+    for _ in range(3):
+        for angle, images in expected.items():
+            again = arrays(pipe(seeds=[0, 1], rotate=angle).images)
+            assert abs(again - images).max() <= 3
+    assert len(pipe.graphed.graphs) == 1
+    assert abs(expected[0] - expected[30]).max() > 5
+
+
+def test_images_of_stylegan3_are_those_of_the_cpu():
+    pipe = on_gpu(name="stylegan3-r", precision="float32")
+    config = tiny("stylegan3-r")
+    cpu = Pipeline(Networks(config, {}, G_ema=build_generator(config)))
+    cpu.G.load_state_dict(pipe.G.state_dict())
+    images = pipe(seeds=range(5), batch=2).images
+    assert abs(arrays(images) - arrays(cpu(seeds=range(5)).images)).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["stylegan3-t", "stylegan3-r"])
+def test_half_precision_of_stylegan3_stays_close(name):
+    half, full = (
+        arrays(on_gpu(name=name, precision=p)(seeds=range(4)).images) for p in ("auto", "float32")
+    )
+    assert 0 < abs(half - full).max() <= 12

@@ -2,23 +2,24 @@
 import numpy as np
 import pytest
 import torch
-from tiny import TINY
+from tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, UserError, build_generator
-from stylegan.presets import preset
+from stylegan.models.stylegan3 import make_transform
+from stylegan.pipeline import image_bytes
 
 NAMES = ["cat", "dog", "7"]
 
 
-def pipeline(**fields):
-    config = preset("stylegan2", **{**TINY, **fields}).resolved()
+def pipeline(compile=False, **fields):
+    config = tiny(**fields)
     torch.manual_seed(0)
-    G = build_generator(config)
+    G = with_contrast(build_generator(config))
     for name, p in G.named_parameters():
         if name.endswith("noise_strength"):
             torch.nn.init.constant_(p, 0.3)
     G.mapping.w_avg.normal_()
-    return Pipeline(Networks(config, {"dataset": {"class_names": NAMES}}, G_ema=G))
+    return Pipeline(Networks(config, {"dataset": {"class_names": NAMES}}, G_ema=G), compile)
 
 
 def arrays(images):
@@ -102,3 +103,52 @@ def test_rejects(kwargs, message):
 def test_a_class_for_a_network_without_classes():
     with pytest.raises(UserError, match="has no classes"):
         pipeline()(seeds=[0], label="cat")
+
+
+def test_pictures_of_stylegan3_move_and_come_back():
+    pipe = pipeline(name="stylegan3-t")
+    transform = pipe.G.synthesis.input.transform
+    still = arrays(pipe(seeds=[0, 1]).images)
+    moved = arrays(pipe(seeds=[0, 1], translate=(0.25, 0), rotate=20).images)
+    assert torch.equal(transform, torch.eye(3))
+    assert np.abs(moved - still).max() > 5
+    assert (arrays(pipe(seeds=[0, 1]).images) == still).all()
+    expected = make_transform((0.25, 0), 20).float()
+    transform.copy_(expected)  # a network may have one of its own, which comes first
+    assert (arrays(pipe(seeds=[0, 1]).images) == moved).all()
+    twice = arrays(pipe(seeds=[0, 1], translate=(0.1, 0)).images)
+    transform.copy_(expected @ make_transform((0.1, 0)).float())
+    assert np.abs(arrays(pipe(seeds=[0, 1]).images) - twice).max() <= 1
+
+
+def test_an_error_leaves_the_pictures_where_they_were(monkeypatch):
+    pipe = pipeline(name="stylegan3-t")
+    monkeypatch.setattr(pipe, "_images", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pipe(seeds=[0], rotate=20)
+    assert torch.equal(pipe.G.synthesis.input.transform, torch.eye(3))
+    assert not pipe.lock.locked()
+
+
+def test_a_compiled_network_sees_the_motion(monkeypatch):
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: compile(*a, backend="aot_eager", **k))
+    pipe, plain = (pipeline(name="stylegan3-t", compile=c) for c in (True, False))
+    for angle in (None, 40, None):
+        images = [arrays(p(seeds=[0], rotate=angle).images) for p in (pipe, plain)]
+        assert np.abs(images[0] - images[1]).max() <= 1
+    torch.compiler.reset()
+
+
+def test_pictures_of_stylegan2_stay_where_they_are():
+    with pytest.raises(UserError, match="only StyleGAN3 can; this network is StyleGAN2, skip"):
+        pipeline()(seeds=[0], translate=(0.1, 0))
+
+
+def test_memory_of_an_image_covers_the_largest_layer():
+    for name in ("stylegan2", "stylegan3-t", "stylegan3-r"):
+        small, large = (
+            pipeline(name=name, resolution=size, channel_base=size * 8) for size in (16, 64)
+        )
+        bytes_of = [image_bytes(p.G, torch.device("cpu")) for p in (small, large)]
+        assert bytes_of[1] > 4 * bytes_of[0] > 4 * 8 * 16 * 16 * 4

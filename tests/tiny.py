@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of networks that take a step in milliseconds."""
 
+import torch
+
 from stylegan.presets import preset
 
 TINY = dict(
@@ -20,6 +22,24 @@ TINY = dict(
 )
 
 
-def tiny(**fields):
+def tiny(name="stylegan2", **fields):
     """A resolved config of networks that take a step in milliseconds."""
-    return preset("stylegan2", **{**TINY, **fields}).resolved()
+    of_model = {"pl_weight": 0} if name.startswith("stylegan3") else {}
+    return preset(name, **{**TINY, **of_model, **fields}).resolved()
+
+
+@torch.no_grad()
+def with_contrast(G):
+    """A fresh generator of StyleGAN3 that has met its features: until then its pictures are nearly
+    grey. Others as they are."""
+    if G.config.model == "stylegan3":
+        layers = [getattr(G.synthesis, name) for name in G.synthesis.layer_names]
+        half_life = layers[0].half_life
+        for layer in layers:
+            layer.half_life = 0.01
+        z = torch.randn(4, G.z_dim, generator=torch.Generator().manual_seed(0))
+        c = torch.eye(G.c_dim)[[0] * 4] if G.c_dim else None
+        G.synthesis(G.mapping(z, c), update_emas=True)
+        for layer in layers:
+            layer.half_life = half_life
+    return G

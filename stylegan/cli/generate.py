@@ -3,7 +3,14 @@
 
 import click
 
-from stylegan.cli.params import Numbers, make_folder, network_argument, picture_options
+from stylegan.cli.params import (
+    Numbers,
+    Pair,
+    finite,
+    make_folder,
+    network_argument,
+    picture_options,
+)
 
 WEBP_MAX = 16383  # px a side, the limit of the format
 CHUNK = 64  # pictures between two steps of the progress bar, about
@@ -21,6 +28,19 @@ CHUNK = 64  # pictures between two steps of the progress bar, about
 @picture_options
 @click.option(
     "--trunc-cutoff", type=click.IntRange(min=0), help="Truncate only this many leading layers."
+)
+@click.option(
+    "--translate",
+    type=Pair(),
+    metavar="X,Y",
+    help="Move the picture by these fractions of its size, to the right and down. StyleGAN3 only.",
+)
+@click.option(
+    "--rotate",
+    type=float,
+    callback=finite,
+    metavar="DEGREES",
+    help="Turn the picture counter-clockwise about its middle, before it is moved. StyleGAN3 only.",
 )
 @click.option("--grid", "as_grid", is_flag=True, help="One sheet instead of single files.")
 @click.option("--columns", type=click.IntRange(min=1), help="Columns of the sheet.")
@@ -44,6 +64,8 @@ def command(
     noise_mode,
     device,
     trunc_cutoff,
+    translate,
+    rotate,
     as_grid,
     columns,
     suffix,
@@ -55,6 +77,7 @@ def command(
 
     \b
     stylegan generate runs/00000-photos --seeds 0-31 --trunc 0.7 --grid
+    stylegan generate runs/00001-photos --translate 0.25,0 --rotate 30
     """
     from tqdm import tqdm
 
@@ -79,6 +102,8 @@ def command(
         "kimg": pipe.networks.meta.get("kimg"),
         "trunc": trunc,
         "noise_mode": noise_mode,
+        **({"translate": "{:g},{:g}".format(*translate)} if translate else {}),
+        **({} if rotate is None else {"rotate": rotate}),
     }
     names, images = pipe.networks.class_names, []
     size = min(batch or min(pipe.batch, CHUNK), len(seeds))
@@ -93,6 +118,8 @@ def command(
                 truncation_cutoff=trunc_cutoff,
                 noise_mode=noise_mode,
                 batch=size if compile else batch,
+                translate=translate,
+                rotate=rotate,
             )
             bar.update(len(part))
             if as_grid:

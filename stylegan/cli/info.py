@@ -63,7 +63,7 @@ def _network(path):
         network = getattr(nets, name)
         count = sum(p.numel() for p in network.parameters()) if network is not None else 0
         rows[name] = f"{count:,} parameters" if network is not None else "not in the snapshot"
-    rows["architecture"] = f"G {config.G.architecture}, D {config.D.architecture}"
+    rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
     rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}, {nets.G_ema.num_ws} ws"
     rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
     rows["classes"] = list(nets.class_names) or "none"

@@ -11,7 +11,18 @@ import click
 from stylegan.cli.params import printable
 
 # Each is `command` in stylegan.cli.<name>.
-COMMANDS = ("dataset", "train", "generate", "mix", "info", "runs", "doctor")
+COMMANDS = (
+    "dataset",
+    "train",
+    "generate",
+    "mix",
+    "video",
+    "metrics",
+    "spectra",
+    "info",
+    "runs",
+    "doctor",
+)
 
 # Of the environment, with what they may be; the first is the default.
 VARIABLES = {

@@ -48,9 +48,27 @@ class Size(click.ParamType):
         return int(match[2] or match[1]), int(match[1])
 
 
+class Pair(click.ParamType):
+    """Two numbers: `0.25,-0.1`."""
+
+    name = "pair"
+
+    def convert(self, value, param, ctx):
+        """`value` as (x, y)."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            x, y = map(float, value.split(","))
+        except ValueError:
+            self.fail(f"expected two numbers like 0.25,-0.1, got {value!r}", param, ctx)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            self.fail(f"expected finite numbers, got {value!r}", param, ctx)
+        return x, y
+
+
 def finite(ctx, param, value):
     """Option callback: refuses NaN and infinities, which float() takes."""
-    if not math.isfinite(value):
+    if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"expected a finite number, got {value}")
     return value
 
@@ -96,7 +114,7 @@ def picture_options(function):
             type=click.Choice(["const", "random", "none"]),
             default="const",
             show_default=True,
-            help="Fine random detail: the network's own, fresh, or none.",
+            help="Fine random detail: the network's own, fresh, or none. StyleGAN3 has none.",
         ),
         device_option,
     ]

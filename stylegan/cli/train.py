@@ -23,8 +23,11 @@ count = click.IntRange(min=1)
 )
 @click.option(
     "--preset",
+    "--cfg",
+    "preset",
     type=click.Choice(list(PRESETS)),
-    help="Settings to start from. Default: auto, or demo without --data.",
+    help="Settings to start from, with their model: StyleGAN2, or StyleGAN3 (-t: details move with "
+    "the picture; -r: turn with it too). Default: auto, or demo without --data.",
 )
 @click.option(
     "--resolution",
@@ -66,7 +69,9 @@ count = click.IntRange(min=1)
 @click.option("--channel-base", type=count, help="Capacity: channels times resolution.")
 @click.option("--channel-max", type=count, help="Most channels of a layer.")
 @click.option("--mapping-layers", type=count, help="Layers from z to w.")
-@click.option("--g-architecture", type=click.Choice(["skip", "resnet", "orig"]))
+@click.option(
+    "--g-architecture", type=click.Choice(["skip", "resnet", "orig"]), help="Of StyleGAN2."
+)
 @click.option("--d-architecture", type=click.Choice(["resnet", "skip", "orig"]))
 @click.option(
     "--precision",
@@ -106,11 +111,12 @@ count = click.IntRange(min=1)
 @device_option
 @click.option("--dry-run", is_flag=True, help="Print the header and stop.")
 def command(preset, outdir, resume, device, dry_run, **options):
-    """Train StyleGAN2 on images; without options, on the embedded demo.
+    """Train StyleGAN2 or StyleGAN3 on images; without options, on the embedded demo.
 
     \b
     stylegan train
     stylegan train --data photos.zip --resolution 256 --mirror
+    stylegan train --data photos.zip --resolution 256 --cfg stylegan3-t
     stylegan train --resume runs/00000-photos
 
     Ctrl-C finishes the step, writes a snapshot and exits with 130 (SIGTERM: 143).

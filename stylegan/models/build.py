@@ -5,21 +5,24 @@ import dataclasses
 
 from stylegan.config import Config, default_channel_base
 from stylegan.errors import UserError
+from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
-from stylegan.models.stylegan2 import Generator
 from stylegan.presets import preset
+
+GENERATORS = {"stylegan2": stylegan2.Generator, "stylegan3": stylegan3.Generator}
 
 
 def build_generator(config="auto", **fields):
     """A generator with fresh weights.
 
     Args:
-        config: a preset's name, a `Config` or a `GeneratorConfig`.
-        fields: any field of `GeneratorConfig` to replace: `resolution=256, channel_base=16384`.
-    Returns: `Generator` on the CPU, in training mode.
+        config: a preset's name, a `Config`, a `GeneratorConfig` or a `Stylegan3Config`.
+        fields: any field of the network's config to replace: `resolution=256, channel_base=16384`.
+    Returns: `Generator` of its model, on the CPU, in training mode.
     Raises: UserError (a ValueError) for a preset or a field that does not exist or does not fit.
     """
-    return Generator(_part("G", config, fields))
+    config = _part("G", config, fields)
+    return GENERATORS[config.model](config)
 
 
 def build_discriminator(config="auto", **fields):

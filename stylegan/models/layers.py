@@ -13,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from stylegan.errors import UserError
-from stylegan_ops import bias_act, conv2d_resample, setup_filter
+from stylegan_ops import bias_act, conv2d_resample, fold_weight, setup_filter
 from stylegan_ops.bias_act import ACTIVATIONS
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -152,11 +152,31 @@ def fold_constants(G):
             if hasattr(layer, "fold"):
                 layer.fold(torch.float32)
         for block in G.synthesis.children():
-            device = next(block.parameters()).device
-            dtype = block_dtype(device, block.low_precision, block.precision)
+            dtype = block.dtype_on(next(block.parameters()).device)
             for layer in block.modules():
                 if hasattr(layer, "fold"):
                     layer.fold(dtype)
+
+
+def fold_modulated(layer, dtype, weight_of=None, **shape):
+    """`layer.folded`: what `modulated_conv2d` takes for layer.weight, see `fold_constants`.
+
+    Args:
+        layer: module with a weight and a place `folded`.
+        dtype: of its images.
+        weight_of: function that gives the weight in use; None: layer.weight itself, which is then
+            stored in the order of the folded one.
+        shape: up, size, flip_weight and padding of `fold_weight`.
+    """
+    held = layer.folded and layer.folded.get(layer.weight)
+    if (held and held.stored.dtype == dtype) or layer.weight.is_inference():
+        return
+    layout = block_format(layer.weight.device, dtype)
+    weight = layer.weight if weight_of is None else weight_of()
+    folded = fold_weight(weight, dtype, memory_format=layout, **shape)
+    if weight_of is None and folded.weight.dtype == layer.weight.dtype:
+        layer.weight.data = folded.weight  # not a second copy
+    layer.folded = Constant(folded, layer.weight)
 
 
 class MinibatchStd(nn.Module):

@@ -18,10 +18,11 @@ from stylegan.models.layers import (
     block_format,
     block_resolutions,
     channels_of,
+    fold_modulated,
     register_filter,
 )
 from stylegan.models.mapping import Mapping
-from stylegan_ops import fold_weight, modulated_conv2d, upsample2d
+from stylegan_ops import modulated_conv2d, upsample2d
 from stylegan_ops.bias_act import ACTIVATIONS
 
 NOISE_MODES = ("const", "random", "none")
@@ -87,9 +88,9 @@ class Synthesis(nn.Module):
             block = SynthesisBlock(before, channels_of(nominal, config), size, config, last, low)
             setattr(self, f"b{nominal}", block)
 
-    def forward(self, ws, noise_mode="const", generator=None):
-        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as
-        `Generator.forward`."""
+    def forward(self, ws, noise_mode="const", generator=None, update_emas=False):
+        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as `Generator.forward`,
+        update_emas for the interface of StyleGAN3: there are no running means here."""
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"
@@ -134,7 +135,7 @@ class SynthesisBlock(nn.Module):
             )
 
     def forward(self, x, img, ws, noise_mode, generator):
-        dtype = block_dtype(ws[0].device, self.low_precision, self.precision)
+        dtype = self.dtype_on(ws[0].device)
         layout = block_format(ws[0].device, dtype)
         if x is None:
             x = self.const.expand(ws[0].shape[0], -1, -1, -1)
@@ -154,6 +155,17 @@ class SynthesisBlock(nn.Module):
             y = self.torgb(x, ws[self.num_conv]).float()
             img = y if img is None else img + y
         return x, img
+
+    def dtype_on(self, device):
+        """The dtype that it runs in."""
+        return block_dtype(device, self.low_precision, self.precision)
+
+    def image_bytes(self, device):
+        """Size of its largest tensor for one image, with weights, which an image may need of its
+        own."""
+        weight, (height, width) = self.conv1.weight, self.conv1.size
+        features = len(weight) * height * width * self.dtype_on(device).itemsize
+        return features + 4 * (self.conv0.weight.numel() if self.num_conv > 1 else 0)
 
 
 class SynthesisLayer(nn.Module):
@@ -206,7 +218,8 @@ class SynthesisLayer(nn.Module):
 
     def fold(self, dtype):
         """See `fold_constants`."""
-        fold(self, dtype, self.up, [n // self.up for n in self.size], self.up == 1)
+        size = [n // self.up for n in self.size]
+        fold_modulated(self, dtype, up=self.up, size=size, flip_weight=self.up == 1)
         if self.use_noise:
             noise = self._noise(self.weight, "const", None)
             self.folded_noise = Constant(noise, self.noise_const, self.noise_strength)
@@ -232,16 +245,4 @@ class ToRGB(nn.Module):
 
     def fold(self, dtype):
         """See `fold_constants`."""
-        fold(self, dtype)
-
-
-def fold(layer, dtype, up=1, size=None, flip_weight=True):
-    """The weight of a layer for images of a dtype, see `fold_constants`."""
-    held = layer.folded and layer.folded.get(layer.weight)
-    if (held and held.stored.dtype == dtype) or layer.weight.is_inference():
-        return
-    layout = block_format(layer.weight.device, dtype)
-    folded = fold_weight(layer.weight, dtype, up, layout, size, flip_weight)
-    if folded.weight.dtype == layer.weight.dtype:
-        layer.weight.data = folded.weight  # not a second copy
-    layer.folded = Constant(folded, layer.weight)
+        fold_modulated(self, dtype)

@@ -50,6 +50,8 @@ def saved_config(path):
 
 def differences(saved, wanted):
     """[(option, saved value, wanted value)] of two resolved `Config`s, free settings aside."""
+    if saved.G.model != wanted.G.model:  # then most settings mean something else
+        return [("model", saved.G.model, wanted.G.model)]
     rows = []
     saved, wanted = saved.to_dict(), wanted.to_dict()
     for part in saved:

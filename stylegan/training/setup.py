@@ -32,21 +32,17 @@ def fit_to_data(config, gpus=1):
     )
     if data.cond and not dataset.c_dim:
         dataset.refuse("has no labels to train on (--cond): no dataset.json, no folder per class")
-    try:
-        block_resolutions(dataset.resolution)
-    except UserError as e:
-        dataset.refuse(f"{e} (--resolution crops and resizes)")
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
     shape = {"resolution": dataset.resolution, "channels": dataset.channels}
     shape["c_dim"] = dataset.c_dim if data.cond else 0
-    config = replace(
-        config,
-        G=replace(config.G, **shape),
-        D=replace(config.D, **shape),
-        data=replace(data, workers=workers),
-    )
+    try:
+        block_resolutions(dataset.resolution)
+        networks = {"G": replace(config.G, **shape), "D": replace(config.D, **shape)}
+    except UserError as e:
+        dataset.refuse(f"{e} (--resolution crops and resizes)")
+    config = replace(config, **networks, data=replace(data, workers=workers))
     return config.resolved(gpus), dataset
 
 
@@ -109,7 +105,7 @@ def header(config, dataset, model, device):
         "images": f"{len(dataset)}, {width}x{height} px, {kind}"
         + (", mirrored half of the time" if config.data.mirror else ""),
         "labels": _labels(config, dataset),
-        "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters",
+        "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
         "device": describe(device),
         "ops": _backends(device),
         "memory": f"about {estimate_memory_gb(config, device) + cached:.1f} GB",
@@ -117,7 +113,8 @@ def header(config, dataset, model, device):
         + (f" ({t.batch_gpu} at a time)" if t.batch_gpu != t.batch else "")
         + (f", at most {t.minutes:g} minutes" if t.minutes else "")
         + f"; {t.loss} loss, R1 gamma {t.r1_gamma:.4g}"
-        + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length"),
+        + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length")
+        + (f", blur {t.blur_sigma:g} px until {t.blur_fade_kimg:g} kimg" if t.blur_sigma else ""),
     }
     smallest = block_resolutions(dataset.resolution)[4]
     if max(smallest) > 16:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.training import losses
+from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.ema import ema_beta, update_ema
 from stylegan.training.guards import Finite, first_nonfinite
 from stylegan.training.log import Stats
@@ -66,7 +67,7 @@ class TrainingStep:
             for n, share in self._rounds():
                 ws, c = self._latents(n)
                 w_means.append(ws[:, 0].detach().mean(dim=0))
-                fake = self.D(self._synthesis(ws), c)
+                fake = self._logits(self._synthesis(ws), c)
                 loss = loss_of(fake)
                 self.stats.add("loss/G", loss, n)
                 self.stats.add("sign/fake", fake.sign().mean(), n)
@@ -103,13 +104,13 @@ class TrainingStep:
             for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
                 with torch.no_grad():
                     ws, z_c = self._latents(n)
-                    fakes = self._synthesis(ws)
+                    fakes = self._synthesis(ws, update_emas=True)
                 if n > 1:  # how much images differ, generated and real
                     self.stats.add("std/fake", fakes.std(dim=0).mean(), n)
                     self.stats.add("std/real", x.std(dim=0).mean(), n)
-                fake_loss = losses.d_fake(self.D(fakes, z_c))
+                fake_loss = losses.d_fake(self._logits(fakes, z_c))
                 yield fake_loss * share
-                real = self.D(x, x_c)
+                real = self._logits(x, x_c)
                 real_loss = losses.d_real(real)
                 self.stats.add("loss/D", fake_loss.detach() + real_loss.detach(), n)
                 self.stats.add("sign/real", real.sign().mean(), n)
@@ -124,7 +125,7 @@ class TrainingStep:
         def partial():
             for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
                 x = x.detach().requires_grad_()
-                penalty = losses.r1_penalty(x, self.D(x, x_c))
+                penalty = losses.r1_penalty(x, self._logits(x, x_c))
                 self.stats.add("loss/r1", penalty, n)
                 yield penalty * (t.r1_gamma / 2 * t.r1_interval * share)
 
@@ -154,8 +155,8 @@ class TrainingStep:
         def run():
             n = self.config.train.batch_gpu
             ws, z_c = self._latents(n)
-            self.D(self._synthesis(ws), z_c)
-            self.D(reals[:n], None if c is None else c[:n])
+            self._logits(self._synthesis(ws), z_c)
+            self._logits(reals[:n], None if c is None else c[:n])
 
         return first_nonfinite({"G": self.G, "D": self.D}, run)
 
@@ -191,8 +192,13 @@ class TrainingStep:
         c = self.labels[draw]
         return c if c.ndim == 2 else F.one_hot(c, self.config.G.c_dim).float()
 
-    def _synthesis(self, ws):
-        return self.G.synthesis(ws, noise_mode="random", generator=self.rng)
+    def _synthesis(self, ws, update_emas=False):
+        return self.G.synthesis(ws, "random", self.rng, update_emas)
+
+    def _logits(self, images, c):
+        """What D says of images, blurred to begin with where the settings have it so."""
+        t = self.config.train
+        return self.D(blur(images, blur_sigma(t.blur_sigma, t.blur_fade_kimg, self.images_seen)), c)
 
     def state_dict(self):
         """What the next step depends on besides the networks; for

@@ -19,18 +19,18 @@ def transfer(model, path):
     lines = [
         f"weights of {nets.folder} ({nets.meta.get('kimg', 0):g} kimg, {width}x{height} px, "
         f"{nets.config.G.channels} channels, {nets.config.G.c_dim or 'no'} classes):",
-        f"  {'part':22}{'fits':>12}",
+        f"  {'part':28}{'fits':>12}",
     ]
     taken = 0
     for name, source in (("G", nets.G or nets.G_ema), ("G_ema", nets.G_ema), ("D", nets.D)):
         if source is None:
-            lines.append(f"  {name:22}{'none':>12}  not in the file; begins anew")
+            lines.append(f"  {name:28}{'none':>12}  not in the file; begins anew")
             continue
         parts = _copy(getattr(model, name), source.state_dict())
         taken += sum(part["fits"] for part in parts.values())
         for part, row in parts.items():
             count = f"{row['fits']} of {row['all']}" if row["all"] else "-"
-            lines.append(f"  {name + ' ' + part:22}{count:>12}  {'; '.join(row['why'])}".rstrip())
+            lines.append(f"  {name + ' ' + part:28}{count:>12}  {'; '.join(row['why'])}".rstrip())
     if not taken:
         raise UserError(f"{path}: nothing of it fits the new network (--init-from)")
     return lines

@@ -34,8 +34,17 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """The run folder of a network trained for two steps on the embedded demo, with its classes."""
-    outdir = tmp_path_factory.mktemp("runs")
-    args = ["train", *SMALL, "--cond", "--resolution", "16", "--outdir", str(outdir)]
+    return _train(tmp_path_factory.mktemp("runs"), "--cond")
+
+
+@pytest.fixture(scope="session")
+def trained3(tmp_path_factory):
+    """The same of StyleGAN3, without classes."""
+    return _train(tmp_path_factory.mktemp("runs3"), "--cfg", "stylegan3-t")
+
+
+def _train(outdir, *options):
+    args = ["train", *SMALL, *options, "--resolution", "16", "--outdir", str(outdir)]
     result = CliRunner().invoke(program, args)
     assert result.exit_code == 0, result.output
     return next(outdir.iterdir())

@@ -212,7 +212,7 @@ def test_signs_of_collapse(means, text):
 def test_collapse_is_warned_of_in_the_log(images, tmp_path, monkeypatch):
     monkeypatch.setattr(guards, "WARM_UP", 0)
     t = trainer(images, tmp_path / "run")
-    monkeypatch.setattr(t.model, "_synthesis", lambda ws: 0 * t.model.G.synthesis(ws))
+    monkeypatch.setattr(t.model, "_synthesis", lambda ws, **_: 0 * t.model.G.synthesis(ws))
     t.run()
     told = [e["text"] for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
     assert any(text.startswith("generated images are nearly all alike") for text in told)

@@ -135,7 +135,8 @@ def _settings(run):
         return {}
     table = {}
     for part in fields(config):
-        values, usual = getattr(config, part.name), part.default_factory()
+        values = getattr(config, part.name)
+        usual = type(values)()
         table[part.name] = {
             f.name: (
                 _number(getattr(values, f.name)),

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generator of StyleGAN3, T (translation) and R (translation and rotation).
+
+Source: Karras et al. 2021 (arXiv:2106.12423), section 3 and appendix C. Parameters and buffers bear
+the names of the public checkpoints.
+"""
+
+import math
+
+import torch
+import torch.nn as nn
+
+from stylegan.models.layers import (
+    Constant,
+    EqualLinear,
+    block_dtype,
+    block_format,
+    fold_modulated,
+)
+from stylegan.models.mapping import Mapping
+from stylegan.models.stylegan3_layers import geometry
+from stylegan_ops import filtered_lrelu, modulated_conv2d
+
+
+class Generator(nn.Module):
+    """G(z, c) -> images. Attributes: config, mapping, synthesis, num_ws, z_dim, c_dim, w_dim.
+
+    Args: config: a `Stylegan3Config` with channel_base set.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
+        self.synthesis = Synthesis(config)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = Mapping(
+            config.z_dim,
+            config.c_dim,
+            config.w_dim,
+            self.num_ws,
+            config.mapping_layers,
+            config.w_avg_beta,
+        )
+
+    def forward(
+        self,
+        z,
+        c=None,
+        truncation_psi=1,
+        truncation_cutoff=None,
+        noise_mode="const",
+        generator=None,
+    ):
+        """Images of latents.
+
+        Args:
+            z: [N, z_dim], standard normal.
+            c: [N, c_dim], one-hot; None for an unconditional network.
+            truncation_psi, truncation_cutoff: as `Mapping.forward`.
+            noise_mode, generator: for the interface of StyleGAN2; there is no noise here.
+        Returns: [N, channels, H, W] float32, in about [-1, 1].
+        Raises: ValueError if z or c does not fit.
+        """
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise_mode, generator)
+
+
+class Synthesis(nn.Module):
+    """ws [N, num_ws, w_dim] -> images [N, channels, H, W]."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.w_dim, self.num_ws = config.w_dim, config.num_layers + 2
+        self.output_scale = config.output_scale
+        layers = geometry(config)
+        self.input = FourierInput(layers[0].before, config.w_dim)
+        self.layer_names = [g.name for g in layers]
+        for g in layers:
+            self.add_module(g.name, (ToRGB if g.torgb else SynthesisLayer)(g, config))
+
+    def forward(self, ws, noise_mode="const", generator=None, update_emas=False):
+        """Images of ws.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            noise_mode, generator: ignored.
+            update_emas: move the running means of magnitudes, as training does once for every
+                image that D sees.
+        Returns: [N, channels, H, W] float32.
+        Raises: ValueError if ws does not fit.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(
+                f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"
+            )
+        ws = ws.float().unbind(dim=1)
+        x = self.input(ws[0])
+        for name, w in zip(self.layer_names, ws[1:]):
+            x = getattr(self, name)(x, w, update_emas)
+        return x.float() * self.output_scale
+
+
+class FourierInput(nn.Module):
+    """x = sin(2 pi (freqs . M p + phases)) W^T at the points p of a grid, M a motion that w
+    decides, then `transform`.
+
+    Source: arXiv:2106.12423, section 3.1 and appendix F.
+
+    Args:
+        band: `Band` of the result.
+        w_dim: width of w.
+    """
+
+    def __init__(self, band, w_dim):
+        super().__init__()
+        self.cutoff, self.rate, self.size = band.cutoff, band.rate, band.size
+        c = band.channels
+        self.weight = nn.Parameter(torch.randn(c, c))
+        self.affine = EqualLinear(w_dim, 4)
+        with torch.no_grad():  # no motion to begin with
+            self.affine.weight.zero_()
+            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        angle, radius = 2 * math.pi * torch.rand(c), band.cutoff * torch.rand(c).sqrt()
+        freqs = torch.stack([angle.cos(), angle.sin()], dim=1) * radius[:, None]
+        self.register_buffer("freqs", freqs)  # uniform on a disc
+        self.register_buffer("phases", torch.rand(c) - 0.5)
+        self.register_buffer("transform", torch.eye(3))  # of `make_transform`
+        self.folded = None
+
+    def forward(self, w):
+        """w [N, w_dim] -> [N, C, size, size] float32, channels_last."""
+        t = self.affine(w)
+        t = t / t[:, :2].norm(dim=1, keepdim=True)
+        cos, sin, shift = t[:, 0], t[:, 1], t[:, 2:]
+        turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+        moved = turn @ (self.transform[:2, 2] - shift)[:, :, None]  # [N, 2, 1]
+        turn = turn @ self.transform[:2, :2]
+        phases = self.phases + (self.freqs @ moved)[:, :, 0]  # [N, C]
+        freqs = self.freqs @ turn  # [N, C, 2]
+        # What the transform took beyond the band is faded out, up to where it would alias.
+        beyond = (freqs.norm(dim=2) - self.cutoff) / (self.rate / 2 - self.cutoff)
+        amplitudes = (1 - beyond).clamp(0, 1)
+        x = torch.baddbmm(phases[:, None], self._grid(w).expand(len(w), -1, -1), freqs.mT)
+        x = (x * (2 * math.pi)).sin() * amplitudes[:, None]
+        weight = self.folded.get(self.weight) if self.folded else None
+        x = x @ (self.effective() if weight is None else weight)
+        return x.view(-1, self.size, self.size, x.shape[2]).permute(0, 3, 1, 2)
+
+    def _grid(self, w):
+        """[size * size, 2]: x and y of the samples; the image spans -0.5 to 0.5."""
+        at = torch.arange(self.size, device=w.device, dtype=w.dtype)
+        at = (at - (self.size - 1) / 2) / self.rate
+        y, x = torch.meshgrid(at, at, indexing="ij")
+        return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+    def effective(self):
+        """The weight, scaled and transposed."""
+        return self.weight.mT / math.sqrt(len(self.weight))
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        self.folded = Constant(self.effective(), self.weight)
+
+    def dtype_on(self, device):
+        """The dtype that it runs in."""
+        return torch.float32
+
+    def image_bytes(self, device):
+        """Size of its largest tensor for one image."""
+        return 4 * len(self.weight) * self.size**2
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, then a leaky ReLU on a finer grid, filtered before and after.
+
+    Args:
+        geometry: `Geometry`.
+        config: a `Stylegan3Config`.
+    """
+
+    def __init__(self, geometry, config):
+        super().__init__()
+        g = self.geometry = geometry
+        self.clamp, self.precision = config.conv_clamp, config.precision
+        rate, resolution = g.after.rate, config.resolution[0]
+        self.low_precision = rate << config.low_precision_blocks > resolution
+        self.half_life = config.magnitude_ema_kimg * 1000
+        self.up, self.down, self.padding = g.up, g.down, [*g.padding, *g.padding]
+        self.affine = EqualLinear(config.w_dim, g.before.channels, bias_init=1)
+        shape = g.after.channels, g.before.channels, g.kernel, g.kernel
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.bias = nn.Parameter(torch.zeros(g.after.channels))
+        self.register_buffer("magnitude_ema", torch.ones(1))  # of the mean of x^2
+        if not g.torgb:
+            up_filter, down_filter = g.filters()
+            self.register_buffer("up_filter", up_filter)
+            self.register_buffer("down_filter", down_filter)
+        self.folded = self.folded_gain = None
+
+    def forward(self, x, w, update_emas=False):
+        """x [N, I, H, W], w [N, w_dim] -> [N, O, H', W'], in `dtype_on` the device."""
+        x = self._input(x, update_emas)
+        folded = self.folded.get(self.weight) if self.folded else None
+        styles = self.affine(w)
+        x = modulated_conv2d(
+            x,
+            self.normalized() if folded is None else folded,
+            styles * styles.square().mean(dim=1, keepdim=True).rsqrt(),
+            padding=self.geometry.kernel - 1,
+            input_gain=self._gain(),
+        )
+        return filtered_lrelu(
+            x,
+            self.up_filter,
+            self.down_filter,
+            self.bias,
+            self.up,
+            self.down,
+            self.padding,
+            clamp=self.clamp,
+        )
+
+    def _input(self, x, update_emas):
+        """x in the layer's dtype and layout; its magnitude is taken notice of."""
+        dtype = self.dtype_on(x.device)
+        x = x.to(dtype=dtype, memory_format=block_format(x.device, dtype))
+        if update_emas:
+            with torch.no_grad():
+                beta = 0.5 ** (x.shape[0] / self.half_life)
+                now = x.float().square().mean()
+                # One that is not finite would stay so for good.
+                now = torch.where(now.isfinite(), now, self.magnitude_ema)
+                self.magnitude_ema.lerp_(now, 1 - beta)
+        return x
+
+    def _gain(self):
+        """Brings x to unit mean square."""
+        gain = self.folded_gain.get(self.magnitude_ema) if self.folded_gain else None
+        return self.magnitude_ema.rsqrt() if gain is None else gain
+
+    def normalized(self):
+        """The weight, of unit mean square for every channel of the result."""
+        return self.weight * self.weight.square().mean(dim=[1, 2, 3], keepdim=True).rsqrt()
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        g = self.geometry
+        size = [g.before.size] * 2
+        fold_modulated(self, dtype, self.normalized, size=size, padding=g.kernel - 1)
+        self.folded_gain = Constant(self.magnitude_ema.rsqrt(), self.magnitude_ema)
+
+    def dtype_on(self, device):
+        """The dtype that it runs in."""
+        return block_dtype(device, self.low_precision, self.precision)
+
+    def image_bytes(self, device):
+        """Size of its largest tensor for one image, that of the finer grid counted by half: fused
+        kernels do not have it, others have two."""
+        g = self.geometry
+        features = max(g.before.channels * g.before.size**2, g.after.channels * g.after.size**2)
+        fine = g.after.channels * (g.after.size * g.down) ** 2
+        weights = 4 * self.weight.numel()
+        return max(features, fine // 2) * self.dtype_on(device).itemsize + weights
+
+
+class ToRGB(SynthesisLayer):
+    """Modulated 1x1 convolution to image channels, without demodulation or nonlinearity."""
+
+    def forward(self, x, w, update_emas=False):
+        x = self._input(x, update_emas)
+        folded = self.folded.get(self.weight) if self.folded else None
+        return modulated_conv2d(
+            x,
+            self.weight if folded is None else folded,
+            self.affine(w) / math.sqrt(self.weight.shape[1]),
+            demodulate=False,
+            bias=self.bias,
+            clamp=self.clamp,
+            input_gain=self._gain(),
+        )
+
+    def fold(self, dtype):
+        """See `fold_constants`."""
+        fold_modulated(self, dtype)
+        self.folded_gain = Constant(self.magnitude_ema.rsqrt(), self.magnitude_ema)
+
+
+def make_transform(translate=(0.0, 0.0), angle=0.0):
+    """The matrix M for `G.synthesis.input.transform` that moves the picture: out(p) = in(M p).
+
+    What is seen is turned about the middle of the image by `angle`, then moved by `translate`; M is
+    the inverse of that. Set it with `G.synthesis.input.transform.copy_(M)`.
+
+    Args:
+        translate: (x, y) in widths of the image; positive x moves to the right, positive y down.
+        angle: degrees, counter-clockwise.
+    Returns: [3, 3] float64, on the CPU.
+    """
+    x, y = translate
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    rows = [cos, -sin, sin * y - cos * x], [sin, cos, -sin * x - cos * y], [0, 0, 1]
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")
