@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images/s and memory of a generator: the reference against the kernels.
+"""Images/s and memory of a generator, StyleGAN2 or 3: the reference against the kernels.
 
 z to images, mapping and synthesis, with constant noise and without gradients; "kernels" with
 constants folded, as in `stylegan.Pipeline`. On a CPU "tuned" is
@@ -21,8 +21,13 @@ from stylegan.device import resolve_device
 from stylegan.models.build import build_generator
 from stylegan.models.layers import fold_constants
 
-CPU_SIZES = "256x1,256x8,512x1,512x8,1024x1"  # 1024x8: tensors of 1 GB in four processes
-CUDA_SIZES = "256x1,1024x1,1024x8,512x1,512x8,256x8"  # compiled last, that takes longest
+CPU_SIZES = (  # 1024x8: tensors of 1 GB in four processes
+    "256x1,256x8,512x1,512x8,1024x1,T-256x1,R-256x1"
+)
+CUDA_SIZES = (  # compiled last, that takes longest
+    "256x1,1024x1,1024x8,T-1024x1,R-1024x1,T-256x8,512x1,512x8,256x8"
+)
+PRESETS = {"": "auto", "T-": "stylegan3-t", "R-": "stylegan3-r"}  # by what a size begins with
 CONTESTANTS = {  # {device type: {name: (backend, what else)}}
     "cpu": {
         "reference": ("reference", None),
@@ -41,13 +46,20 @@ LONG = 40  # seconds of a race, beyond which three repeats do
 BASE = {"cpu": "kernels, tuned", "cuda": "kernels"}
 
 
-def make(device, choice, resolution, batch, fields):
+def parsed(size):
+    """(preset, resolution, batch) of 256x8, T-256x8, ..."""
+    kind = size[:2] if size[:2] in PRESETS else ""
+    return PRESETS[kind], *map(int, size[len(kind) :].split("x"))
+
+
+def make(device, choice, size, fields):
     """{"run": z to images} of one contestant."""
+    name, resolution, batch = parsed(size)
     backend, extra = choice
     if extra == "tuned":
         stylegan_ops.tune_cpu_allocator()
     torch.manual_seed(0)
-    G = build_generator("auto", resolution=resolution, **fields)
+    G = build_generator(name, resolution=resolution, **fields)
     G = G.eval().requires_grad_(False).to(device)
     if backend == "auto":  # as `stylegan.Pipeline` does, and goes by rule on a CPU
         fold_constants(G)
@@ -77,10 +89,10 @@ def graphed(run):
     return graph.replay
 
 
-def rows_of(device, choices, resolution, batch, fields, warm_up, repeats):
+def rows_of(device, choices, size, fields, warm_up, repeats):
     """A row per contestant."""
-    base = BASE[device.type]
-    made = children.contestants(device, make, choices, resolution, batch, fields)
+    base, batch = BASE[device.type], parsed(size)[-1]
+    made = children.contestants(device, make, choices, size, fields)
     try:
         children.warm_up(made, least=warm_up)
         ms = children.race(made, repeats=repeats, seconds=LONG)
@@ -89,7 +101,7 @@ def rows_of(device, choices, resolution, batch, fields, warm_up, repeats):
         children.close(made)
     return [
         {
-            "size": resolution,
+            "size": size.partition("x")[0],
             "batch": batch,
             "contestant": name,
             "ms per image": ms[name] / batch,
@@ -102,7 +114,11 @@ def rows_of(device, choices, resolution, batch, fields, warm_up, repeats):
 
 
 @click.command(help=__doc__)
-@click.option("--sizes", help=f"SIZExBATCH,...; default {CPU_SIZES}; on a GPU {CUDA_SIZES}.")
+@click.option(
+    "--sizes",
+    help="SIZExBATCH,..., of StyleGAN3 T-SIZExBATCH, R-SIZExBATCH; default "
+    f"{CPU_SIZES}; on a GPU {CUDA_SIZES}.",
+)
 @click.option("--channel-base", type=int, help="Default: by the size, as the preset auto.")
 @click.option("--warm-up", default=2, help="Runs that do not count; more while plans are made.")
 @click.option("--repeats", type=int, help="Default 5, on a GPU 15.")
@@ -127,12 +143,11 @@ def main(sizes, channel_base, warm_up, repeats, compiled, seconds, device, out):
         if time.monotonic() - start > seconds:
             notes.append(f"the time was over before {', '.join(sizes[i:])}")
             break
-        resolution, batch = map(int, size.split("x"))
         choices = CONTESTANTS[device.type]
         if size not in compiled.split(","):
             choices = {name: c for name, c in choices.items() if c[1] != "compiled"}
         try:
-            rows += rows_of(device, choices, resolution, batch, fields, warm_up, repeats)
+            rows += rows_of(device, choices, size, fields, warm_up, repeats)
         except (children.Died, torch.OutOfMemoryError) as e:
             notes.append(f"{size}: {e}")
         save(title, rows, machine, out)  # what is there so far, should it be stopped

@@ -29,6 +29,7 @@ CONTESTANTS = {  # {device type: {name: (backend, whether the allocator is tuned
     "cuda": {"reference": ("reference", False), "kernels": ("auto", False)},
 }
 GROUPS = {  # of the breakdown, by what the name of an op contains
+    "filtered_lrelu": ("filtered_lrelu",),
     "upfirdn2d, fir_act": ("upfirdn2d", "fir_act"),
     "bias_act": ("bias_act",),
     "products with styles, scales, gains": ("mul",),
@@ -42,25 +43,30 @@ def shares_of(t):
     """{phase: times a step}"""
     return {
         "G main": 1,
-        "path length": 1 / t.pl_interval,
+        **({"path length": 1 / t.pl_interval} if t.pl_weight else {}),
         "D main": 1,
         "R1": 1 / t.r1_interval,
     }
 
 
-def make(device, choice, fields):
+def without_none(fields):
+    """The fields that are given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def make(device, choice, name, fields):
     """The phases of one contestant, all of them one after the other as "all", and "breakdown"."""
     backend, tuned = choice
     if tuned:
         stylegan_ops.tune_cpu_allocator()
-    config = preset("auto", **fields).resolved()
+    config = preset(name, **fields).resolved()
     device = torch.device(device)
     model = TrainingStep(config, device)
     t, (height, width) = config.train, config.G.resolution
     reals = torch.rand(t.batch, config.G.channels, height, width, device=device) * 2 - 1
     phases = {
         "G main": model.g_main,
-        "path length": model.g_path_length,
+        **({"path length": model.g_path_length} if t.pl_weight else {}),
         "D main": lambda: model.d_main(reals),
         "R1": lambda: model.d_r1(reals),
     }
@@ -113,24 +119,28 @@ def by_op(made, shown):
 
 
 @click.command(help=__doc__)
+@click.option("--preset", "kind", default="auto", help="stylegan3-t, ...")
 @click.option("--resolution", default=64)
-@click.option("--channel-base", default=8192)
-@click.option("--channel-max", default=256)
+@click.option("--channel-base", type=int, help="Default 8192 at 64 px, else the preset's.")
+@click.option("--channel-max", type=int, help="Default 256 at 64 px, else the preset's.")
 @click.option("--mapping-layers", default=2)
 @click.option("--batch", default=8)
 @click.option("--precision", default="float32")
 @click.option("--device", default="auto")
 @click.option("--repeats", default=5)
 @click.option("--out", help="Path without ending of the result files.")
-def main(device, repeats, out, **fields):
+def main(device, repeats, out, kind, **fields):
     """Print each phase, images/s and peak memory."""
+    if fields["resolution"] == 64:
+        fields = {"channel_base": 8192, "channel_max": 256} | without_none(fields)
+    fields = without_none(fields)
     device = resolve_device(device)
     if device.type not in CONTESTANTS:
         raise click.ClickException(f"this runs on cpu and cuda, not on {device.type}")
     stylegan_ops.load(device.type)  # builds the kernels, before anything is timed
-    config = preset("auto", **fields).resolved()
+    config = preset(kind, **fields).resolved()
     t, (height, width) = config.train, config.G.resolution
-    made = children.contestants(device, make, CONTESTANTS[device.type], fields)
+    made = children.contestants(device, make, CONTESTANTS[device.type], kind, fields)
     names = list(made)
     try:
         for contestant in made.values():
@@ -147,7 +157,8 @@ def main(device, repeats, out, **fields):
         ops = by_op(made, names[-2:])
     finally:
         children.close(made)
-    title = f"train step {width}x{height} batch {t.batch} base {config.G.channel_base}"
+    which = "" if kind == "auto" else f"{kind} "
+    title = f"train step {which}{width}x{height} batch {t.batch} base {config.G.channel_base}"
     machine = {
         **where(device),
         **{f"{who} peak_gb": round(mb / 1e3, 2) for who, mb in peaks.items()},
@@ -165,6 +176,7 @@ def row_of(name, share, ms, batch):
         "per step": round(share, 4),
         **{f"{who} ms": ms[who] for who in ms},
         "images/s": batch / ms[ours] * 1e3,
+        "s/kimg": ms[ours] / batch,
         **{f"{who} / {ours}": ms[who] / ms[ours] for who in others},
     }
 

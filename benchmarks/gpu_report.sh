@@ -78,7 +78,7 @@ if [ -x "$tool" ]; then
 else
     echo "| compute-sanitizer | there is none | |" >> "$steps"
 fi
-benches=(benchmarks/bench_{upfirdn2d,bias_act,train_step,generator,modconv}.py) # first, should the time be over
+benches=(benchmarks/bench_{upfirdn2d,filtered_lrelu,bias_act,train_step,generator,modconv}.py) # first, should the time be over
 for bench in benchmarks/bench_*.py; do
     [[ " ${benches[*]} " == *" $bench "* ]] || benches+=("$bench")
 done
@@ -88,6 +88,8 @@ for bench in "${benches[@]}"; do
     options=()
     [ "$name" = bench_modconv ] && options=(--resolutions 1024 --repeats 7 --seconds 80)
     step "$name" 100 "$python" "$bench" --device "$device" --out "$out/$name" "${options[@]}"
+    [ "$name" = bench_train_step ] && step bench_train_step_stylegan3 60 "$python" "$bench" --device "$device" \
+        --out "$out/bench_train_step_stylegan3" --preset stylegan3-t --resolution 256 --precision auto --repeats 3
 done
 {
     echo "# Report of $(date +%F)"

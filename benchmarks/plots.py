@@ -120,7 +120,7 @@ def bars(ax, groups, values, numbers=False):
 
 def generator(rows, plt):
     """ms an image by size and contestant: a panel for each size, as they differ by much."""
-    sizes = sorted({r["size"] for r in rows})
+    sizes = [*dict.fromkeys(r["size"] for r in rows)]
     who = [c for c in COLORS if any(r["contestant"] == c for r in rows)]
     ms = {(r["size"], r["batch"], r["contestant"]): r["ms per image"] for r in rows}
     batches = {size: sorted({b for s, b, _ in ms if s == size}) for size in sizes}

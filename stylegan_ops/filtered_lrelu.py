@@ -266,3 +266,5 @@ _op = differentiable(
 
 for _device in ("cpu", "cuda"):
     _dispatch.register(OP, _device, filtered_lrelu_native, library=True)
+# Without data too: what the fused op keeps for its backward is a fraction of the reference's.
+_dispatch.register(OP, "meta", filtered_lrelu_native)
