@@ -7,9 +7,10 @@ from stylegan.config import Config, default_channel_base
 from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
+from stylegan.models.generator import Generator
 from stylegan.presets import preset
 
-GENERATORS = {"stylegan2": stylegan2.Generator, "stylegan3": stylegan3.Generator}
+SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 
 
 def build_generator(config="auto", **fields):
@@ -18,11 +19,11 @@ def build_generator(config="auto", **fields):
     Args:
         config: a preset's name, a `Config`, a `GeneratorConfig` or a `Stylegan3Config`.
         fields: any field of the network's config to replace: `resolution=256, channel_base=16384`.
-    Returns: `Generator` of its model, on the CPU, in training mode.
+    Returns: `Generator` on the CPU, in training mode.
     Raises: UserError (a ValueError) for a preset or a field that does not exist or does not fit.
     """
     config = _part("G", config, fields)
-    return GENERATORS[config.model](config)
+    return Generator(config, SYNTHESES[config.model](config))
 
 
 def build_discriminator(config="auto", **fields):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generator of StyleGAN2.
+"""The synthesis network of StyleGAN2.
 
 Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers bear the
 names of the public checkpoints.
@@ -21,56 +21,10 @@ from stylegan.models.layers import (
     fold_modulated,
     register_filter,
 )
-from stylegan.models.mapping import Mapping
 from stylegan_ops import modulated_conv2d, upsample2d
 from stylegan_ops.bias_act import ACTIVATIONS
 
 NOISE_MODES = ("const", "random", "none")
-
-
-class Generator(nn.Module):
-    """G(z, c) -> images. Attributes: config, mapping, synthesis, num_ws, z_dim, c_dim, w_dim.
-
-    Args: config: a `GeneratorConfig` with channel_base set.
-    """
-
-    def __init__(self, config):
-        super().__init__()
-        self.config = config
-        self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
-        self.synthesis = Synthesis(config)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = Mapping(
-            config.z_dim,
-            config.c_dim,
-            config.w_dim,
-            self.num_ws,
-            config.mapping_layers,
-            config.w_avg_beta,
-        )
-
-    def forward(
-        self,
-        z,
-        c=None,
-        truncation_psi=1,
-        truncation_cutoff=None,
-        noise_mode="const",
-        generator=None,
-    ):
-        """Images of latents.
-
-        Args:
-            z: [N, z_dim], standard normal.
-            c: [N, c_dim], one-hot; None for an unconditional network.
-            truncation_psi, truncation_cutoff: as `Mapping.forward`.
-            noise_mode: const (the network's own noise images), random (fresh ones) or none.
-            generator: torch.Generator of the random noise.
-        Returns: [N, channels, H, W] float32, in about [-1, 1].
-        Raises: ValueError if z, c or noise_mode does not fit.
-        """
-        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, noise_mode, generator)
 
 
 class Synthesis(nn.Module):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generator of StyleGAN3, T (translation) and R (translation and rotation).
+"""The synthesis network of StyleGAN3, T (translation) and R (translation and rotation).
 
 Source: Karras et al. 2021 (arXiv:2106.12423), section 3 and appendix C. Parameters and buffers bear
 the names of the public checkpoints.
@@ -17,53 +17,8 @@ from stylegan.models.layers import (
     block_format,
     fold_modulated,
 )
-from stylegan.models.mapping import Mapping
 from stylegan.models.stylegan3_layers import geometry
 from stylegan_ops import filtered_lrelu, modulated_conv2d
-
-
-class Generator(nn.Module):
-    """G(z, c) -> images. Attributes: config, mapping, synthesis, num_ws, z_dim, c_dim, w_dim.
-
-    Args: config: a `Stylegan3Config` with channel_base set.
-    """
-
-    def __init__(self, config):
-        super().__init__()
-        self.config = config
-        self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
-        self.synthesis = Synthesis(config)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = Mapping(
-            config.z_dim,
-            config.c_dim,
-            config.w_dim,
-            self.num_ws,
-            config.mapping_layers,
-            config.w_avg_beta,
-        )
-
-    def forward(
-        self,
-        z,
-        c=None,
-        truncation_psi=1,
-        truncation_cutoff=None,
-        noise_mode="const",
-        generator=None,
-    ):
-        """Images of latents.
-
-        Args:
-            z: [N, z_dim], standard normal.
-            c: [N, c_dim], one-hot; None for an unconditional network.
-            truncation_psi, truncation_cutoff: as `Mapping.forward`.
-            noise_mode, generator: for the interface of StyleGAN2; there is no noise here.
-        Returns: [N, channels, H, W] float32, in about [-1, 1].
-        Raises: ValueError if z or c does not fit.
-        """
-        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, noise_mode, generator)
 
 
 class Synthesis(nn.Module):
