@@ -2,10 +2,12 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "cuda/bias_act.cuh"
+#include "cuda/filtered_lrelu.cuh"
 #include "cuda/modconv.cuh"
 #include "cuda/scale_act.cuh"
 #include "cuda/upfirdn2d.cuh"
 #include "register_bias_act.h"
+#include "register_filtered_lrelu.h"
 #include "register_modconv.h"
 #include "register_scale_act.h"
 #include "register_upfirdn2d.h"
@@ -62,6 +64,11 @@ struct Cuda {
     stylegan::cuda::upfirdn2d(dtype, fir, epilogue, x, y, context.stream);
   }
 
+  static void filtered_lrelu(stylegan::Dtype dtype, const stylegan::FilteredLrelu& f, const void* x, void* y,
+                             const Context& context) {
+    stylegan::cuda::filtered_lrelu(dtype, f, x, y, context.stream);
+  }
+
   static void scale_act(stylegan::Dtype dtype, const stylegan::Images& images, const stylegan::FirEpilogue& e, const void* x,
                         void* y, const Context& context) {
     stylegan::cuda::scale_act(dtype, images, e, x, y, context.stream);
@@ -100,6 +107,7 @@ struct Cuda {
 STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) {
   stylegan::register_bias_act<Cuda>(m);
   stylegan::register_upfirdn2d<Cuda>(m);
+  stylegan::register_filtered_lrelu<Cuda>(m);
   stylegan::register_scale_act<Cuda>(m);
   stylegan::register_modconv<Cuda>(m);
 }
