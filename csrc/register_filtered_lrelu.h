@@ -38,7 +38,8 @@ std::tuple<Tensor, Tensor> filtered_lrelu(Tensor x, std::optional<Tensor> fu, st
   STD_TORCH_CHECK(x.dim() == 4 && x.scalar_type() != ScalarType::Double, op, ": x must be [N, C, H, W] of 16 or 32 bits");
   STD_TORCH_CHECK(up_origin.size() == 2 && down_origin.size() == 2 && mid.size() == 2 && size.size() == 2, op,
                   ": origins, mid and size are two numbers each");
-  STD_TORCH_CHECK(std::min({mid[0], mid[1], size[0], size[1]}) >= 1, op, ": mid and size must be at least 1");
+  STD_TORCH_CHECK(std::min(mid[0], mid[1]) >= 1 && std::min(size[0], size[1]) >= 0, op, ": mid must be at least 1, size 0");
+  STD_TORCH_CHECK(!write || !mask.has_value(), op, ": a mask is given or written, not both");
   for (const int64_t factor : {up, down})
     STD_TORCH_CHECK(factor == 1 || factor == 2 || factor == 4, op, ": up and down must be 1, 2 or 4, got ", factor);
   FilteredLrelu p;

@@ -53,7 +53,7 @@ class TrainConfig:
     g_lr: float | None = 0.002  # Adam's step for G; None: by resolution
     d_lr: float | None = 0.002  # Adam's step for D; None: by resolution
     r1_gamma: float | None = 10  # weight of R1; None: 0.0002 * height * width / batch, for
-    # StyleGAN3 0.001 * height * width / batch
+    # StyleGAN3 0.001 * height * width / 32
     r1_interval: int = 16  # steps between R1 steps
     pl_weight: float = 2  # weight of path length regularisation; 0 switches it off
     pl_interval: int = 4  # steps between path length steps
@@ -64,7 +64,9 @@ class TrainConfig:
     ema_rampup: float | None = (
         None  # half-life at most this fraction of the images seen so far; None: off
     )
-    blur_sigma: float = 0  # px; D sees images blurred by this to begin with; 0 switches it off
+    blur_sigma: float = (
+        0  # px; D sees images blurred by this to begin with, unless init_from; 0: off
+    )
     blur_fade_kimg: float | None = None  # ... and fading to nothing over this; None: batch * 200/32
     seed: int = 0  # of the weights, latents and the order of the images
     init_from: str | None = None  # network whose weights are taken where they fit
@@ -166,16 +168,19 @@ class Config:
         lr = 0.002 if size >= 1024 else 0.0025
         base = default_channel_base(self.G.resolution)
         t = self.train
-        gamma = 0.001 if self.G.model == "stylegan3" else 0.0002  # of the published settings
+        # StyleGAN3's published settings are all for batches of 32.
+        gamma = 0.001 / 32 if self.G.model == "stylegan3" else 0.0002 / batch
+        blur_sigma = 0 if t.init_from else t.blur_sigma  # a trained D would unlearn details
         train = replace(
             t,
             batch=batch,
             batch_gpu=_or(t.batch_gpu, max(batch // gpus, 1)),
             g_lr=_or(t.g_lr, lr),
             d_lr=_or(t.d_lr, lr),
-            r1_gamma=_or(t.r1_gamma, gamma * height * width / batch),
+            r1_gamma=_or(t.r1_gamma, gamma * height * width),
             ema_kimg=_or(t.ema_kimg, batch * 10 / 32),
-            blur_fade_kimg=_or(t.blur_fade_kimg, batch * 200 / 32 if t.blur_sigma else None),
+            blur_sigma=blur_sigma,
+            blur_fade_kimg=_or(t.blur_fade_kimg, batch * 200 / 32 if blur_sigma else None),
         )
         return replace(
             self,

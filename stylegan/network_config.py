@@ -78,6 +78,11 @@ class Stylegan3Config:
 
     def __post_init__(self):
         _check_network(self)
+        if not 0 <= self.num_critical < self.num_layers:
+            raise UserError(
+                f"num_layers: expected more than num_critical, {self.num_critical}, and that not "
+                f"negative; got {self.num_layers}"
+            )
         height, width = self.resolution
         if height != width or height < 16 or height & (height - 1):
             nearest = 1 << max(round(math.log2(min(height, width))), 4)

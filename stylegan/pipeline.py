@@ -21,6 +21,7 @@ from stylegan.networks import load_networks
 # Pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px. More gains
 # nothing on a CPU; a GPU takes more where its memory allows.
 BATCH_PIXELS, BATCH_PIXELS_CUDA = 1 << 20, 1 << 24
+CPU_BYTES = 2 << 30  # for all of them on a CPU, where nothing can be tried again if it was too much
 COPIES = 6  # of the largest tensor of a block, alive at a time with what convolutions need
 
 
@@ -101,6 +102,8 @@ class Pipeline:
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
             raise UserError("Pipeline: give exactly one of seeds, latents and ws")
+        if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
+            noise_mode = "const"  # it is the same, and faster
         labels = None
         if ws is None:
             z = self.latents(seeds) if latents is None else torch.as_tensor(latents).float()
@@ -136,7 +139,7 @@ class Pipeline:
             try:
                 if asked:
                     motion = make_transform(translate or (0.0, 0.0), rotate or 0.0)
-                    transform.copy_(before.cpu().double() @ motion)
+                    transform.copy_((before.cpu().double() @ motion).to(before.dtype))
                 yield
             finally:
                 if asked:
@@ -235,10 +238,11 @@ class Pipeline:
 
 
 def default_batch(G, device):
-    """Images that `G` makes at once on `device`: by resolution, and on CUDA by free memory."""
+    """Images that `G` makes at once on `device`: by resolution and memory, on CUDA what is free."""
     height, width = G.config.resolution
     if device.type != "cuda":
-        return max(BATCH_PIXELS // (height * width), 1)
+        fitting = CPU_BYTES // image_bytes(G, device)
+        return max(min(BATCH_PIXELS // (height * width), fitting), 1)
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = torch.cuda.mem_get_info(device)[0] + cached
     fitting = free // 2 // image_bytes(G, device)

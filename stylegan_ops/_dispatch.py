@@ -155,8 +155,8 @@ def info():
     """What runs each op on each device, and why. Loads nothing; see `load`.
 
     Returns: {op: {device type: {"backend": "native" | "reference", "reason": str, "plans": [...]}}}
-        for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: of an op
-        with several strategies, what has been measured (`planning`).
+        for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: of
+        an op with several strategies, what has been measured (`planning`).
     """
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda", "meta"})
     return {

@@ -49,7 +49,7 @@ def filtered_lrelu(
         b: [C] or None, added before everything else.
         up, down: factors, int.
         padding: zeros on the upsampled grid, int, [x, y] or [x0, x1, y0, y1]; negative crops.
-        gain: factor on the activation.
+        gain: factor on the activation; None is sqrt(2).
         slope: of the leaky ReLU below 0.
         clamp: largest magnitude after the gain, or None.
         flip_filter: False convolves, True correlates.
@@ -58,7 +58,8 @@ def filtered_lrelu(
     Raises: ValueError if a filter does not fit in its image or an argument has a wrong shape.
     Source: Karras et al. 2021 (arXiv:2106.12423), section 3.2 and appendix D.
     """
-    up, down, padding, size = _check(x, fu, fd, b, up, down, padding, clamp)
+    up, down, padding = _check(x, fu, fd, b, up, down, padding, clamp)
+    gain = GAIN if gain is None else gain
     found = native_kernel(OP, fu, x, b, fd)
     if fd is not None and fd.requires_grad and torch.is_grad_enabled():
         found = None
@@ -67,7 +68,7 @@ def filtered_lrelu(
 
 
 def _check(x, fu, fd, b, up, down, padding, clamp):
-    """up, down, padding in their normal form and [H', W']; raises ValueError as promised."""
+    """up, down, padding in their normal form; raises ValueError as promised."""
     for name, factor in (("up", up), ("down", down)):
         if not isinstance(factor, int) or factor < 1:
             raise ValueError(f"filtered_lrelu: {name} must be an int >= 1, got {factor!r}")
@@ -86,7 +87,7 @@ def _check(x, fu, fd, b, up, down, padding, clamp):
     except ValueError as e:
         name, _, rest = str(e).partition(": ")
         raise ValueError(f"{OP}: {rest}") if name in ("upfirdn2d", "bias_act") else e from None
-    return up, down, padding, [(mid[0] - kh) // down + 1, (mid[1] - kw) // down + 1]
+    return up, down, padding
 
 
 def mid_size(x, fu, up, padding):
@@ -129,15 +130,15 @@ def fits(x, fu, fd, up, down):
     return x.dtype != torch.float64 and factors and max(sizes) <= MOST_TAPS
 
 
-_said = False
+_said = set()
 
 
 def _say(x, fu, fd, up, down):
-    """That the fused kernel does not serve, once in a process."""
-    global _said
-    if _said or torch.compiler.is_compiling():
+    """That the fused kernel does not serve, once in a process for float64 and for other reasons."""
+    reason = x.dtype == torch.float64
+    if torch.compiler.is_compiling() or reason in _said:
         return
-    _said = True
+    _said.add(reason)
     sizes = f"filters of {filter_size(fu)} and {filter_size(fd)} taps, up {up}, down {down}"
     warnings.warn(
         f"filtered_lrelu: no fused kernel for {x.dtype} with {sizes}, so upfirdn2d and bias_act "
@@ -155,11 +156,17 @@ def _say(x, fu, fd, up, down):
 def filtered_lrelu_native(x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter):
     """`filtered_lrelu` by the fused kernels in csrc where they serve."""
     if not fits(x, fu, fd, up, down):
-        _say(x, fu, fd, up, down)
-        return general(x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter)
+        if x.device.type == "meta":
+            run = filtered_lrelu_ref
+        else:
+            _say(x, fu, fd, up, down)
+            run = general
+        return run(x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter)
     mid = mid_size(x, fu, up, padding)
     kw, kh = filter_size(fd)
     size = [(mid[0] - kh) // down + 1, (mid[1] - kw) // down + 1]
+    if size == [1, 1]:  # y and its gradient do not tell a layout: the mask shall be of theirs
+        x = x.contiguous()
     clamp = -1.0 if clamp is None else float(clamp)
     linear = slope == 1 and clamp < 0
     slopes = float(slope * gain), float(gain)
@@ -249,7 +256,9 @@ def _backward(ctx, dy, _):
         *ctx.slopes,
         False,
     )
-    db = dx.sum(dim=[0, 2, 3]).to(ctx.b_dtype) if ctx.b_dtype and ctx.needs_input_grad[3] else None
+    db = None
+    if ctx.b_dtype and ctx.needs_input_grad[3]:
+        db = dx.sum(dim=[0, 2, 3], dtype=torch.float32).to(ctx.b_dtype)
     return dx if ctx.needs_input_grad[0] else None, None, None, db, *none[4:]
 
 

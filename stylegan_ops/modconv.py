@@ -59,8 +59,8 @@ def modulated_conv2d(
         demodulate: scale w[n,o] by rsqrt(sum of squares + 1e-8).
         bias: [O] or None.
         act, alpha, gain, clamp: as `bias_act`.
-        input_gain: [], factor on x that demodulation does not cancel; float32, or the dtype of x;
-            or None.
+        input_gain: [] or [1], factor on x that demodulation does not cancel; float32, or the dtype
+            of x; or None.
     Returns: [N, O, H', W']; dtype and layout of x; twice differentiable in x, weight, styles,
         noise, bias. Scales are computed in float32 (float64 for float64); float16 does not overflow
         however large weight and styles are, as long as the result fits.
@@ -74,8 +74,10 @@ def modulated_conv2d(
     check_arguments(x, None, 1, act, clamp)
     resampling = up, down, padding, resample_filter, flip_weight
     end = bias, act, alpha, gain, clamp
-    if input_gain is not None and not demodulate:
-        styles, input_gain = styles * input_gain, None
+    if input_gain is not None:
+        input_gain = input_gain.reshape(())
+        if not demodulate:
+            styles, input_gain = styles * input_gain, None
     given = x, weight, styles, noise, bias, input_gain
     layout = None if _dispatch.transformed(*given) else memory_format(x)
     layer = Layer(*resampling, noise, end, layout, input_gain)
@@ -148,7 +150,7 @@ def modulated_conv2d_ref(
     if demodulate:
         w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + EPS).rsqrt()
     if input_gain is not None:
-        w = w * input_gain
+        w = w * input_gain.reshape(())
     w = w.to(x.dtype).reshape(-1, *weight.shape[1:])
     grouped = x.reshape(1, -1, *x.shape[2:])
     y = conv2d_resample(grouped, w, resample_filter, up, down, padding, n, flip_weight)
@@ -215,7 +217,7 @@ def fold_weight(
         weight: [O, I, kh, kw].
         dtype: of the images that it will meet.
         up, flip_weight, padding: as `modulated_conv2d`: an up-sampling convolution takes its weight
-            in another order.
+            in another order; padding matters to what is transformed.
         memory_format: of the images.
         size: (H, W) of the images, or None if unknown. Known, a 3x3 weight for float32 on a CPU is
             transformed too where that saves much (small images), in 2 to 4 times its memory.

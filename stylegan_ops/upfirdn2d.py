@@ -130,7 +130,10 @@ def _depthwise(f, channels):
 
 
 def _pad(x, padding):
-    return F.pad(x, padding) if any(padding) else x
+    """Zeros added first, then what is negative cropped, which may be more than x has."""
+    for part in ([max(p, 0) for p in padding], [min(p, 0) for p in padding]):
+        x = F.pad(x, part) if any(part) else x
+    return x
 
 
 # The native op is given where the first sample lies and how large the result is, in place of the

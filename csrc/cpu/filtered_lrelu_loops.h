@@ -114,7 +114,7 @@ template <int P, int D, int K> STYLEGAN_INLINE void shifts(const Shifts& s, int6
       STYLEGAN_OPAQUE(p);
       Vector taps[K];
       STYLEGAN_UNROLL for (int k = 0; k < K; ++k) taps[k] = Vector{} + t->taps[k];
-      _Pragma("GCC unroll 64") for (int i = 0; i < (P - 1) * D + K; ++i) {
+      STYLEGAN_UNROLL_ALL for (int i = 0; i < (P - 1) * D + K; ++i) {
         const Vector v = load(p + i * kPixel);
         STYLEGAN_UNROLL for (int r = 0; r < P; ++r)
           if (0 <= i - r * D && i - r * D < K) sums[r] += taps[i - r * D] * v;
@@ -210,7 +210,7 @@ STYLEGAN_INLINE void bend_two_from(int64_t begin, int64_t pixels, const float* f
   for (; begin + P <= pixels; begin += P) {
     Vector a[P] = {}, b[P] = {};
     const float* p = row + begin * kPixel;
-    STYLEGAN_UNROLL for (int i = 0; i < P + K - 1 + kLater; ++i) {
+    STYLEGAN_UNROLL_ALL for (int i = 0; i < P + K - 1 + kLater; ++i) {
       const Vector v = load(p + i * kPixel);
       STYLEGAN_UNROLL for (int r = 0; r < P; ++r) {
         if (0 <= i - r && i - r < K) a[r] += f[i - r] * v;
@@ -238,7 +238,7 @@ STYLEGAN_TARGET void bend_all(const Shifts& s, const Shifts* second, int64_t pix
 }
 
 template <Signs S>
-void bend_by(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst, int64_t step) {
+STYLEGAN_TARGET void bend_by(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst, int64_t step) {
   const bool clamps = m.clamp < std::numeric_limits<double>::infinity();
   if (Slope(m).ordered()) (clamps ? bend_all<S, true, true> : bend_all<S, false, true>)(s, second, pixels, m, dst, step);
   else (clamps ? bend_all<S, true, false> : bend_all<S, false, false>)(s, second, pixels, m, dst, step);

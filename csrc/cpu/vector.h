@@ -4,11 +4,13 @@
 
 #if defined(__GNUC__)
 #define STYLEGAN_UNROLL _Pragma("GCC unroll 16")
+#define STYLEGAN_UNROLL_ALL _Pragma("GCC unroll 64")
 #define STYLEGAN_NOINLINE __attribute__((noinline))
 #define STYLEGAN_ALWAYS_INLINE __attribute__((always_inline)) inline
 #define STYLEGAN_OPAQUE(p) asm("" : "+r"(p))  // the compiler does not know where p points
 #else
 #define STYLEGAN_UNROLL
+#define STYLEGAN_UNROLL_ALL
 #define STYLEGAN_NOINLINE
 #define STYLEGAN_ALWAYS_INLINE inline
 #define STYLEGAN_OPAQUE(p)

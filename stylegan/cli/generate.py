@@ -13,7 +13,7 @@ from stylegan.cli.params import (
 )
 
 WEBP_MAX = 16383  # px a side, the limit of the format
-CHUNK = 64  # pictures between two steps of the progress bar, about
+CHUNK = 64  # pictures between two steps of the progress bar, at most
 
 
 @click.command()
@@ -107,10 +107,9 @@ def command(
     }
     names, images = pipe.networks.class_names, []
     size = min(batch or min(pipe.batch, CHUNK), len(seeds))
-    chunk = size * max(CHUNK // size, 1)
     with tqdm(total=len(seeds), unit="img", desc="generate", disable=None) as bar:
-        for start in range(0, len(seeds), chunk):
-            part = seeds[start : start + chunk]
+        for start in range(0, len(seeds), size):
+            part = seeds[start : start + size]
             out = pipe(
                 part,
                 label=label,

@@ -100,7 +100,7 @@ def _one_line(e):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; anywhere in the line.")
 @click.pass_context
 def program(ctx, debug):
-    """StyleGAN: train on your images, generate, mix styles.
+    """StyleGAN: train on your images, generate, mix styles, make videos, measure.
 
     \b
     stylegan train                        the demo, no data needed

@@ -2,12 +2,15 @@
 """Files that commands write after long work."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 import click
 
 from stylegan.cli.params import make_folder
+
+FULL = [getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO")]
 
 
 @contextlib.contextmanager
@@ -36,7 +39,8 @@ def output_file(path, option):
         yield part
         part.replace(path)
     except OSError as e:
-        if e.filename in (None, str(part), part):
+        ours = e.filename in (str(part), part)
+        if ours or (e.filename is None and e.errno in FULL):  # else of what was read
             raise OSError(e.errno, e.strerror or str(e), str(path)) from e
         raise
     finally:

@@ -56,7 +56,7 @@ def command(sources, outs, images, resolution, trunc, device):
     \b
     stylegan spectra photos.zip runs/00000-photos --out spectra.png --out spectra.npz
     """
-    outs = [Path(out) for out in dict.fromkeys(outs)]
+    outs = list({Path(out).resolve(): Path(out) for out in outs}.values())
     for out in outs:
         if out.suffix not in PLOTS + NUMBERS:
             kinds = f"{', '.join(PLOTS + NUMBERS[:-1])} or {NUMBERS[-1]}"
@@ -124,8 +124,9 @@ def _of_network(pipe, images, trunc):
     import numpy as np
     import torch
 
-    for start in range(0, images, CHUNK):
-        seeds = range(start, min(start + CHUNK, images))
+    size = min(pipe.batch, CHUNK)
+    for start in range(0, images, size):
+        seeds = range(start, min(start + size, images))
         pictures = np.stack([np.atleast_3d(i) for i in pipe(seeds, truncation_psi=trunc).images])
         yield _on_white(torch.from_numpy(pictures).permute(0, 3, 1, 2))
 

@@ -123,7 +123,13 @@ def command(
     from tqdm import tqdm
 
     import stylegan_ops
-    from stylegan.editing.video import frames, in_cells, keyframes_of_seeds, read_keyframes
+    from stylegan.editing.video import (
+        check_cells,
+        frames,
+        in_cells,
+        keyframes_of_seeds,
+        read_keyframes,
+    )
     from stylegan.editing.writers import writer_for
     from stylegan.pipeline import Pipeline
 
@@ -133,9 +139,13 @@ def command(
         seeds = range(PER_CELL * columns * rows)
     stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device)
+    height, width = pipe.G.config.resolution
+    size = columns * width, rows * height
+    Writer.check(out, size, fps)
     if keyframes:
         ws = read_keyframes(keyframes, pipe.G)
     else:
+        check_cells(len(seeds), columns * rows)
         ws = keyframes_of_seeds(pipe, seeds, label, trunc)
     ws = in_cells(ws, columns * rows)
     points = ws.shape[1]
@@ -144,10 +154,9 @@ def command(
     else:
         per_keyframe = per_keyframe or PER_KEYFRAME
         count = points * per_keyframe if loop else (points - 1) * per_keyframe + 1
-    height, width = pipe.G.config.resolution
     make_folder(Path(out).parent, "--out")
     with (
-        Writer(out, (columns * width, rows * height), fps, loop) as video,
+        Writer(out, size, fps, loop) as video,
         tqdm(total=count, unit="frame", desc="video", disable=None) as bar,
     ):
         for image in frames(pipe, ws, count, loop, columns, noise_mode):

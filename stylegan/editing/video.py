@@ -59,16 +59,20 @@ def read_keyframes(path, G):
     return ws.contiguous()
 
 
-def in_cells(keyframes, cells):
-    """[N, ...] -> [cells, N / cells, ...]: the first cell gets the first ones, and so on.
-
-    Raises: UserError if they cannot be split evenly, at least two for each.
-    """
-    count = len(keyframes)
+def check_cells(count, cells):
+    """Raises: UserError if so many keyframes cannot be split evenly, at least two for each cell."""
     if count % cells or count < 2 * cells:
         among = f" for each of {cells} cells, for all the same number" if cells > 1 else ""
         raise UserError(f"keyframes: expected two or more{among}; got {count}")
-    return keyframes.unflatten(0, (cells, count // cells))
+
+
+def in_cells(keyframes, cells):
+    """[N, ...] -> [cells, N / cells, ...]: the first cell gets the first ones, and so on.
+
+    Raises: UserError as `check_cells`.
+    """
+    check_cells(len(keyframes), cells)
+    return keyframes.unflatten(0, (cells, len(keyframes) // cells))
 
 
 def frames(pipe, keyframes, count, loop=True, columns=None, noise_mode="const"):

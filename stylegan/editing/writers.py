@@ -40,13 +40,7 @@ class Writer:
 
     def __init__(self, path, size, fps, loop=True):
         self.path, self.size, self.fps, self.loop, self.count = Path(path), size, fps, loop, 0
-        kind = self.path.suffix
-        if max(size) > self.largest:
-            raise UserError(
-                f"{path}: {kind} holds at most {self.largest} px a side, not {size[0]}x{size[1]}"
-            )
-        if fps > self.max_fps:
-            raise UserError(f"{path}: {kind} shows at most {self.max_fps} frames per second")
+        self.check(path, size, fps)
         self.part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
             self.file = self.part.open("w+b")
@@ -57,6 +51,17 @@ class Writer:
         except BaseException:
             self._give_up()
             raise
+
+    @classmethod
+    def check(cls, path, size, fps):
+        """Raises: UserError if there are no such files."""
+        kind = Path(path).suffix
+        if max(size) > cls.largest:
+            raise UserError(
+                f"{path}: {kind} holds at most {cls.largest} px a side, not {size[0]}x{size[1]}"
+            )
+        if fps > cls.max_fps:
+            raise UserError(f"{path}: {kind} shows at most {cls.max_fps} frames per second")
 
     def add(self, image):
         """One more frame: a PIL image, grey, RGB or RGBA."""
@@ -139,7 +144,7 @@ class Mp4(Writer):
 
     def _give_up(self):
         if hasattr(self, "container"):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(Exception):  # PyAV has errors of its own
                 self.container.close()
         super()._give_up()
 

@@ -80,7 +80,7 @@ def equivariance(G, kinds=KINDS, samples=1000, batch=None, seed=0, psi=1, progre
             if progress:
                 progress(len(draws))
     mse = {kind: error[kind] / count[kind] for kind in kinds}
-    return {kind: 10 * math.log10(4 / m) if m else math.inf for kind, m in mse.items()}
+    return {kind: -10 * math.log10(m / 4) if m else math.inf for kind, m in mse.items()}
 
 
 def _compare(G, ws, still, kind, shifts, angles):
@@ -264,16 +264,16 @@ def _exact(G):
     """All layers in float32 without TF32: rounding in less counts as error of the network."""
     layers = [m for m in G.modules() if hasattr(m, "precision")]
     before, training = [m.precision for m in layers], G.training
-    tf32 = torch.backends.cuda.matmul.allow_tf32
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
         G.eval()
         for m in layers:
             m.precision = "float32"
         torch.backends.cuda.matmul.allow_tf32 = False
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
+        torch.backends.cudnn.allow_tf32 = False
+        yield
     finally:
         for m, precision in zip(layers, before):
             m.precision = precision
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         G.train(training)

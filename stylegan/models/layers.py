@@ -179,6 +179,21 @@ def fold_modulated(layer, dtype, weight_of=None, **shape):
     layer.folded = Constant(folded, layer.weight)
 
 
+NOISE_MODES = ("const", "random", "none")
+
+
+def check_ws(synthesis, ws, noise_mode):
+    """Raises: ValueError if ws is not [N, num_ws, w_dim] of a synthesis network, or there is no
+    such noise mode."""
+    if ws.ndim != 3 or ws.shape[1:] != (synthesis.num_ws, synthesis.w_dim):
+        wanted = f"[N, {synthesis.num_ws}, {synthesis.w_dim}]"
+        raise ValueError(f"ws: expected {wanted}, got shape {list(ws.shape)}")
+    if noise_mode not in NOISE_MODES:
+        raise ValueError(
+            f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
+        )
+
+
 class MinibatchStd(nn.Module):
     """Appends the standard deviation over groups of the batch as channels, so that D sees variety.
 

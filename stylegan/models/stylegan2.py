@@ -18,13 +18,12 @@ from stylegan.models.layers import (
     block_format,
     block_resolutions,
     channels_of,
+    check_ws,
     fold_modulated,
     register_filter,
 )
 from stylegan_ops import modulated_conv2d, upsample2d
 from stylegan_ops.bias_act import ACTIVATIONS
-
-NOISE_MODES = ("const", "random", "none")
 
 
 class Synthesis(nn.Module):
@@ -45,14 +44,7 @@ class Synthesis(nn.Module):
     def forward(self, ws, noise_mode="const", generator=None, update_emas=False):
         """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as `Generator.forward`,
         update_emas for the interface of StyleGAN3: there are no running means here."""
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(
-                f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"
-            )
-        if noise_mode not in NOISE_MODES:
-            raise ValueError(
-                f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
-            )
+        check_ws(self, ws, noise_mode)
         x = img = None
         at = 0
         for nominal in self.resolutions:

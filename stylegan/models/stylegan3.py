@@ -15,6 +15,7 @@ from stylegan.models.layers import (
     EqualLinear,
     block_dtype,
     block_format,
+    check_ws,
     fold_modulated,
 )
 from stylegan.models.stylegan3_layers import geometry
@@ -39,16 +40,13 @@ class Synthesis(nn.Module):
 
         Args:
             ws: [N, num_ws, w_dim].
-            noise_mode, generator: ignored.
+            noise_mode, generator: without effect; there are no noise inputs.
             update_emas: move the running means of magnitudes, as training does once for every
                 image that D sees.
         Returns: [N, channels, H, W] float32.
         Raises: ValueError if ws does not fit.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(
-                f"ws: expected [N, {self.num_ws}, {self.w_dim}], got shape {list(ws.shape)}"
-            )
+        check_ws(self, ws, noise_mode)
         ws = ws.float().unbind(dim=1)
         x = self.input(ws[0])
         for name, w in zip(self.layer_names, ws[1:]):

@@ -36,10 +36,17 @@ def transfer(model, path):
     return lines
 
 
+# What follows from the settings of a network, not from its training: filters of StyleGAN3, which
+# have the same names and shapes at other resolutions, but other frequencies. And where its pictures
+# lie.
+OWN = ("up_filter", "down_filter", "transform")
+
+
 def _copy(network, source):
     """{part: {"fits", "all", "why"}}, a part being a block of the network."""
     parts = {}
-    target = network.state_dict()
+    target = {k: v for k, v in network.state_dict().items() if k.split(".")[-1] not in OWN}
+    source = {k: v for k, v in source.items() if k.split(".")[-1] not in OWN}
     for key, value in target.items():
         row = parts.setdefault(_part(key), {"fits": 0, "all": 0, "why": []})
         row["all"] += 1

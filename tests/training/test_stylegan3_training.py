@@ -15,7 +15,7 @@ from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.resume import differences
 from stylegan.training.setup import fit_to_data
 from stylegan.training.step import TrainingStep
-from stylegan.training.transfer import transfer
+from stylegan.training.transfer import _copy, transfer
 
 CPU = torch.device("cpu")
 BLUR = dict(name="stylegan3-r", blur_fade_kimg=0.03)
@@ -125,7 +125,7 @@ def test_weights_of_stylegan2_for_its_d_and_mapping(images, tmp_path):
     before = copy.deepcopy(model.G.state_dict())
     rows = {tuple(line.split()[:2]): line for line in transfer(model, folder)}
     assert rows["D", "b16"].split()[2] == rows["D", "b16"].split()[4] != "0"
-    assert "0 of 7" in rows["G", "synthesis.L3_36_8"]
+    assert "0 of 5" in rows["G", "synthesis.L3_36_8"]
     changed = {k for k, v in model.G.state_dict().items() if not torch.equal(before[k], v)}
     assert changed and all(k.startswith("mapping.") for k in changed)
 
@@ -161,3 +161,28 @@ def test_memory_estimate():
         for n in (128, 4096)
     )
     assert wide > narrow > 0.3
+
+
+def test_another_resolution_keeps_its_own_filters():
+    """Of the same name and shape, but other frequencies."""
+    small, large = (
+        TrainingStep(tiny("stylegan3-t", resolution=r, seed=r), CPU).G for r in (32, 64)
+    )
+    own = {k: v.clone() for k, v in large.state_dict().items()}
+    _copy(large, small.state_dict())
+    theirs, taken = small.state_dict(), 0
+    for key, value in large.state_dict().items():
+        if key.endswith(("_filter", "transform")):
+            assert torch.equal(value, own[key])
+        elif key in theirs and theirs[key].shape == value.shape:
+            assert torch.equal(value, theirs[key])
+            taken += key.startswith("synthesis.L")
+    shared = [k for k in own if k.endswith("_filter") and k in theirs]
+    assert taken and any(not torch.equal(own[k], theirs[k]) for k in shared)
+
+
+def test_a_trained_discriminator_meets_no_blur():
+    config = tiny(**BLUR)
+    assert config.resolved().train.blur_sigma > 0
+    train = dataclasses.replace(config.train, init_from="somewhere")
+    assert dataclasses.replace(config, train=train).resolved().train.blur_sigma == 0
