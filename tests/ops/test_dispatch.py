@@ -43,6 +43,7 @@ def test_info_names_every_op_and_why():
     info = stylegan_ops.info()
     assert set(info) == {
         "bias_act",
+        "filtered_lrelu",
         "fir_act",
         "scale_act",
         "upfirdn2d",
