@@ -158,7 +158,8 @@ template <Signs S, bool kClamp, bool kOrdered>
 STYLEGAN_INLINE Vector bent(const Vector& u, const Slope& b, int lane, uint32_t& word) {
   const Vector zero{}, above = kOrdered ? u : b.positive * u;
   if constexpr (S == Signs::given) {
-    const Vector v = choose(word >> lane, above, kOrdered || b.negative != 0 ? b.negative * u : zero);
+    const Vector high = kOrdered || b.positive != 0 ? above : zero;
+    const Vector v = choose(word >> lane, high, kOrdered || b.negative != 0 ? b.negative * u : zero);
     return kClamp ? choose(word >> (kPixel + lane), v, zero) : v;
   }
   if constexpr (S == Signs::written) word |= bits_above(u, zero) << lane;
