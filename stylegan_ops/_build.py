@@ -257,7 +257,7 @@ def _absolute_path():
 
 
 def _usual(device, tools):
-    return 10 if device == "cpu" else 15 + 10 * len(tools["targets"])
+    return 25 if device == "cpu" else 25 + 25 * len(tools["targets"])
 
 
 def _log(folder):
