@@ -170,8 +170,8 @@ class Worker {
       const int64_t from = std::max<int64_t>(sample, 0), end = std::min(first < b.taps ? sample + (b.taps - first - 1) / b.up + 1 : sample, b.in);
       count = std::max<int64_t>(end - from, 0);
       if (count > 0) hold(from, end - 1);
-      const float* row = x_rows_.at(from);
-      for (int64_t i = 0; i < count; ++i, row = x_rows_.next(const_cast<float*>(row))) shifts_[i].row = row;
+      float* row = x_rows_.at(from);
+      for (int64_t i = 0; i < count; ++i, row = x_rows_.next(row)) shifts_[i].row = row;
       first_row_ = first + (from - sample) * b.up;
     }
     uint32_t* words = p_.mask == nullptr ? nullptr : words_.data() + columns_.mid.begin - words_begin_;
