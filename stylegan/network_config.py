@@ -26,6 +26,7 @@ class GeneratorConfig:
         32768  # a block at nominal resolution r has channel_base // r channels ...
     )
     channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
+    widths: tuple | None = None  # channels of every block, from 4 px on, in place of both
     resample_filter: tuple = (1, 3, 3, 1)  # taps of the low-pass filter of every resampling
     conv_clamp: float | None = 256  # largest magnitude of an activation; None does not clamp
     use_noise: bool = True  # noise images as inputs of every layer, for detail without meaning
@@ -108,6 +109,7 @@ class DiscriminatorConfig:
     architecture: str = "resnet"
     channel_base: int | None = 32768
     channel_max: int = 512
+    widths: tuple | None = None
     resample_filter: tuple = (1, 3, 3, 1)
     conv_clamp: float | None = 256
     low_precision_blocks: int = 4
@@ -152,6 +154,10 @@ def _check_network(c):
         raise UserError(f"model: {type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
+    if getattr(c, "widths", None) is not None:
+        object.__setattr__(c, "widths", tuple(c.widths))
+        if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):
+            raise UserError(f"widths: expected channels of every block, got {c.widths}")
     for name, allowed in (
         ("architecture", ARCHITECTURES),
         ("precision", PRECISIONS),

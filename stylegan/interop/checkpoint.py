@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a file of another program holds, once it has been understood."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from stylegan.config import Config
+from stylegan.models.build import build_discriminator, build_generator
+
+
+@dataclass
+class Checkpoint:
+    """Networks that lie in a file.
+
+    Attributes:
+        format: who writes such files.
+        family: which networks they are, for people.
+        stored: {"G_ema", "G", "D": {their name of a tensor: `Array`}}, as far as they are there.
+        tensors: the same under our names, or None where we cannot build them, and
+        reason: why not.
+        config: what they are built from, or None.
+        meta: JSON for the snapshot: data set, ADA's p.
+    """
+
+    format: str
+    family: str
+    stored: dict
+    tensors: dict | None = None
+    config: Config | None = None
+    reason: str | None = None
+    meta: dict = field(default_factory=dict)
+
+    def check(self):
+        """Compare every name and shape with the networks that `config` gives.
+
+        Raises: ValueError that names the first that does not fit.
+        """
+        for name, tensors in self.tensors.items():
+            with torch.device("meta"):
+                expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
+            missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+            if missing or extra:
+                what, which = ("lacks", missing) if missing else ("has, beyond our network,", extra)
+                more = f" and {len(which) - 1} more" if len(which) > 1 else ""
+                raise ValueError(f"{name} {what} {min(which)}{more}")
+            for key, shape in expected.items():
+                found = tensors[key]
+                if found.shape != shape and not (found.numel == 1 and shape in ((), (1,))):
+                    raise ValueError(
+                        f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
+                    )
+
+    def read(self, name):
+        """A network with its weights, on the CPU, or None if there is none."""
+        if name not in self.tensors:
+            return None
+        network = self._empty(name)
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                value.copy_(self.tensors[name][key].read().reshape(value.shape))
+        return network
+
+    def _empty(self, name):
+        return (build_discriminator if name == "D" else build_generator)(self.config)
+
+
+def widths_of(widths, channel_base, channel_max):
+    """None if the channels of blocks, from the smallest, follow from channel_base and channel_max;
+    else themselves, for `GeneratorConfig.widths`."""
+    ruled = [max(1, min(channel_base // (4 << i), channel_max)) for i in range(len(widths))]
+    return None if list(widths) == ruled else tuple(widths)

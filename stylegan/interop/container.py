@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any checkpoint of another program, as plain data."""
+
+from stylegan.errors import CheckpointError
+from stylegan.interop.source import File
+from stylegan.interop.torchfile import LEGACY, ZIP, read_legacy, read_zip
+from stylegan.interop.unpickle import Refusal, unpickle
+
+
+def read_root(path):
+    """(File, the value in it): a pickle, or a file of torch.save.
+
+    Raises: CheckpointError if it is refused, damaged or of another kind; OSError.
+    """
+    file = File(path)
+    try:
+        root = _read(file, bytes(file.view[:16]))
+    except Refusal as e:
+        file.close()
+        raise CheckpointError(f"{path}: {e}") from e
+    except BaseException:
+        file.close()
+        raise
+    file.unmap()
+    return file, root
+
+
+def _read(file, start):
+    if start.startswith(ZIP):
+        return read_zip(file)
+    if start.startswith(LEGACY):
+        return read_legacy(file, file.view)
+    if start[:1] != b"\x80":
+        raise Refusal("neither a pickle nor a file of torch.save")
+    return unpickle(file, file.view)[0]
