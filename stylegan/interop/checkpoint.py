@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
@@ -37,7 +38,7 @@ class Checkpoint:
         Raises: ValueError that names the first that does not fit.
         """
         for name, tensors in self.tensors.items():
-            with torch.device("meta"):
+            with torch.device("meta"), Unfilled():
                 expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
             missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
             if missing or extra:
@@ -55,7 +56,8 @@ class Checkpoint:
         """A network with its weights, on the CPU, or None if there is none."""
         if name not in self.tensors:
             return None
-        network = self._empty(name)
+        with Unfilled():
+            network = self._empty(name)
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 value.copy_(self.tensors[name][key].read().reshape(value.shape))
@@ -63,6 +65,16 @@ class Checkpoint:
 
     def _empty(self, name):
         return (build_discriminator if name == "D" else build_generator)(self.config)
+
+
+class Unfilled(TorchFunctionMode):
+    """Networks are built with whatever their memory holds."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.div_:
+            return args[0]
+        random = function in (torch.randn, torch.rand)
+        return (torch.empty if random else function)(*args, **(kwargs or {}))
 
 
 def widths_of(widths, channel_base, channel_max):

@@ -33,7 +33,7 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.act, self.lr_mult = act, lr_mult
         self.weight_gain = lr_mult / math.sqrt(in_features)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mult)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features).div_(lr_mult))
         self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult))
         self.folded = None
 
@@ -223,7 +223,16 @@ class MinibatchStd(nn.Module):
 def register_filter(module, taps):
     """`module.filter`: the FIR filter of `taps`, or None. A constant of the config, so not in the
     state."""
-    module.register_buffer("filter", taps and setup_filter(taps), persistent=False)
+    filter = taps and from_cpu(lambda: setup_filter(taps))
+    module.register_buffer("filter", filter, persistent=False)
+
+
+def from_cpu(make):
+    """make(), computed on the CPU, on the device that networks are being built on; arithmetic on
+    the meta device would load torch's compiler for it, a second."""
+    with torch.device("cpu"):
+        value = make()
+    return value.to(torch.empty(0).device)
 
 
 def normalize_2nd_moment(x):

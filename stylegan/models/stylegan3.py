@@ -17,6 +17,7 @@ from stylegan.models.layers import (
     block_format,
     check_ws,
     fold_modulated,
+    from_cpu,
 )
 from stylegan.models.stylegan3_layers import geometry
 from stylegan_ops import filtered_lrelu, modulated_conv2d
@@ -74,11 +75,9 @@ class FourierInput(nn.Module):
         with torch.no_grad():  # no motion to begin with
             self.affine.weight.zero_()
             self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
-        angle, radius = 2 * math.pi * torch.rand(c), band.cutoff * torch.rand(c).sqrt()
-        freqs = torch.stack([angle.cos(), angle.sin()], dim=1) * radius[:, None]
-        self.register_buffer("freqs", freqs)  # uniform on a disc
-        self.register_buffer("phases", torch.rand(c) - 0.5)
-        self.register_buffer("transform", torch.eye(3))  # of `make_transform`
+        self.register_buffer("freqs", from_cpu(lambda: on_disc(c, band.cutoff)))
+        self.register_buffer("phases", from_cpu(lambda: torch.rand(c) - 0.5))
+        self.register_buffer("transform", from_cpu(lambda: torch.eye(3)))  # of `make_transform`
         self.folded = None
 
     def forward(self, w):
@@ -122,6 +121,12 @@ class FourierInput(nn.Module):
     def image_bytes(self, device):
         """Size of its largest tensor for one image."""
         return 4 * len(self.weight) * self.size**2
+
+
+def on_disc(n, radius):
+    """[n, 2]: points drawn uniformly from a disc."""
+    angle, distance = 2 * math.pi * torch.rand(n), radius * torch.rand(n).sqrt()
+    return torch.stack([angle.cos(), angle.sin()], dim=1) * distance[:, None]
 
 
 class SynthesisLayer(nn.Module):
