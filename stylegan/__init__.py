@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 # Imported at first use, so that `stylegan --help` does not wait for torch.
 _HOMES = {
+    "CheckpointError": "stylegan.errors",
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.pipeline",
     "UserError": "stylegan.errors",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks and the snapshot folder they live in.
+"""Networks, and the snapshot folder they live in or the file of another program.
 
     config.json          format, settings, kimg, data set with class names
     G_ema.safetensors    what inference needs
@@ -17,21 +17,44 @@ from safetensors.torch import load_file, save_file
 
 from stylegan.config import Config
 from stylegan.device import resolve_device
-from stylegan.errors import SnapshotError, UserError
+from stylegan.errors import CheckpointError, SnapshotError, UserError
+from stylegan.interop.open import open_checkpoint
 from stylegan.models.build import build_discriminator, build_generator
 
 FORMAT, VERSION = "stylegan-snapshot", 1
+NETWORKS = ("G_ema", "G", "D")
 CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
 
 
 class Networks:
-    """The networks of a snapshot: G_ema, G, D, config, and `meta` (kimg, dataset).
+    """The networks of a snapshot or of another program's file: G_ema, G, D, config, and `meta`
+    (kimg, dataset).
 
-    Each network is read from its file when it is first asked for, and None where there is no file.
+    Each network is read when it is first asked for, and None where there is none.
+
+    Args:
+        config: `Config`.
+        meta: JSON beside it.
+        G_ema, G, D: networks that are there already.
+        folder: of a snapshot to read the others from.
+        path, checkpoint: or a file, and its `Checkpoint`.
+        device: where they are put.
     """
 
-    def __init__(self, config, meta, G_ema=None, G=None, D=None, folder=None, device="cpu"):
+    def __init__(
+        self,
+        config,
+        meta,
+        G_ema=None,
+        G=None,
+        D=None,
+        folder=None,
+        device="cpu",
+        path=None,
+        checkpoint=None,
+    ):
         self.config, self.meta, self.folder, self.device = config, meta, folder, device
+        self.path, self.checkpoint = path or folder, checkpoint
         self._loaded = {k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None}
 
     @property
@@ -58,6 +81,8 @@ class Networks:
     def save(self, folder):
         """Write config.json and a file per network into `folder`, which exists."""
         folder = Path(folder)
+        for name in NETWORKS:
+            self._network(name)
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -66,16 +91,24 @@ class Networks:
         }
         (folder / CONFIG).write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
         for name, network in self._loaded.items():
+            if network is None:
+                continue
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
             save_file(state, folder / f"{name}.safetensors", metadata={"format": "pt"})
 
     def _network(self, name):
         if name not in self._loaded:
-            path = self.folder and self.folder / f"{name}.safetensors"
-            self._loaded[name] = self._read(name, path) if path and path.is_file() else None
+            network = self.checkpoint.read(name) if self.checkpoint else self._read(name)
+            if network is not None:
+                network = network.to(self.device).eval().requires_grad_(False)
+            self._loaded[name] = network
         return self._loaded[name]
 
-    def _read(self, name, path):
+    def _read(self, name):
+        """A network from the folder, or None."""
+        path = self.folder and self.folder / f"{name}.safetensors"
+        if not path or not path.is_file():
+            return None
         build = build_discriminator if name == "D" else build_generator
         try:
             network = build(self.config)
@@ -85,18 +118,22 @@ class Networks:
             raise SnapshotError(
                 f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
             ) from e
-        return network.to(self.device).eval().requires_grad_(False)
+        return network
 
 
 def load_networks(path, device="auto"):
-    """The networks of a snapshot.
+    """The networks of a snapshot, or of a file of another program. Nothing of a file is run.
 
     Args:
-        path: a snapshot folder, or a run folder (its newest snapshot).
+        path: a snapshot folder, a run folder (its newest snapshot), NVIDIA's .pkl (PyTorch or
+            TensorFlow), rosinality's .pt.
         device: "auto", "cpu", "cuda", ... or a torch.device.
     Returns: `Networks`, in evaluation mode, without gradients.
-    Raises: UserError (a ValueError) if there is none or it cannot be read.
+    Raises: UserError (a ValueError) if there is none or it cannot be read; for files that is
+        CheckpointError.
     """
+    if Path(path).is_file():
+        return _from_file(path, resolve_device(device))
     folder = find_snapshot(path)
     content = read_json(folder / CONFIG)
     about = content if isinstance(content, dict) else {}
@@ -113,6 +150,14 @@ def load_networks(path, device="auto"):
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 
 
+def _from_file(path, device):
+    checkpoint = open_checkpoint(path)
+    if checkpoint.config is None:
+        raise CheckpointError(f"{path} ({checkpoint.format}): {checkpoint.reason}")
+    meta = {**checkpoint.meta, "format_before": checkpoint.format}
+    return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
+
+
 def find_snapshot(path):
     """The snapshot folder meant by `path`. Raises: UserError."""
     path = Path(path)
@@ -125,7 +170,7 @@ def find_snapshot(path):
         raise UserError(f"{path}: expected a snapshot folder or a run folder, got a file")
     if (path / CONFIG).is_file():
         raise SnapshotError(f"{path}: holds no {AVERAGED}")
-    what = "holds no snapshot" if path.is_dir() else "there is no such folder"
+    what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
     raise UserError(f"{path}: {what}; expected a snapshot folder or a run folder")
 
 

@@ -17,6 +17,7 @@ FLOORS = [
     ["stylegan.network_config"],
     ["stylegan.config", "stylegan.presets", "stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],
+    ["stylegan.interop"],
     ["stylegan.networks"],
     ["stylegan.metrics"],
     ["stylegan.training"],

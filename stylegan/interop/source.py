@@ -56,6 +56,10 @@ class File:
         self.unmap()
         self.file.close()
 
+    def __del__(self):
+        if hasattr(self, "file"):
+            self.file.close()
+
     def read(self, start, length):
         """Bytes, writable. Raises: CheckpointError if the file has become shorter."""
         result = bytearray(length)

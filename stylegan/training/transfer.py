@@ -10,14 +10,15 @@ def transfer(model, path):
 
     Args:
         model: a `TrainingStep` that has not trained yet.
-        path: a snapshot or run folder. Without G in it, G starts from G_ema too.
+        path: as for `load_networks`. Without G in it, G starts from G_ema too.
     Returns: lines of a table, what fits and what not.
     Raises: UserError if nothing fits, or it cannot be read.
     """
     nets = load_networks(path, "cpu")
     height, width = nets.config.G.resolution
+    trained = f"{nets.meta['kimg']:g} kimg, " if "kimg" in nets.meta else ""
     lines = [
-        f"weights of {nets.folder} ({nets.meta.get('kimg', 0):g} kimg, {width}x{height} px, "
+        f"weights of {nets.path} ({trained}{width}x{height} px, "
         f"{nets.config.G.channels} channels, {nets.config.G.c_dim or 'no'} classes):",
         f"  {'part':28}{'fits':>12}",
     ]

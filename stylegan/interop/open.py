@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a file of another program to networks."""
+
+from pathlib import Path
+
+from stylegan.errors import CheckpointError
+from stylegan.interop import nvidia, rosinality, tensorflow
+from stylegan.interop.container import read_root
+
+FORMATS = (nvidia, tensorflow, rosinality)
+SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
+# What a file that means nothing makes of code that expects something.
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RuntimeError)
+
+
+def is_checkpoint(path):
+    """Whether a file looks like a checkpoint, by its name or its first byte."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    with open(path, "rb") as f:
+        return f.read(1) == b"\x80"
+
+
+def open_checkpoint(path):
+    """What is in a checkpoint. Nothing of the file is run, and tensors stay in it until they are
+    asked for.
+
+    Args: path: NVIDIA's .pkl (PyTorch and TensorFlow), rosinality's .pt.
+    Returns: `Checkpoint`; with config None and a reason if its networks cannot be built here.
+    Raises: CheckpointError (a ValueError) if it is refused, damaged or of another kind; OSError.
+    """
+    _, root = read_root(path)
+    try:
+        for kind in FORMATS:
+            if kind.recognises(root):
+                return kind.read(root)
+    except DAMAGE as e:
+        plain = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
+        reason = " ".join(str(e).split())[:300]
+        raise CheckpointError(f"{path}: {'' if plain else 'damaged: '}{reason}") from e
+    raise CheckpointError(
+        f"{path}: holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
+        "TensorFlow networks; rosinality's g_ema)"
+    )
