@@ -10,7 +10,15 @@ from stylegan.interop.container import read_root
 FORMATS = (nvidia, tensorflow, rosinality)
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
 # What a file that means nothing makes of code that expects something.
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RuntimeError)
+DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def is_checkpoint(path):

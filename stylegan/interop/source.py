@@ -146,7 +146,8 @@ class Storage:
 
 
 def storage_of(data, dtype):
-    """`Storage` of bytes or a `Span` of them. Raises: ValueError if the last element is not whole."""
+    """`Storage` of bytes, here or in the file. Raises: ValueError if they are no whole number of
+    elements."""
     if not isinstance(data, (bytes, Span, Encoded)) or len(data) % dtype.itemsize:
         raise ValueError("contents that are no whole number of elements")
     return Storage(dtype, len(data) // dtype.itemsize, data)
