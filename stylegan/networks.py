@@ -94,7 +94,9 @@ class Networks:
             if network is None:
                 continue
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-            save_file(state, folder / f"{name}.safetensors", metadata={"format": "pt"})
+            path = folder / f"{name}.safetensors"
+            save_file(state, path, metadata={"format": "pt"})
+            path.chmod((folder / CONFIG).stat().st_mode)  # not for the owner alone
 
     def _network(self, name):
         if name not in self._loaded:
@@ -154,7 +156,7 @@ def _from_file(path, device):
     checkpoint = open_checkpoint(path)
     if checkpoint.config is None:
         raise CheckpointError(f"{path} ({checkpoint.format}): {checkpoint.reason}")
-    meta = {**checkpoint.meta, "format_before": checkpoint.format}
+    meta = {**checkpoint.meta, "source": {"file": Path(path).name, "format": checkpoint.format}}
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
 
 
@@ -167,11 +169,11 @@ def find_snapshot(path):
     if is_snapshot(path):
         return path
     if path.is_file():
-        raise UserError(f"{path}: expected a snapshot folder or a run folder, got a file")
+        raise UserError(f"{path}: expected a folder, of a snapshot or a run, got a file")
     if (path / CONFIG).is_file():
         raise SnapshotError(f"{path}: holds no {AVERAGED}")
     what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
-    raise UserError(f"{path}: {what}; expected a snapshot folder or a run folder")
+    raise UserError(f"{path}: {what}; expected a snapshot folder, a run folder or a checkpoint")
 
 
 def is_snapshot(path):

@@ -46,7 +46,7 @@ class Pipeline:
 
     def __init__(self, networks, compile=False):
         if networks.G_ema is None:
-            raise UserError("Pipeline: the snapshot has no G_ema.safetensors")
+            raise UserError("Pipeline: there is no averaged generator (G_ema)")
         self.networks, self.G = networks, networks.G_ema.eval().requires_grad_(False)
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
@@ -57,8 +57,8 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path, device="auto", compile=False):
-        """The pipeline of a snapshot folder or a run folder. Raises: UserError if it cannot be
-        read."""
+        """The pipeline of what `load_networks` takes: a snapshot, a run, another program's file.
+        Raises: UserError if it cannot be read."""
         return cls(load_networks(path, device), compile)
 
     @cached_property

@@ -73,7 +73,7 @@ def command(
     compile,
     outdir,
 ):
-    """Generate pictures from NETWORK, a run folder or a snapshot folder.
+    """Generate pictures from NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan generate runs/00000-photos --seeds 0-31 --trunc 0.7 --grid
@@ -99,7 +99,7 @@ def command(
             )
     about = {
         "network": network,
-        "kimg": pipe.networks.meta.get("kimg"),
+        **({"kimg": pipe.networks.meta["kimg"]} if "kimg" in pipe.networks.meta else {}),
         "trunc": trunc,
         "noise_mode": noise_mode,
         **({"translate": "{:g},{:g}".format(*translate)} if translate else {}),

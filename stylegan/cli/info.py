@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan info`: what a network or a data set is."""
+"""`stylegan info`: what a network, another program's checkpoint or a data set is."""
 
 import json
 from pathlib import Path
 
 import click
 
+from stylegan.cli.checkpoint_info import checkpoint_rows, layers
 from stylegan.cli.params import printable
 
 LOOK_AT = 2000  # images whose size and channels are looked at
@@ -24,20 +25,25 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 )
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
 def command(path, as_json, sheet, no_sheet):
-    """Describe a network (run or snapshot folder) or a data set (folder or zip of images: how
-    many, their sizes, channels and labels, and a contact sheet of some).
+    """Describe a network (run or snapshot folder, NVIDIA's .pkl, rosinality's .pt; nothing in a
+    file is run) or a data set (folder or zip of images: how many, their sizes, channels and labels,
+    and a contact sheet of some).
 
     Without a path: the embedded demo images.
 
     \b
     stylegan info runs/00000-photos
+    stylegan info ffhq.pkl
     stylegan info photos.zip
     """
+    from stylegan.interop.open import is_checkpoint
     from stylegan.networks import is_snapshot, snapshots_of
     from stylegan.training.rundir import is_run
 
     if path and (is_run(path) or snapshots_of(path) or is_snapshot(path)):
         rows = _network(path)
+    elif path and is_checkpoint(path):
+        rows = checkpoint_rows(path)
     else:
         rows = _dataset(path, sheet, not no_sheet)
     if as_json:
@@ -57,13 +63,18 @@ def _network(path):
     nets = load_networks(path, "cpu")
     config, dataset = nets.config, nets.meta.get("dataset", {})
     height, width = config.G.resolution
-    rows = {"snapshot": str(nets.folder), "trained": f"{nets.meta.get('kimg', 0):g} kimg"}
+    rows = {"snapshot": str(nets.folder)}
+    if "source" in nets.meta:
+        rows["from"] = "{file} ({format})".format(**nets.meta["source"])
+    if "kimg" in nets.meta:
+        rows["trained"] = f"{nets.meta['kimg']:g} kimg"
     rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
         network = getattr(nets, name)
         count = sum(p.numel() for p in network.parameters()) if network is not None else 0
         rows[name] = f"{count:,} parameters" if network is not None else "not in the snapshot"
     rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
+    rows["layers"] = layers(config.G)
     rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}, {nets.G_ema.num_ws} ws"
     rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
     rows["classes"] = list(nets.class_names) or "none"

@@ -20,6 +20,7 @@ COMMANDS = (
     "metrics",
     "spectra",
     "info",
+    "convert",
     "runs",
     "doctor",
 )

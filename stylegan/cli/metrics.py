@@ -59,7 +59,7 @@ class Names(click.ParamType):
     help="Write the figures to this file, too, with how they were measured.",
 )
 def command(network, names, samples, batch, seed, trunc, device, json_file):
-    """Measure NETWORK, a run folder or a snapshot folder.
+    """Measure NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan metrics runs/00000-photos --metrics eqt,eqr --samples 1000 --json metrics.json

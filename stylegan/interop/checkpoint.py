@@ -7,7 +7,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from stylegan.config import Config
+from stylegan.interop.source import Array, Derived
 from stylegan.models.build import build_discriminator, build_generator
+
+GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2
+ROOM = 1 << 20  # bytes that one of any size may take
+MOST_LAYERS = 64  # of a mapping network; published ones have 8
 
 
 @dataclass
@@ -37,7 +42,12 @@ class Checkpoint:
 
         Raises: ValueError that names the first that does not fit.
         """
+        for part in ("G", "D"):
+            layers = getattr(self.config, part).mapping_layers
+            if layers > MOST_LAYERS:
+                raise ValueError(f"{part}: a mapping network of {layers} layers")
         for name, tensors in self.tensors.items():
+            _check_growth(name, tensors)
             with torch.device("meta"), Unfilled():
                 expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
             missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
@@ -52,6 +62,11 @@ class Checkpoint:
                         f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
                     )
 
+    def parameters(self, name):
+        """Number of trainable numbers of a network that can be built."""
+        with torch.device("meta"), Unfilled():
+            return sum(p.numel() for p in self._empty(name).parameters())
+
     def read(self, name):
         """A network with its weights, on the CPU, or None if there is none."""
         if name not in self.tensors:
@@ -65,6 +80,23 @@ class Checkpoint:
 
     def _empty(self, name):
         return (build_discriminator if name == "D" else build_generator)(self.config)
+
+
+def _check_growth(name, tensors):
+    """Tensors that lie over each other must not make a small file a large network.
+
+    Raises: ValueError.
+    """
+    total = size = 0
+    for array in tensors.values():
+        while isinstance(array, Derived):
+            array = array.array
+        if isinstance(array, Array):
+            data = array.storage.data
+            size = max(size, 0 if isinstance(data, bytes) else data.file.size)
+            total += max(array.extent * array.dtype.itemsize, array.numel * 4)
+    if total > GROWTH * size + ROOM:
+        raise ValueError(f"{name}: its tensors are the same numbers over and over")
 
 
 class Unfilled(TorchFunctionMode):

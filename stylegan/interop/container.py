@@ -31,5 +31,8 @@ def _read(file, start):
     if start.startswith(LEGACY):
         return read_legacy(file, file.view)
     if start[:1] != b"\x80":
-        raise Refusal("neither a pickle nor a file of torch.save")
+        raise Refusal(
+            "expected a snapshot folder, a run folder or a checkpoint (NVIDIA's .pkl, rosinality's "
+            ".pt), got a file that is neither a pickle nor one of torch.save"
+        )
     return unpickle(file, file.view)[0]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a file of another program to networks."""
 
+import hashlib
 from pathlib import Path
 
 from stylegan.errors import CheckpointError
@@ -53,3 +54,12 @@ def open_checkpoint(path):
         f"{path}: holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
         "TensorFlow networks; rosinality's g_ema)"
     )
+
+
+def sha256(path):
+    """The hash of a file, in hexadecimal."""
+    with open(path, "rb") as f:
+        digest = hashlib.sha256()
+        while chunk := f.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

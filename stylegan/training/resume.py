@@ -42,6 +42,10 @@ def saved_config(path):
             if not snapshots_of(path):
                 raise
     nets = load_networks(path, "cpu")
+    if nets.folder is None or "kimg" not in nets.meta:
+        raise UserError(
+            f"{path}: no run of ours to go on with; --init-from begins with its weights"
+        )
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
         return nets.config, run_dir, None, kimg

@@ -201,7 +201,7 @@ def test_help_has_an_example(run, name):
         ),
         ("generate", "Missing argument 'NETWORK'"),
         ("generate nothing", "nothing: there is no such folder"),
-        ("generate {text}", "expected a snapshot folder or a run folder, got a file"),
+        ("generate {text}", "expected a snapshot folder, a run folder or a checkpoint"),
         ("generate {trained} --seeds 1,x", "expected numbers like 0,3,5-9"),
         ("generate {trained} --seeds 5-1", "is not a range"),
         ("generate {trained} --seeds 9999999999", "seed: expected an integer"),

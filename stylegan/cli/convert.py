@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`stylegan convert`: networks from one format to another."""
+
+from pathlib import Path
+
+import click
+
+from stylegan.cli.outputs import output_file, output_folder
+
+KINDS = {
+    "snapshot": "a folder of safetensors and JSON, for every other command",
+    "rosinality": "a .pt for rosinality's programs, pSp, e4e: g_ema, latent_avg, g, d",
+    "nvidia": "a .pkl in NVIDIA's layout without code, for its stylegan3 programs",
+    "safetensors": "every tensor of the file under its own name, of whatever kind it is",
+}
+BY_SUFFIX = {
+    "": "snapshot",
+    ".pt": "rosinality",
+    ".pth": "rosinality",
+    ".pkl": "nvidia",
+    ".safetensors": "safetensors",
+}
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT", type=click.Path())
+@click.option(
+    "--to",
+    type=click.Choice(list(KINDS)),
+    help="What to write; by default what OUT's ending says, a folder without one.",
+)
+def command(source, out, to):
+    """Convert the networks of IN, a run, a snapshot, NVIDIA's .pkl (PyTorch or TensorFlow) or
+    rosinality's .pt. Nothing in a file is run.
+
+    \b
+    stylegan convert ffhq.pkl ffhq             a snapshot folder, for every other command
+    stylegan convert runs/00000-photos a.pt    for rosinality's programs, pSp, e4e
+    stylegan convert runs/00000-photos a.pkl   NVIDIA's layout, without code
+    """
+    kind = to or BY_SUFFIX.get(Path(out).suffix.lower())
+    if kind is None:
+        wanted = ", ".join(suffix for suffix in BY_SUFFIX if suffix)
+        raise click.BadParameter(
+            f"{out}: expected a folder or a file {wanted}; --to says what it shall be",
+            param_hint="OUT",
+        )
+    for line in {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)(
+        source, Path(out), kind
+    ):
+        click.echo(line)
+
+
+def _load(source):
+    from stylegan.errors import UserError
+    from stylegan.interop.open import sha256
+    from stylegan.networks import load_networks
+
+    nets = load_networks(source, "cpu")
+    if nets.G_ema is None:
+        raise UserError(f"{source}: holds no averaged generator (G_ema)")
+    if nets.checkpoint is not None:
+        nets.meta["source"]["sha256"] = sha256(source)
+    return nets
+
+
+def _snapshot(source, out, kind):
+    nets = _load(source)
+    with output_folder(out, "OUT") as part:
+        nets.save(part)
+    names = [name for name in ("G_ema", "G", "D") if getattr(nets, name) is not None]
+    return [f"{out}: {', '.join(names)}; {nets.config.G.title}, {_size(nets)}"]
+
+
+def _foreign(source, out, kind):
+    nets = _load(source)
+    if kind == "nvidia":
+        from stylegan.interop.nvidia_writer import write
+    else:
+        from stylegan.interop.rosinality_writer import write
+    with output_file(out, "OUT") as part:
+        lines = write(nets, part)
+    return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
+
+
+def _tensors(source, out, kind):
+    from safetensors.torch import save_file
+
+    from stylegan.interop.open import is_checkpoint, open_checkpoint
+    from stylegan.networks import load_networks
+
+    metadata = {"format": "pt"}
+    if is_checkpoint(source):
+        checkpoint = open_checkpoint(source)
+        metadata |= {"source": checkpoint.format, "family": checkpoint.family}
+        parts = checkpoint.stored
+        tensors = {
+            f"{n}.{k}": a.read().contiguous() for n, p in parts.items() for k, a in p.items()
+        }
+    else:
+        nets = load_networks(source, "cpu")
+        parts = {n: getattr(nets, n) for n in ("G_ema", "G", "D")}
+        parts = {n: net.state_dict() for n, net in parts.items() if net is not None}
+        tensors = {f"{n}.{k}": v.contiguous() for n, p in parts.items() for k, v in p.items()}
+    with output_file(out, "OUT") as part:
+        save_file(tensors, part, metadata)
+    return [f"{out}: {len(tensors):,} tensors of {', '.join(parts)}"]
+
+
+def _size(nets):
+    height, width = nets.config.G.resolution
+    return f"{width}x{height} px, {nets.config.G.channels} channels"

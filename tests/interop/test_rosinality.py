@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rosinality's .pt: read, written, and read back."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import stylegan
+from stylegan.errors import CheckpointError, UserError
+from stylegan.interop.open import open_checkpoint
+from stylegan.interop.rosinality import SAMPLES
+from stylegan.interop.rosinality_writer import write
+from stylegan.networks import Networks
+from tiny import tiny
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CONVERTED, TRAINING = FIXTURES / "rosinality-64.pt", FIXTURES / "rosinality-train-32.pt"
+
+
+def known(path):
+    return {k: torch.tensor(v) for k, v in np.load(path.with_suffix(".npz")).items()}
+
+
+def contents(path):
+    """What is in a file of ours or of the fixtures, by torch.load itself."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, weights_only=True)
+
+
+def close(value, expected):
+    assert value.shape == expected.shape
+    assert (value - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("path", [CONVERTED, TRAINING], ids=lambda p: p.stem)
+@torch.no_grad()
+def test_known_good(path):
+    nets, values = stylegan.load_networks(path), known(path)
+    close(nets.G_ema.mapping(values["z"])[:, 0], values["w"])
+    close(nets.G_ema(values["z"]), values["img"])
+    if "img_psi07" in values:
+        close(nets.G_ema(values["z"], truncation_psi=0.7), values["img_psi07"])
+    if nets.D is not None:
+        close(nets.D(values["img"]), values["logits"])
+    assert (nets.D is None) == (path == CONVERTED)
+
+
+def test_what_a_training_checkpoint_says_beside_its_networks():
+    nets = stylegan.load_networks(TRAINING)
+    assert nets.meta["augment_p"] == 0.25
+    assert nets.meta["dataset"]["arguments"]["channel_multiplier"] == 2
+    assert nets.config.G.mapping_layers == 2 and nets.config.G.conv_clamp is None
+
+
+def test_channels_that_follow_no_rule_are_read_from_the_tensors():
+    assert stylegan.load_networks(CONVERTED).config.G.widths == (24, 24, 24, 24, 32)
+    assert stylegan.load_networks(TRAINING).config.G.widths is None
+
+
+@torch.no_grad()
+def test_the_mean_of_w_where_the_file_has_none():
+    G = stylegan.load_networks(TRAINING).G_ema
+    z = np.random.RandomState(1).randn(20 * SAMPLES, G.z_dim).astype(np.float32)
+    w = G.mapping(torch.from_numpy(z))[:, 0]
+    error = (G.mapping.w_avg - w.mean(dim=0)) / w.std(dim=0)
+    assert error.abs().max() < 5 / SAMPLES**0.5
+    assert torch.equal(G.mapping.w_avg, stylegan.load_networks(TRAINING).G_ema.mapping.w_avg)
+
+
+@pytest.mark.parametrize("path", [CONVERTED, TRAINING], ids=lambda p: p.stem)
+def test_written_as_they_came(path, tmp_path):
+    write(stylegan.load_networks(path), tmp_path / "a.pt")
+    ours, theirs = contents(tmp_path / "a.pt"), contents(path)
+    parts = [name for name in ("g", "g_ema", "d") if name in theirs]
+    assert [name for name in ("g", "g_ema", "d") if name in ours] == parts
+    for part in parts:
+        assert ours[part].keys() == theirs[part].keys()
+        for key, value in theirs[part].items():
+            assert ours[part][key].shape == value.shape and torch.equal(ours[part][key], value), key
+    if "latent_avg" in theirs:
+        assert torch.equal(ours["latent_avg"], theirs["latent_avg"])
+
+
+@pytest.mark.parametrize("name", ["sg2-32", "sg2ada-64"])
+def test_from_nvidia_through_a_snapshot_and_back_bit_for_bit(name, tmp_path):
+    first = stylegan.load_networks(FIXTURES / f"{name}.pkl")
+    (tmp_path / "snapshot").mkdir()
+    first.save(tmp_path / "snapshot")
+    write(stylegan.load_networks(tmp_path / "snapshot"), tmp_path / "a.pt")
+    last = stylegan.load_networks(tmp_path / "a.pt")
+    assert last.config.G == first.config.G and last.config.D == first.config.D
+    for part in ("G_ema", "G", "D"):
+        before, after = (getattr(nets, part).state_dict() for nets in (first, last))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    pictures = [
+        stylegan.Pipeline(nets)(seeds=range(3), truncation_psi=0.7).images for nets in (first, last)
+    ]
+    assert [p.tobytes() for p in pictures[0]] == [p.tobytes() for p in pictures[1]]
+    assert last.meta["dataset"] == first.meta["dataset"]
+
+
+def networks_of(**fields):
+    config = tiny("stylegan2", **fields)
+    G, D = stylegan.build_generator(config), stylegan.build_discriminator(config)
+    return Networks(config, {}, G_ema=G.eval(), D=D.eval())
+
+
+def same_after_writing(nets, path):
+    write(nets, path)
+    back = stylegan.load_networks(path)
+    before, after = nets.G_ema.state_dict(), back.G_ema.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    return back
+
+
+def test_legacy_files(tmp_path):
+    content = contents(CONVERTED)
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    ours, theirs = (
+        stylegan.load_networks(p).G_ema.state_dict() for p in (tmp_path / "old.pt", CONVERTED)
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_psp_keeps_the_generator_with_its_encoder(tmp_path):
+    content = contents(CONVERTED)
+    state = {f"decoder.{k}": v for k, v in content["g_ema"].items()}
+    state["encoder.input_layer.0.weight"] = torch.ones(3)
+    average = content["latent_avg"].expand(10, -1).contiguous()  # once for every layer
+    torch.save({"state_dict": state, "latent_avg": average, "opts": {"a": 1}}, tmp_path / "psp.pt")
+    torch.save(content["g_ema"], tmp_path / "bare.pt")
+    expected = stylegan.load_networks(CONVERTED).G_ema.state_dict()
+    for name in ("psp", "bare"):
+        state = stylegan.load_networks(tmp_path / f"{name}.pt").G_ema.state_dict()
+        for key in expected:
+            if name == "psp" or key != "mapping.w_avg":
+                assert torch.equal(state[key], expected[key]), key
+
+
+def test_other_filters_and_groups(tmp_path):
+    nets = networks_of(resample_filter=(1, 4, 6, 4, 1), conv_clamp=None, mbstd_group=None)
+    back = same_after_writing(nets, tmp_path / "a.pt")
+    torch.testing.assert_close(back.G_ema.synthesis.b8.filter, nets.G_ema.synthesis.b8.filter)
+    assert back.config.D.mbstd_group is None and back.config.G.conv_clamp is None
+    assert back.D is not None
+
+
+def test_who_can_read_it(tmp_path):
+    usual = dict(channel_base=32768, channel_max=512, z_dim=512, w_dim=512, mapping_layers=8)
+    lines = write(networks_of(**usual), tmp_path / "a.pt")
+    assert lines[0] == "rosinality/stylegan2-pytorch: yes"
+    assert lines[1].startswith("pSp, e4e") and lines[1].endswith("yes")
+    assert "not clamped" in lines[2]
+    lines = write(networks_of(**usual, channels=4, conv_clamp=None), tmp_path / "a.pt")
+    assert len(lines) == 2 and all("no (4 channels" in line for line in lines)
+    lines = write(networks_of(**{**usual, "channel_base": 16384}), tmp_path / "a.pt")
+    assert lines[0].endswith("yes") and "channel_base 32768" in lines[1]
+    lines = write(networks_of(d_architecture="orig"), tmp_path / "a.pt")
+    assert lines[-1] == "the discriminator is not in it"
+    assert "d" not in contents(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    "fields, reason",
+    [
+        ({"g_architecture": "resnet"}, "skip architecture, and this is StyleGAN2, resnet"),
+        ({"c_dim": 3}, "without classes, and this has 3"),
+        ({"resolution": (16, 32)}, "squares"),
+        ({"resolution": 24}, "squares"),
+        ({"use_noise": False}, "noise inputs"),
+    ],
+)
+def test_what_the_format_cannot_express(fields, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        write(networks_of(**fields), tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def drop(content, key):
+    del content["g_ema"][key]
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        (lambda c: drop(c, "convs.3.conv.weight"), "lacks convs.3.conv.weight"),
+        (lambda c: drop(c, "noises.noise_4"), "lacks noises.noise_4"),
+        (lambda c: c["g_ema"].update(extra=torch.ones(1)), "beyond our network, extra"),
+        (lambda c: c["g_ema"].update({"input.input": torch.ones(2, 24, 4, 4)}), "has the shape"),
+        (lambda c: c["g_ema"].update({"convs.1.conv.weight": torch.ones(1, 8, 8, 3, 3)}), "is"),
+        (lambda c: c.update(latent_avg=torch.ones(7)), "w_avg"),
+        (lambda c: c.update(latent_avg=torch.ones(0, 32)), "w_avg"),
+        (lambda c: c["g_ema"].update({"convs.0.conv.blur.kernel": torch.eye(4)}), "outer product"),
+        (lambda c: c["g_ema"].update({"style.1.weight": torch.tensor(1.0)}), "another shape"),
+        (lambda c: c.update(stylegan={"G": {"conv_clamp": "x"}}), "conv_clamp"),
+    ],
+)
+def test_what_does_not_fit_is_named(damage, reason, tmp_path):
+    content = contents(CONVERTED)
+    damage(content)
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=reason) as e:
+        stylegan.load_networks(tmp_path / "a.pt")
+    assert "\n" not in str(e.value)
+    checkpoint = open_checkpoint(tmp_path / "a.pt")
+    assert checkpoint.config is None and checkpoint.stored["G_ema"]
+
+
+def test_something_else_than_tensors(tmp_path):
+    for state in ({"input.input": 3}, {"input.input": torch.ones(1), 5: torch.ones(1)}):
+        torch.save({"g_ema": state}, tmp_path / "a.pt")
+        with pytest.raises(CheckpointError):
+            open_checkpoint(tmp_path / "a.pt")
