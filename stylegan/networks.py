@@ -12,14 +12,15 @@ import json
 import re
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from stylegan.config import Config
 from stylegan.device import resolve_device
 from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.interop.open import open_checkpoint
-from stylegan.models.build import build_discriminator, build_generator
+from stylegan.models.build import Unfilled, build_discriminator, build_generator
 
 FORMAT, VERSION = "stylegan-snapshot", 1
 NETWORKS = ("G_ema", "G", "D")
@@ -113,14 +114,38 @@ class Networks:
             return None
         build = build_discriminator if name == "D" else build_generator
         try:
-            network = build(self.config)
-            network.load_state_dict(load_file(path))
+            with Unfilled():
+                network = build(self.config)
+            fill(network, path)
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
             reason = " ".join(str(e).split())
             raise SnapshotError(
                 f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
             ) from e
         return network
+
+
+@torch.no_grad()
+def fill(network, path):
+    """Read the weights of a network, tensor by tensor.
+
+    Raises: ValueError if names or shapes are others than the network's.
+    """
+    state = network.state_dict()
+    with safe_open(path, "pt") as f:
+        names = set(f.keys())
+        for what, which in (
+            ("lacks", state.keys() - names),
+            ("has, in excess,", names - state.keys()),
+        ):
+            if which:
+                raise ValueError(f"the file {what} {min(which)}")
+        for name, value in state.items():
+            stored = f.get_tensor(name)
+            if stored.shape != value.shape:
+                shapes = f"{list(stored.shape)}, expected {list(value.shape)}"
+                raise ValueError(f"{name} is {shapes}")
+            value.copy_(stored)
 
 
 def load_networks(path, device="auto"):

@@ -26,6 +26,10 @@ def checkpoint_rows(path):
         rows["augmentation"] = f"p {meta['augment_p']:.4g}"
     data = meta.get("dataset", {}).get("arguments")
     rows["data"] = ", ".join(f"{k} {v}" for k, v in data.items()) if data else "not recorded"
+    if checkpoint.code:
+        rows["source text"] = (
+            f"{checkpoint.code:,} characters of Python come with it; they are not run"
+        )
     rows["sha256"] = sha256(path)
     return rows
 

@@ -75,12 +75,14 @@ def _snapshot(source, out, kind):
 
 def _foreign(source, out, kind):
     nets = _load(source)
-    if kind == "nvidia":
-        from stylegan.interop.nvidia_writer import write
-    else:
-        from stylegan.interop.rosinality_writer import write
+    from stylegan.interop import nvidia_writer, rosinality_writer
+
     with output_file(out, "OUT") as part:
-        lines = write(nets, part)
+        if kind == "nvidia":
+            nvidia_writer.write(nets, part)
+            lines = [f"read by {nvidia_writer.READERS}"]
+        else:
+            lines = rosinality_writer.write(nets, part)
     return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
 
 

@@ -4,11 +4,10 @@
 from dataclasses import dataclass, field
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from stylegan.config import Config
 from stylegan.interop.source import Array, Derived
-from stylegan.models.build import build_discriminator, build_generator
+from stylegan.models.build import Unfilled, build_discriminator, build_generator
 
 GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2
 ROOM = 1 << 20  # bytes that one of any size may take
@@ -27,6 +26,7 @@ class Checkpoint:
         reason: why not.
         config: what they are built from, or None.
         meta: JSON for the snapshot: data set, ADA's p.
+        code: characters of source text that came with it, which nobody runs.
     """
 
     format: str
@@ -36,6 +36,7 @@ class Checkpoint:
     config: Config | None = None
     reason: str | None = None
     meta: dict = field(default_factory=dict)
+    code: int = 0
 
     def check(self):
         """Compare every name and shape with the networks that `config` gives.
@@ -97,16 +98,6 @@ def _check_growth(name, tensors):
             total += max(array.extent * array.dtype.itemsize, array.numel * 4)
     if total > GROWTH * size + ROOM:
         raise ValueError(f"{name}: its tensors are the same numbers over and over")
-
-
-class Unfilled(TorchFunctionMode):
-    """Networks are built with whatever their memory holds."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.Tensor.div_:
-            return args[0]
-        random = function in (torch.randn, torch.rand)
-        return (torch.empty if random else function)(*args, **(kwargs or {}))
 
 
 def widths_of(widths, channel_base, channel_max):

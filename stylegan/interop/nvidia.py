@@ -54,12 +54,15 @@ def read(root):
         result.reason = (
             "R3GAN's networks are not built here yet"
             if r3gan
-            else "these are no networks of StyleGAN2 or StyleGAN3: there is no mapping and synthesis"
+            else "no networks of StyleGAN2 or StyleGAN3: there is no mapping and synthesis"
         )
         return result
     try:
-        G = _generator(main, stored["G_ema" if "G_ema" in stored else "G"])
-        D = _discriminator(nodes["D"], stored["D"]) if "D" in nodes else _default_discriminator(G)
+        G, line = _generator(main, stored["G_ema" if "G_ema" in stored else "G"])
+        if "D" in nodes:
+            D = _discriminator(nodes["D"], stored["D"], line)
+        else:
+            D = _default_discriminator(G)
         result.config = Config(G=G, D=D)
         result.family = G.title
         result.tensors = {
@@ -112,6 +115,7 @@ def _meta(root):
 
 
 def _generator(node, tensors):
+    """(settings, defaults of the line that it comes from)."""
     given = Arguments(node.arguments(POSITIONAL), "G")
     synthesis, mapping = node.child("synthesis"), node.child("mapping")
     of_mapping = given.nested("mapping_kwargs")
@@ -133,13 +137,13 @@ def _generator(node, tensors):
         ),
     )
     if "input" in synthesis.holder("_modules"):
-        return _stylegan3(flat, synthesis, common)
+        return _stylegan3(flat, synthesis, common), line
     blocks = _blocks(synthesis)
     top = synthesis.child(f"b{resolution}")
     layer = _actual(top.child("conv1"), flat, "conv_clamp", "activation")
     layer.choice("activation", "lrelu", ("lrelu",))
     widths = [_rows(tensors, f"synthesis.b{r}.conv1.weight") for r in blocks]
-    return GeneratorConfig(
+    config = GeneratorConfig(
         **common,
         widths=widths_of(widths, common["channel_base"], common["channel_max"]),
         architecture=_actual(top, flat, "architecture").choice(
@@ -148,8 +152,9 @@ def _generator(node, tensors):
         resample_filter=flat.taps("resample_filter", (1, 3, 3, 1)),
         conv_clamp=layer.optional("conv_clamp", line["conv_clamp"]),
         use_noise=f"synthesis.b{resolution}.conv1.noise_const" in tensors,
-        low_precision_blocks=_low_precision(blocks.values(), flat, line),
+        low_precision_blocks=_low_precision(blocks, flat, line),
     )
+    return config, line
 
 
 def _stylegan3(flat, synthesis, common):
@@ -162,7 +167,9 @@ def _stylegan3(flat, synthesis, common):
         raise ValueError(f"G: num_layers is {num_layers}, and there are {len(layers)} layers")
     config = Stylegan3Config(
         **common,
-        conv_clamp=flat.optional("conv_clamp", 256),
+        conv_clamp=_actual(synthesis.child(layers[0]), flat, "conv_clamp").optional(
+            "conv_clamp", 256
+        ),
         low_precision_blocks=flat.integer("num_fp16_res", 4, 0, 64),
         num_layers=num_layers,
         num_critical=flat.integer("num_critical", 2, 0, 64),
@@ -182,16 +189,16 @@ def _stylegan3(flat, synthesis, common):
     return config
 
 
-def _discriminator(node, tensors):
+def _discriminator(node, tensors, line):
     given = Arguments(node.arguments(POSITIONAL_D), "D")
-    line = SINCE_STYLEGAN3 if "freeze_layers" in given.nested("block_kwargs").values else ADA
-    epilogue = given.nested("epilogue_kwargs")
+    of_blocks, epilogue = given.nested("block_kwargs"), given.nested("epilogue_kwargs")
     resolution = given.integer("img_resolution", low=4, high=1 << 14)
     c_dim = given.integer("c_dim")
     blocks = _blocks(node)
     top = node.child(f"b{resolution}")
-    layer = _actual(top.child("conv0"), given, "conv_clamp", "activation")
-    layer.choice("activation", "lrelu", ("lrelu",))
+    layer = _actual(top.child("conv0"), given, "conv_clamp")
+    for child, arguments in ((top.child("conv0"), of_blocks), (node.child("b4", "fc"), epilogue)):
+        _actual(child, arguments, "activation").choice("activation", "lrelu", ("lrelu",))
     of_mapping = given.nested("mapping_kwargs")
     if c_dim:
         _check_mapping(of_mapping, node.child("mapping"))
@@ -214,9 +221,9 @@ def _discriminator(node, tensors):
         channel_base=base,
         channel_max=most,
         widths=widths_of(widths, base, most),
-        resample_filter=given.nested("block_kwargs").taps("resample_filter", (1, 3, 3, 1)),
+        resample_filter=of_blocks.taps("resample_filter", (1, 3, 3, 1)),
         conv_clamp=layer.optional("conv_clamp", line["conv_clamp"]),
-        low_precision_blocks=_low_precision(blocks.values(), given, line),
+        low_precision_blocks=_low_precision(blocks, given, line),
         mapping_layers=_layers(tensors, "mapping.") if c_dim else 8,
         mbstd_group=None if group is None else epilogue.integer("mbstd_group_size", 4, 1),
         mbstd_channels=epilogue.integer("mbstd_num_channels", 1),
@@ -247,18 +254,20 @@ def _actual(node, arguments, *names):
 
 
 def _low_precision(blocks, arguments, line):
-    """How many blocks run in half precision."""
-    flags = [block.get("use_fp16") for block in blocks if type(block) is Node]
+    """How many blocks run in half precision; that of 4 px never does."""
+    larger = [block for size, block in blocks.items() if size > 4 and type(block) is Node]
+    flags = [block.get("use_fp16") for block in larger]
     if all(type(flag) is bool for flag in flags):
         return sum(flags)
-    return arguments.integer("num_fp16_res", line["num_fp16_res"], 0, 64)
+    return min(arguments.integer("num_fp16_res", line["num_fp16_res"], 0, 64), len(larger))
 
 
 def _check_mapping(arguments, node):
     """Settings of a mapping network that ours has not."""
-    arguments.choice("activation", "lrelu", ("lrelu",))
-    arguments.choice("lr_multiplier", 0.01, (0.01,))
-    _actual(node.child("fc0"), arguments, "bias_gain").choice("bias_gain", 0.01, (0.01,))
+    layer = _actual(node.child("fc0"), arguments, "activation", "bias_gain")
+    layer.choice("activation", "lrelu", ("lrelu",))
+    layer.choice("lr_multiplier", 0.01, (0.01,))
+    layer.choice("bias_gain", 0.01, (0.01,))
 
 
 def _layers(tensors, prefix):
@@ -274,12 +283,17 @@ def _rows(tensors, key):
 
 
 def _check_filters(name, tensors, config):
-    """The low-pass filters in a file are those of its settings."""
+    """The low-pass filters in a file are those of its settings, where the network resamples; other
+    layers have one that they do not use."""
     if not hasattr(config, "resample_filter"):
         return
-    expected = setup_filter(config.resample_filter, separable=False)
+    layer = "conv1" if name == "D" else "conv0"
+    used = re.compile(rf"(synthesis\.)?b\d+\.(({layer}|skip)\.)?resample_filter")
     for key, array in tensors.items():
-        if key.endswith("resample_filter"):
-            same = array.shape == tuple(expected.shape)
-            if not same or not torch.allclose(array.read().float(), expected, atol=1e-6):
-                raise ValueError(f"{name}.{key} is another filter than {config.resample_filter}")
+        if not used.fullmatch(key):
+            continue
+        expected = setup_filter(config.resample_filter, separable=len(array.shape) == 1)
+        same = array.shape == tuple(expected.shape) and array.dtype.is_floating_point
+        rounding = torch.finfo(array.dtype).eps if same else 0
+        if not same or not torch.allclose(array.read().float(), expected, rounding, 1e-6):
+            raise ValueError(f"{name}.{key} is another filter than {config.resample_filter}")

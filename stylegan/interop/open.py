@@ -7,6 +7,7 @@ from pathlib import Path
 from stylegan.errors import CheckpointError
 from stylegan.interop import nvidia, rosinality, tensorflow
 from stylegan.interop.container import read_root
+from stylegan.interop.nodes import Node
 
 FORMATS = (nvidia, tensorflow, rosinality)
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
@@ -45,7 +46,9 @@ def open_checkpoint(path):
     try:
         for kind in FORMATS:
             if kind.recognises(root):
-                return kind.read(root)
+                checkpoint = kind.read(root)
+                checkpoint.code = _code(root)
+                return checkpoint
     except DAMAGE as e:
         plain = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
         reason = " ".join(str(e).split())[:300]
@@ -54,6 +57,17 @@ def open_checkpoint(path):
         f"{path}: holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
         "TensorFlow networks; rosinality's g_ema)"
     )
+
+
+def _code(root):
+    """Characters of the longest source text that came with a network."""
+    nodes = root if type(root) is tuple else root.values()
+    lengths = [0]
+    for node in nodes:
+        if type(node) is Node:
+            text = node.get("build_module_src", "")
+            lengths.append(max(node.code, len(text) if type(text) is str else 0))
+    return max(lengths)
 
 
 def sha256(path):

@@ -3,6 +3,9 @@
 
 import dataclasses
 
+import torch
+from torch.overrides import TorchFunctionMode
+
 from stylegan.config import Config, default_channel_base
 from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
@@ -30,6 +33,17 @@ def build_discriminator(config="auto", **fields):
     """A discriminator with fresh weights; arguments as `build_generator`, fields of
     `DiscriminatorConfig`."""
     return Discriminator(_part("D", config, fields))
+
+
+class Unfilled(TorchFunctionMode):
+    """Within it networks are built with whatever their memory holds, for weights that are about to
+    come; on the meta device for their shapes alone."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.div_:
+            return args[0]
+        random = function in (torch.randn, torch.rand)
+        return (torch.empty if random else function)(*args, **(kwargs or {}))
 
 
 def _part(name, config, fields):

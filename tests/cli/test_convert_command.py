@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+import hashlib
+import json
+import os
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+import stylegan
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+ADA, COND, T, PT = (
+    FIXTURES / f for f in ("sg2ada-64.pkl", "sg2ada-cond-32.pkl", "sg3t-64.pkl", "rosinality-64.pt")
+)
+
+
+def state(path, name="G_ema"):
+    return getattr(stylegan.load_networks(path, "cpu"), name).state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def test_from_format_to_format_without_a_difference(run, tmp_path):
+    steps = [ADA, "snapshot", "a.pt", "b.pkl", "again"]
+    for source, out in zip(steps, steps[1:]):
+        code, text, err = run("convert", source, out)
+        assert code == 0, err
+        assert text.startswith(f"{out}: ")
+    for step in steps[1:]:
+        for name in ("G_ema", "G", "D"):
+            assert same(state(ADA, name), state(tmp_path / step, name)), (step, name)
+    pictures = []
+    for i, source in enumerate((ADA, "again")):
+        assert run("generate", source, "--seeds", "5", "--outdir", f"o{i}")[0] == 0
+        with Image.open(tmp_path / f"o{i}" / "seed0005.png") as image:
+            pictures.append(image.tobytes())
+    assert pictures[0] == pictures[1]
+
+
+def test_a_snapshot_remembers_where_it_came_from(run, tmp_path):
+    assert run("convert", ADA, "snapshot")[0] == 0
+    content = json.loads((tmp_path / "snapshot" / "config.json").read_text())
+    digest = hashlib.sha256(ADA.read_bytes()).hexdigest()
+    assert content["source"] == {
+        "file": ADA.name,
+        "format": "NVIDIA PyTorch .pkl",
+        "sha256": digest,
+    }
+    assert content["augment_p"] == 1 and content["dataset"]["images"] == 100
+    code, out, _ = run("info", "snapshot")
+    assert code == 0 and "sg2ada-64.pkl (NVIDIA PyTorch .pkl)" in out and "trained" not in out
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "snapshot").iterdir()}
+    assert len(modes) == 1
+
+
+def test_info(run):
+    digest = hashlib.sha256(ADA.read_bytes()).hexdigest()
+    code, out, _ = run("info", "--json", ADA)
+    rows = json.loads(out)
+    assert code == 0
+    assert rows["family"] == "StyleGAN2, skip" and rows["images"] == "64x64 px, 3 channels"
+    assert rows["format"] == "NVIDIA PyTorch .pkl" and rows["sha256"] == digest
+    assert rows["G_ema"] == "163,536 parameters" and rows["D"] == "178,113 parameters"
+    assert rows["layers"] == "mapping 3; b4 48, b8 48, b16 48, b32 32, b64 16"
+    assert rows["augmentation"] == "p 1" and "max_size 100" in rows["data"]
+    assert rows["classes"] == "none" and rows["latents"] == "z 48, w 40"
+    assert rows["source text"].startswith("81 characters")
+    rows = json.loads(run("info", "--json", T)[1])
+    assert rows["family"] == "StyleGAN3-T" and rows["layers"].endswith("L13_64_16, L14_64_3")
+    rows = json.loads(run("info", "--json", COND)[1])
+    assert rows["classes"] == "5, by number" and rows["architecture"].endswith("D orig")
+    rows = json.loads(run("info", "--json", PT)[1])
+    assert rows["format"] == "rosinality .pt" and rows["D"] == "not in the file"
+    assert "source text" not in rows and rows["data"] == "not recorded"
+
+
+def test_every_command_takes_them(run, tmp_path):
+    for args in (
+        ["mix", PT, "--rows", "1", "--columns", "2,3", "--layers", "0-3", "--out", "mix.png"],
+        ["video", T, "--seeds", "0-1", "--frames", "2", "--out", "a.webp"],
+        ["generate", COND, "--class", "3", "--seeds", "0", "--outdir", "one"],
+        ["generate", COND, "--seeds", "0-4", "--outdir", "all"],
+        ["metrics", T, "--metrics", "eqt", "--samples", "1"],
+    ):
+        code, _, err = run(*args)
+        assert code == 0, err
+    with Image.open(tmp_path / "all" / "seed0003.png") as image:
+        assert image.mode == "L" and image.info["class"] == "3" and "kimg" not in image.info
+    code, _, err = run("generate", COND, "--class", "7", "--seeds", "0")
+    assert code == 2 and "a number from 0 to 4" in err
+
+
+def test_training_begins_with_them(run, tmp_path):
+    sizes = ["--resolution", "64", "--channel-base", "1024", "--channel-max", "48"]
+    rest = ["--mapping-layers", "3", "--batch", "2", "--kimg", "0.002", "--device", "cpu"]
+    code, out, err = run("train", "--init-from", ADA, *sizes, *rest)
+    assert code == 0, err
+    assert f"weights of {ADA} (64x64 px, 3 channels, no classes)" in out
+    assert "D b64" in out and "7 of 7" in out
+    code, _, err = run("train", "--resume", ADA)
+    assert code == 2 and "--init-from begins with its weights" in err and err.count("\n") == 1
+
+
+def test_tensors_under_their_own_names(run, tmp_path):
+    code, out, err = run("convert", PT, "all.safetensors")
+    assert code == 0, err
+    assert out == "all.safetensors: 89 tensors of G_ema\n"
+    with safe_open(tmp_path / "all.safetensors", "pt") as f:
+        weight = f.get_tensor("G_ema.convs.0.conv.weight")
+        assert f.metadata()["source"] == "rosinality .pt"
+    assert torch.equal(weight[0], state(PT)["synthesis.b8.conv0.weight"])
+    assert run("convert", ADA, "snapshot")[0] == 0
+    code, out, err = run("convert", "snapshot", "other.bin", "--to", "safetensors")
+    assert code == 0 and out.endswith("of G_ema, G, D\n"), err
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ("nothing out", "nothing: there is no such folder or file"),
+        ("{ada} full", "full: is there already"),
+        ("{ada} file", "file: is there already"),
+        ("{ada} a.zip", "expected a folder or a file .pt, .pth, .pkl, .safetensors"),
+        ("{cond} a.pt", "and this is StyleGAN2, resnet"),
+        ("{t} a.pt", "and this is StyleGAN3-T"),
+        ("{ada} file/a.pt", "cannot make the folder file"),
+        ("{ada} full.pt", "full.pt: cannot be written (is a folder)"),
+        ("file out", "neither a pickle nor one of torch.save"),
+        ("evil.pkl out", "evil.pkl: refuses the global posix.system"),
+        ("evil.pkl out --to safetensors", "evil.pkl: refuses the global posix.system"),
+        ("short.pkl out", "short.pkl: the file ends in the middle"),
+        ("empty.pt out", "empty.pt: the file is empty"),
+        ("{ada} out --to x", "'x' is not one of"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_leaves_nothing(run, tmp_path, args, message):
+    (tmp_path / "full" / "x").mkdir(parents=True)
+    (tmp_path / "full.pt").mkdir()
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Malicious()}))
+    (tmp_path / "short.pkl").write_bytes(ADA.read_bytes()[:100_000])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    code, out, err = run("convert", *args.format(ada=ADA, cond=COND, t=T).split())
+    assert code == 2 and message in err and err.count("\n") == 1 and not out
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["info", "generate", "mix", "video", "metrics"])
+def test_no_command_runs_what_a_file_says(run, tmp_path, command):
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Malicious()}))
+    extra = {"metrics": ["--metrics", "eqt"], "mix": ["--rows", "1", "--columns", "2"]}
+    code, _, err = run(command, "evil.pkl", *extra.get(command, []))
+    assert code == 2 and "refuses the global posix.system" in err and err.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
