@@ -339,6 +339,15 @@ def test_conditional_networks_and_layers_of_the_mappings(tmp_path):
     assert kwargs["num_layers"] == 2 and kwargs["w_avg_beta"] is None
 
 
+def test_layers_without_noise_are_recorded_so(tmp_path):
+    write(networks_of(tiny(use_noise=False), D=False), tmp_path / "a.pkl")
+    G = read_root(tmp_path / "a.pkl")[1]["G"]
+    layer = G.child("synthesis", "b8", "conv0").state
+    for state in (G.state, layer):
+        assert state["_init_kwargs"]["use_noise"] is False
+    assert layer["use_noise"] is False and "noise_const" not in layer["_buffers"]
+
+
 def test_a_discriminator_without_minibatch_standard_deviation(tmp_path):
     write(networks_of(tiny(mbstd_channels=0)), tmp_path / "a.pkl")
     b4 = read_root(tmp_path / "a.pkl")[1]["D"].child("b4")

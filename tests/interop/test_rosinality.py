@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import tiny
 
 import stylegan
 from stylegan.errors import CheckpointError, UserError
@@ -14,7 +15,6 @@ from stylegan.interop.open import open_checkpoint
 from stylegan.interop.rosinality import SAMPLES
 from stylegan.interop.rosinality_writer import write
 from stylegan.networks import Networks
-from tiny import tiny
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CONVERTED, TRAINING = FIXTURES / "rosinality-64.pt", FIXTURES / "rosinality-train-32.pt"
