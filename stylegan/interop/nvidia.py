@@ -14,6 +14,7 @@ from stylegan.config import Config
 from stylegan.interop.arguments import Arguments
 from stylegan.interop.checkpoint import Checkpoint, widths_of
 from stylegan.interop.nodes import Node, tensors_of
+from stylegan.interop.source import Derived
 from stylegan.models.stylegan3_layers import geometry
 from stylegan.network_config import (
     ARCHITECTURES,
@@ -27,6 +28,7 @@ FORMAT = "NVIDIA PyTorch .pkl"
 NETWORKS = ("G_ema", "G", "D")
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 POSITIONAL_D = ("c_dim", "img_resolution", "img_channels")
+LR_MULTIPLIER = 0.01  # of our mapping networks
 MOST_TAPS = 1024  # of a filter of StyleGAN3; published ones have 24
 # Defaults that differ between the line of StyleGAN2-ADA and that of StyleGAN3.
 ADA = {"num_fp16_res": 0, "conv_clamp": None, "w_avg_beta": 0.995}
@@ -66,8 +68,7 @@ def read(root):
         result.config = Config(G=G, D=D)
         result.family = G.title
         result.tensors = {
-            name: {k: v for k, v in tensors.items() if not k.endswith("resample_filter")}
-            for name, tensors in stored.items()
+            name: _tensors(name, nodes[name], tensors) for name, tensors in stored.items()
         }
         for name, tensors in stored.items():
             _check_filters(name, tensors, (D if name == "D" else G))
@@ -121,7 +122,6 @@ def _generator(node, tensors):
     of_mapping = given.nested("mapping_kwargs")
     line = ADA if "synthesis_kwargs" in given.values else SINCE_STYLEGAN3
     flat = Arguments({**given.values, **given.nested("synthesis_kwargs").values}, "G")
-    _check_mapping(of_mapping, mapping)
     resolution = flat.integer("img_resolution", low=4, high=1 << 14)
     common = dict(
         resolution=resolution,
@@ -199,9 +199,6 @@ def _discriminator(node, tensors, line):
     layer = _actual(top.child("conv0"), given, "conv_clamp")
     for child, arguments in ((top.child("conv0"), of_blocks), (node.child("b4", "fc"), epilogue)):
         _actual(child, arguments, "activation").choice("activation", "lrelu", ("lrelu",))
-    of_mapping = given.nested("mapping_kwargs")
-    if c_dim:
-        _check_mapping(of_mapping, node.child("mapping"))
     std = node.child("b4", "mbstd")
     own = {"group_size": "mbstd_group_size", "num_channels": "mbstd_num_channels"}
     actual = {theirs: std.state[name] for name, theirs in own.items() if name in std.state}
@@ -262,12 +259,25 @@ def _low_precision(blocks, arguments, line):
     return min(arguments.integer("num_fp16_res", line["num_fp16_res"], 0, 64), len(larger))
 
 
-def _check_mapping(arguments, node):
-    """Settings of a mapping network that ours has not."""
-    layer = _actual(node.child("fc0"), arguments, "activation", "bias_gain")
+def _tensors(name, node, stored):
+    """Under our names, without what follows from the settings. A mapping network of another
+    learning rate multiplier than ours, as NVIDIA's discriminators from TensorFlow have, keeps its
+    outputs: its parameters are scaled."""
+    result = {k: v for k, v in stored.items() if not k.endswith("resample_filter")}
+    dense = [k for k in result if re.fullmatch(r"mapping\.fc\d+\.(weight|bias)", k)]
+    if not dense:
+        return result
+    given = Arguments(node.arguments(POSITIONAL_D if name == "D" else POSITIONAL), name)
+    arguments = given.nested("mapping_kwargs")
+    layer = _actual(node.child("mapping", "fc0"), arguments, "activation", "bias_gain")
     layer.choice("activation", "lrelu", ("lrelu",))
-    layer.choice("lr_multiplier", 0.01, (0.01,))
-    layer.choice("bias_gain", 0.01, (0.01,))
+    multiplier = layer.number("lr_multiplier", LR_MULTIPLIER, 1e-6, 1e6)
+    factor = layer.number("bias_gain", multiplier, 1e-6, 1e6) / LR_MULTIPLIER
+    if abs(factor - 1) > 1e-6:
+        for key in dense:
+            array = result[key]
+            result[key] = Derived(array, array.shape, lambda x: x * factor)
+    return result
 
 
 def _layers(tensors, prefix):

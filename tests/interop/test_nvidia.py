@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks from NVIDIA's PyTorch pickles are those that were written, with all their settings."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -164,6 +165,29 @@ def test_arguments_of_converted_networks(tmp_path):
     nets = load_networks(dump(tmp_path / "a.pkl", {"G_ema": theirs[0], "D": theirs[1]}))
     check(nets.G_ema, G)
     check(nets.D, D)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attributes", [True, False])
+def test_another_learning_rate_of_the_mapping(tmp_path, attributes):
+    """NVIDIA's conditional discriminators from TensorFlow have 0.1 there: the outputs stay."""
+    G, D = generator(c_dim=3), discriminator(c_dim=3)
+    theirs = []
+    for network, multiplier in ((G, 0.02), (D, 0.1)):
+        slower = copy.deepcopy(network)
+        for i in range(slower.mapping.num_layers):
+            layer = getattr(slower.mapping, f"fc{i}")
+            layer.weight *= 0.01 / multiplier
+            layer.bias *= 0.01 / multiplier
+            layer.lr_mult = multiplier
+        object_ = published(slower, attributes=attributes)
+        kwargs = object_.state["_init_kwargs"]
+        kwargs.setdefault("mapping_kwargs", EasyDict())["lr_multiplier"] = multiplier
+        theirs.append(object_)
+    nets = load_networks(dump(tmp_path / "a.pkl", {"G_ema": theirs[0], "D": theirs[1]}))
+    for read, written in ((nets.G_ema, G), (nets.D, D)):
+        for key, value in written.state_dict().items():
+            torch.testing.assert_close(read.state_dict()[key], value)
 
 
 def test_attributes_are_what_a_network_ran_with(tmp_path):

@@ -61,19 +61,17 @@ def reshaped(G):
 
 
 BAD = {
-    "slower mapping": (
-        both(
-            argument("mapping_kwargs", lr_multiplier=0.02), attribute("mapping.fc0", bias_gain=0.02)
-        ),
-        "G mapping_kwargs: lr_multiplier is 0.02, known is 0.01",
+    "speed of the mapping": (
+        argument("mapping_kwargs", lr_multiplier="slow"),
+        "G_ema mapping_kwargs: lr_multiplier is 'slow', expected a number, 1e-06 to 1e+06",
     ),
     "gain of the mapping": (
-        attribute("mapping.fc0", bias_gain=1.0),
-        "G mapping_kwargs: bias_gain is 1.0, known is 0.01",
+        attribute("mapping.fc0", bias_gain=0),
+        "G_ema mapping_kwargs: bias_gain is 0, expected a number, 1e-06 to 1e+06",
     ),
     "mapping's nonlinearity": (
         attribute("mapping.fc0", activation="relu"),
-        "G mapping_kwargs: activation is 'relu', known is lrelu",
+        "G_ema mapping_kwargs: activation is 'relu', known is lrelu",
     ),
     "nonlinearity": (
         attribute("synthesis.b16.conv1", activation="swish"),
@@ -144,8 +142,8 @@ BAD_D = {
         "D epilogue_kwargs: activation is 'relu', known is lrelu",
     ),
     "mapping": (
-        argument("mapping_kwargs", lr_multiplier=1),
-        "D mapping_kwargs: lr_multiplier is 1, known is 0.01",
+        argument("mapping_kwargs", lr_multiplier=None),
+        "D mapping_kwargs: lr_multiplier is None, expected a number, 1e-06 to 1e+06",
     ),
     "filter": (
         lambda D: buffers(D, "b8.skip").update(resample_filter=torch.ones(2, 2) / 4),
