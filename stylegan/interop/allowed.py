@@ -19,7 +19,8 @@ from stylegan.interop.source import (
     storage_of,
 )
 
-SCALARS = (str, int, float, bool, bytes, type(None))
+KEYS = (str, int, bool, bytes, type(None))  # what may be a key: hashed in no time, and no integer
+KEY_BITS = 60  # of more bits than this, since many of those can have the same hash
 # Classes of modules that were pickled without source text (R3GAN and others): names alone.
 MODULES = re.compile(r"training\.(networks|augment)\w*|R3GAN(\.\w+)*|torch\.nn\.modules\.\w+")
 
@@ -49,31 +50,39 @@ def find_global(module, name):
     return None
 
 
+def is_key(value):
+    """Whether it may be a key of a dict, or in a set."""
+    return type(value) in KEYS and (type(value) is not int or value.bit_length() <= KEY_BITS)
+
+
 def persistent_object(machine, meta):
     """An object of the NVIDIA line: its attributes, without the source text that came with them."""
     if type(meta) is not dict or meta.get("type") != "class":
         raise ValueError("damaged: an object that is not described by a dictionary")
     kind, state, code = (meta.get(key) for key in ("class_name", "state", "module_src"))
-    if type(kind) is not str or not kind.isidentifier() or type(state) is not dict:
+    if type(kind) is not str or not kind[:101].isidentifier() or type(state) is not dict:
         raise ValueError("damaged: an object without class_name or state")
     return Node(kind[:100], state, len(code) if type(code) is str else getattr(code, "length", 0))
 
 
 def dictionary(machine, items=()):
     """An empty dict, or one of pairs."""
+    if type(items) not in (list, tuple, dict):
+        raise ValueError("a dictionary of something else than pairs")
+    machine.spend(len(items))
     result = {}
-    for pair in items if type(items) is list else list(items):
-        key, value = pair
-        if type(key) not in SCALARS:
-            raise ValueError("a key that is no string or number")
+    for key, value in items.items() if type(items) is dict else items:
+        if not is_key(key):
+            raise ValueError("a key that is no string or integer")
         result[key] = value
     return result
 
 
 def scalars(machine, items=()):
     """A set."""
-    if type(items) not in (list, tuple) or any(type(i) not in SCALARS for i in items):
-        raise ValueError("a set of something else than strings and numbers")
+    if type(items) not in (list, tuple) or not all(map(is_key, items)):
+        raise ValueError("a set of something else than strings and integers")
+    machine.spend(len(items))
     return set(items)
 
 
@@ -82,7 +91,11 @@ def encode(machine, text, encoding):
     if encoding != "latin1":
         raise ValueError("an encoding other than latin1")
     if isinstance(text, Text):
+        machine.spend_text(text.length)
         return Encoded(text, 0, len(text.encoded()))
+    if type(text) is not str:
+        raise ValueError("damaged: bytes of something else than text")
+    machine.spend_bytes(len(text))
     return text.encode("latin1")
 
 
@@ -149,6 +162,7 @@ def size(machine, shape=()):
     """A tuple."""
     if type(shape) not in (list, tuple):
         raise ValueError("a size that is no list")
+    machine.spend(len(shape))
     return tuple(shape)
 
 

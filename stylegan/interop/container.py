@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any checkpoint of another program, as plain data."""
 
+import gc
+
 from stylegan.errors import CheckpointError
 from stylegan.interop.source import File
 from stylegan.interop.torchfile import LEGACY, ZIP, read_legacy, read_zip
@@ -13,6 +15,8 @@ def read_root(path):
     Raises: CheckpointError if it is refused, damaged or of another kind; OSError.
     """
     file = File(path)
+    collecting = gc.isenabled()
+    gc.disable()  # it would look through all of what is read again and again: most of the time
     try:
         root = _read(file, bytes(file.view[:16]))
     except Refusal as e:
@@ -21,6 +25,9 @@ def read_root(path):
     except BaseException:
         file.close()
         raise
+    finally:
+        if collecting:
+            gc.enable()
     file.unmap()
     return file, root
 

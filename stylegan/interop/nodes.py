@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands for the objects of a checkpoint: plain data, without their code."""
 
+import math
+
 import torch
 
-from stylegan.interop.source import Array, contiguous, storage_of
+from stylegan.interop.source import DIMENSIONS, Array, contiguous, storage_of
 
 MOST = 20_000  # modules and tensors of a network; StyleGAN3 has 350,
 DEPTH = 64  # levels of modules within modules,
-NAME = 100  # characters of a name
+NAME = 100  # characters of a name,
+PATH = 500  # and of the names from a network down to a tensor
 
 
 class Node:
@@ -74,14 +77,14 @@ class DType(Unbuilt):
     }
 
     def __init__(self, name):
-        if type(name) is not str or name.lstrip("<|=") not in self.KINDS:
-            raise ValueError(f"a dtype that networks do not have: {ascii(name)[:20]}")
+        if type(name) is not str or len(name) > 3 or name.lstrip("<|=") not in self.KINDS:
+            raise ValueError(f"a dtype that networks do not have: {_ascii(name)}")
         self.dtype = self.KINDS[name.lstrip("<|=")]
 
     def build(self, machine, version, order, *rest):
         """Its state."""
         if order not in ("<", "|", "="):
-            raise ValueError(f"numbers of the byte order {ascii(order)[:10]}, not little-endian")
+            raise ValueError(f"numbers of the byte order {_ascii(order)}, not little-endian")
 
 
 class NumpyArray(Array, Unbuilt):
@@ -98,11 +101,10 @@ class NumpyArray(Array, Unbuilt):
         """Give it its contents."""
         if type(dtype) is not DType or type(shape) is not tuple:
             raise ValueError("damaged: an array without shape or dtype")
+        if len(shape) > DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
+            raise ValueError("damaged: an array whose shape cannot be")
         storage = storage_of(data, dtype.dtype)
-        numel = 1
-        for size in shape:
-            numel *= size if type(size) is int and 0 <= size <= storage.numel else 1 << 60
-        if numel != storage.numel:
+        if math.prod(shape) != storage.numel:
             raise ValueError(
                 f"an array of shape {str(list(shape))[:80]} in {storage.numel} elements"
             )
@@ -120,19 +122,25 @@ def tensors_of(node, name):
         node, prefix, depth = todo.pop()
         if type(node) is not Node:
             raise ValueError(f"{name}.{prefix[:-1]}: no module")
+        children = node.holder("_modules")
         tensors = {**node.holder("_parameters"), **node.holder("_buffers")}
-        count += 1 + len(tensors)
-        if count > MOST or depth > DEPTH:
+        count += 1 + len(tensors) + len(children)
+        if count > MOST or depth > DEPTH or len(prefix) > PATH:
             raise ValueError(f"{name}: more than {MOST:,} modules and tensors, or {DEPTH} levels")
         for key, value in tensors.items():
             if value is not None and not isinstance(value, Array):
                 raise ValueError(f"{name}.{prefix}{key}: no tensor")
             result[prefix + key] = value
-        for key, value in node.holder("_modules").items():
+        for key, value in children.items():
             if value is not None:
                 todo.append((value, f"{prefix}{key}.", depth + 1))
     return {key: value for key, value in result.items() if value is not None}
 
 
 def _is_name(key):
-    return type(key) is str and len(key) <= NAME
+    return type(key) is str and len(key) <= NAME and key.isprintable()
+
+
+def _ascii(value):
+    """A string for a message; of anything else the type, since its contents may be endless."""
+    return ascii(value)[:20] if type(value) is str else f"a {type(value).__name__}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bytes of a checkpoint, and the arrays that lie in them until somebody wants them."""
 
+import codecs
 import mmap
 import threading
 from dataclasses import dataclass
@@ -24,12 +25,14 @@ STORAGES = {
 }
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in STORAGES.values()}
 DIMENSIONS = 8  # of an array, at most
+SCATTERED = 1024  # elements that are read for each one of an array, at most
+CHUNK = 1 << 20  # bytes of text that are decoded at a time
 
 
 class File:
     """A file, open for as long as something of it may be read.
 
-    Attributes: path; view: all of it, mapped, for parsing, until `unmap`.
+    Attributes: path; size; view: all of it, mapped, for parsing, until `unmap`.
     Raises: CheckpointError if it is empty, OSError if it cannot be read.
     """
 
@@ -41,7 +44,7 @@ class File:
         except ValueError:
             self.file.close()
             raise CheckpointError(f"{path}: the file is empty") from None
-        self.view = memoryview(self.map)
+        self.view, self.size = memoryview(self.map), len(self.map)
 
     def unmap(self):
         """Parsing is over. What is read from now on does not stay in memory as pages of the map."""
@@ -101,9 +104,11 @@ class Text:
 
     def encoded(self):
         """The bytes that its characters stand for, one each. Raises: UnicodeError."""
-        return bytearray(
-            str(self.file.read(self.start, self.length), "utf-8", "surrogatepass").encode("latin1")
-        )
+        decoder, result = codecs.getincrementaldecoder("utf-8")(), bytearray()
+        for at in range(0, self.length, CHUNK):
+            part = self.file.read(self.start + at, min(CHUNK, self.length - at))
+            result += decoder.decode(part, at + CHUNK >= self.length).encode("latin1")
+        return result
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,11 @@ class Encoded:
     text: Text
     start: int
     length: int
+
+    @property
+    def file(self):
+        """The `File` that they are in."""
+        return self.text.file
 
     def __len__(self):
         return self.length
@@ -178,6 +188,9 @@ class Array:
         self.storage, self.offset, self.strides = storage, offset, tuple(strides)
         self.shape, self.dtype, self.numel = tuple(shape), storage.dtype, numel
         self.extent = last + 1 - offset if numel else 0
+        touched = storage.numel if isinstance(storage.data, Encoded) else self.extent
+        if touched > SCATTERED * max(numel, 1):
+            raise ValueError(f"its {numel} elements lie scattered among {touched}")
 
     def read(self):
         """A tensor of its own."""

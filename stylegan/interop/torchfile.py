@@ -20,15 +20,21 @@ DIRECTORY = 2 << 20  # bytes of the list of a zip's files; 10,000 tensors take 1
 
 def read_nested(machine, data):
     """What is in a legacy file that is a byte string of another pickle."""
-    file, base = machine.file, None
+    file, base, budget = machine.file, None, machine.budget
+    if budget.nested:
+        raise ValueError("a tensor that is a file within the file of another")
     if isinstance(data, Span):
         base = data.start
         view = file.view[base : base + data.length]
     elif isinstance(data, (bytes, Encoded)):
+        (machine.spend_bytes if isinstance(data, bytes) else machine.spend_text)(len(data))
         view = memoryview(data if isinstance(data, bytes) else data.read())
     else:
         raise ValueError("something else than bytes in a tensor")
-    return read_legacy(file, view, base, machine.budget, data)
+    budget.nested = True
+    value = read_legacy(file, view, base, budget, data)
+    budget.nested = False
+    return value
 
 
 def read_legacy(file, view, base=0, budget=None, data=None):
@@ -46,7 +52,7 @@ def read_legacy(file, view, base=0, budget=None, data=None):
     def next_value(persistent=None):
         nonlocal at
         inside = None if base is None else base + at
-        value, used = unpickle(file, view[at:], inside, persistent, budget)
+        value, used = unpickle(file, view[at:], inside, persistent, budget, at)
         at += used
         return value
 
@@ -148,9 +154,12 @@ def _entries(file):
         raise Refusal(f"a zip whose list of files takes more than {DIRECTORY >> 20} MiB")
     try:
         with zipfile.ZipFile(file.path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as e:
-        raise Refusal(f"damaged: {e}") from e
+            listed = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError) as e:
+        raise Refusal(f"damaged: {' '.join(str(e).split())[:100]}") from e
+    entries = {info.filename: info for info in listed}
+    if len(entries) < len(listed):
+        raise Refusal("a zip that has two files of the same name")
     for info in entries.values():
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise Refusal(f"a compressed file within the zip ({ascii(info.filename)[:60]})")
@@ -159,8 +168,8 @@ def _entries(file):
 
 def _contents(file, info, most=None):
     """`Span` of a file within the zip."""
-    header = bytes(file.view[info.header_offset : info.header_offset + 30])
-    if len(header) < 30 or not header.startswith(ZIP):
+    header = bytes(file.view[max(info.header_offset, 0) :][:30])
+    if info.header_offset < 0 or len(header) < 30 or not header.startswith(ZIP):
         raise Refusal("damaged: the zip's list of files does not fit it")
     start = info.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
     if start + info.file_size > len(file.view) or most is not None and info.file_size > most:

@@ -12,17 +12,17 @@ Source: the opcodes as documented by the standard library's pickletools.
 import pickle
 import pickletools
 import struct
+import sys
 
 from stylegan.errors import CheckpointError
-from stylegan.interop.allowed import Global, find_global
+from stylegan.interop.allowed import Global, find_global, is_key
 from stylegan.interop.nodes import Node, Unbuilt
 from stylegan.interop.source import Span, Text
 
-OPCODES = 500_000  # of one file; the largest published networks have 60,000
-SMALL = 1 << 12  # bytes; longer byte strings stay in the file,
+OPCODES = 200_000  # of one file; the largest published networks have 60,000
+SMALL = 1 << 4  # bytes; longer byte strings stay in the file,
 TEXT = 1 << 16  # and text longer than this
 KEPT = 64 << 20  # bytes of the shorter ones, all together
-SCALARS = (str, int, float, bool, bytes, type(None))  # what may be a key: hashed in no time
 LONG = 64  # bytes of an integer
 MARK = object()
 
@@ -32,13 +32,15 @@ class Budget:
 
     def __init__(self):
         self.opcodes, self.kept = OPCODES, KEPT
+        self.decoded = 0  # bytes of text that were read as bytes
+        self.nested = False  # whether this is inside the file that a tensor is
 
 
 class Refusal(Exception):
     """Why a pickle is not read on; without file and offset."""
 
 
-def unpickle(file, view, base=0, persistent=None, budget=None):
+def unpickle(file, view, base=0, persistent=None, budget=None, before=0):
     """The value of a pickle, as plain data, `Node`s and `Array`s.
 
     Args:
@@ -47,6 +49,7 @@ def unpickle(file, view, base=0, persistent=None, budget=None):
         base: offset of the view in the file; None: it is not a part of the file as it is.
         persistent: function of a persistent id; None: there are none.
         budget: `Budget`, if it is part of something larger.
+        before: where base is None, bytes of that larger thing before it.
     Returns: (value, number of bytes that it took).
     Raises: CheckpointError that names what is refused and the offset.
     """
@@ -63,7 +66,8 @@ def unpickle(file, view, base=0, persistent=None, budget=None):
             reason = "the file ends in the middle"
     except (UnicodeError, TypeError, ValueError, OverflowError) as e:
         reason = f"damaged ({e})"
-    where = f"byte {machine.start + (base or 0)}" + (" of a part" if base is None else "")
+    at = machine.start + (before if base is None else base)
+    where = f"byte {at}" + (" of a part" if base is None else "")
     raise CheckpointError(f"{file.path}: {reason} (at {where})")
 
 
@@ -89,7 +93,7 @@ class Machine:
                 break
             budget.opcodes -= 1
             if budget.opcodes < 0:
-                raise Refusal(f"more than {OPCODES:,} opcodes")
+                self.spend(0)
             action = actions.get(code)
             if action is None:
                 self.refuse(code)
@@ -105,10 +109,30 @@ class Machine:
         name = info.name if info else f"{code:#04x}"
         if name == "INST":
             module, qualname = (self.line().decode("utf-8", "replace") for _ in range(2))
-            name += f" of the global {ascii(f'{module}.{qualname}'[:120])[1:-1]}"
+            name += f" of the global {shown(module, qualname)}"
         elif name.startswith("EXT"):
             name += " (a global by a number)"
         raise Refusal(f"refuses the opcode {name}; no network needs it")
+
+    # What it may cost
+
+    def spend(self, opcodes):
+        """Count work that a single opcode asks for, such as a copy of so many items."""
+        self.budget.opcodes -= opcodes
+        if self.budget.opcodes < 0:
+            raise Refusal(f"more than {OPCODES:,} opcodes, or work as of so many")
+
+    def spend_bytes(self, length):
+        """Count bytes that stay in memory."""
+        self.budget.kept -= length
+        if self.budget.kept < 0:
+            raise Refusal(f"more than {KEPT >> 20} MiB of text")
+
+    def spend_text(self, length):
+        """Count text in the file that is read as bytes: twice, of an honest file."""
+        self.budget.decoded += length
+        if self.budget.decoded > 2 * self.file.size:
+            raise Refusal("damaged: the same text in many places")
 
     # Reading arguments
 
@@ -140,9 +164,7 @@ class Machine:
         """Whether so many bytes are read now rather than later."""
         if length > limit and self.base is not None:
             return False
-        self.budget.kept -= length
-        if self.budget.kept < 0:
-            raise Refusal(f"more than {KEPT >> 20} MiB of text")
+        self.spend_bytes(length)
         return True
 
     def push_bytes(self, length):
@@ -157,7 +179,9 @@ class Machine:
         """Push a string, or where it lies."""
         part = self.take(length)
         if self.keep(length, TEXT):
-            self.stack.append(str(part, "utf-8", "surrogatepass"))
+            text = str(part, "utf-8", "surrogatepass")
+            self.spend_bytes(max(sys.getsizeof(text) - length, 0))  # up to 4 bytes a character
+            self.stack.append(text)
         else:
             self.stack.append(Text(self.file, self.base + self.at - length, length))
 
@@ -204,8 +228,8 @@ class Machine:
         if type(target) is not dict or len(items) % 2:
             raise Refusal("sets items of what is no dict")
         for key, value in zip(items[::2], items[1::2]):
-            if type(key) not in SCALARS:
-                raise Refusal("a key that is no string or number")
+            if not is_key(key):
+                raise Refusal("a key that is no string or integer")
             target[key] = value
 
     def append(self, items):
@@ -216,8 +240,8 @@ class Machine:
 
     def add(self, items):
         """To the topmost set."""
-        if type(self.stack[-1]) is not set or any(type(i) not in SCALARS for i in items):
-            raise Refusal("adds to what is no set of strings and numbers")
+        if type(self.stack[-1]) is not set or not all(map(is_key, items)):
+            raise Refusal("adds to what is no set of strings and integers")
         self.stack[-1].update(items)
 
     def from_items(self, kind):
@@ -232,10 +256,9 @@ class Machine:
         """Push a `Global`, if it is one that we know."""
         found = find_global(module, name)
         if found is None:
-            what = ascii(f"{module}.{name}"[:120])[1:-1]
             raise Refusal(
-                f"refuses the global {what}: no network needs it, and nothing that a file names is "
-                "run"
+                f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
+                "a file names is run"
             )
         self.stack.append(found)
 
@@ -290,6 +313,11 @@ class Machine:
         if self.persistent is None:
             raise Refusal("refuses a persistent id; files of this kind have none")
         self.stack.append(self.persistent(key))
+
+
+def shown(module, name):
+    """A global for a message."""
+    return ascii(f"{module}.{name}"[:120])[1:-1][:200]
 
 
 def describe(value):

@@ -223,6 +223,8 @@ given("a name without an end", "without an end", PROTO + b"c" + b"o" * 600, b"co
 given("a name that is no UTF-8", "damaged", PROTO + b"co\xff\nsystem\n.", b"co\xff")
 given("a name of a surrogate", "refuses the global os\\ud800.system",
       b"\x80\x04X\x05\x00\x00\x00os\xed\xa0\x80" + dump("system") + b"\x93.", b"\x93.")  # fmt: skip
+given("a name that is long when it is shown", "\\U0001f600", stacked("\U0001f600" * 200, "system"),
+      b"\x93")  # fmt: skip
 given("a name that is a number", "whose name is no string", PROTO + b"K\x01K\x02\x93.", b"\x93")
 
 # The same, inside of what a checkpoint holds

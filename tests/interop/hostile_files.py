@@ -11,11 +11,13 @@ from crafted import (
     PROTO,
     SYSTEM,
     Raw,
+    array,
     call,
     dump,
     generator,
     legacy,
     module,
+    named,
     pickled,
     saved,
     storage_id,
@@ -259,3 +261,32 @@ def strided(stride):
 
 
 given("two numbers of 8,000", "lie scattered among 8001", strided(8000))
+
+
+# Tuples of TensorFlow networks
+
+
+def tensorflow(variables=(), components=None, **arguments):
+    """G, D and Gs, the last with these contents."""
+    components, empty = components or {}, dict(version=4, variables=[], components={})
+    state = dict(version=4, variables=list(variables), components=components)
+    states = (empty, empty, {**state, "static_kwargs": arguments})
+    kind = named("dnnlib.tflib.network", "Network")
+    return pickled(tuple(Raw(kind + b")\x81" + dump(state) + b"b") for state in states))
+
+
+ONE = [("synthesis/4x4/Conv/mod_weight", array())]
+given("a TensorFlow network with code", "os.system", tensorflow(ONE, x=call("os", "system", "1")),
+      b"cos\n")  # fmt: skip
+given("a TensorFlow network of no networks", "no network", tensorflow(components={"mapping": 1}))
+given("a TensorFlow variable alone", "no pair", tensorflow([1]))
+given("a TensorFlow variable of text", "expected an array", tensorflow([("x", "y")]))
+given("a TensorFlow name of two lines", "a name that no variable has",
+      tensorflow([("x\ny", array())]))  # fmt: skip
+LAYERS_4 = [(f"synthesis/4x4/{name}/weight", array((1, 1, 1, 4))) for name in ("Conv", "ToRGB")]
+given("a TensorFlow network of 10^9 channels", "num_channels is 1000000000", tensorflow(
+      [("synthesis/4x4/Conv/mod_weight", array((1, 4))), *LAYERS_4], num_channels=BIG))  # fmt: skip
+EMPTY = Raw(named("dnnlib.tflib.network", "Network") + b")\x81(" + dump("variables") + b"]"
+            + dump("components") + b"h\x08db")  # fmt: skip
+given("a TensorFlow network within itself", "a name that no variable has", tensorflow(
+      components=Raw(b"}q\x08"), x=Raw(b"h\x08" + dump("a") + EMPTY + b"s")))  # fmt: skip

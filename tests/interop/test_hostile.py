@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No file runs anything, and each is refused in one line, soon, in little memory."""
 
+import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -21,7 +23,7 @@ SECONDS, MB = 1.0, 200
 FIXTURES = sorted(hostile.FIXTURES.glob("*.pkl")) + sorted(hostile.FIXTURES.glob("*.pt"))
 # How a message begins where the file is opened and its networks cannot be built: a reason of
 # `load_networks` alone.
-OPENED = "hostile.pkl (NVIDIA PyTorch .pkl): "
+OPENED = "hostile.pkl (NVIDIA "
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,15 @@ def test_truncated(fixture, tmp_path):
         message = str(caught.value)
         assert message.isprintable() and len(message) - len(str(path)) < 300
         assert "the file ends in the middle" in message or percent == 0 and "empty" in message
+
+
+def test_garbage_is_collected_afterwards(tmp_path):
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(hostile.ATTACKS["INST"]().data)
+    for file in (path, hostile.FIXTURES / "sg2-32.pkl"):
+        with contextlib.suppress(CheckpointError):
+            open_checkpoint(file)
+        assert gc.isenabled()
 
 
 def test_folders(tmp_path):

@@ -17,6 +17,6 @@ finally:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_at_random_it_goes_on_as_if_nothing_had_happened(tmp_path, workers):
     done = kill_and_compare(
-        kills=3, kimg=0.4, workers=workers, seed=workers, longest=6, folder=tmp_path
+        kills=2, kimg=0.25, workers=workers, seed=workers, longest=6, folder=tmp_path
     )
-    assert done["kills"] == 3 and done["lines compared"] >= 33
+    assert done["kills"] == 2 and done["lines compared"] >= 20
