@@ -92,7 +92,7 @@ def encode(machine, text, encoding):
         raise ValueError("an encoding other than latin1")
     if isinstance(text, Text):
         machine.spend_text(text.length)
-        return Encoded(text, 0, len(text.encoded()))
+        return Encoded(text, 0, text.size())
     if type(text) is not str:
         raise ValueError("damaged: bytes of something else than text")
     machine.spend_bytes(len(text))
@@ -139,12 +139,14 @@ def empty_array(machine, kind, shape, typecode):
     return array
 
 
-def array_of_buffer(machine, data, dtype, shape, order):
-    """`NumpyArray`, as protocol 5 writes it."""
-    if order not in ("C", "F"):
-        raise ValueError("an order other than C or F")
+def array_of_buffer(machine, data, dtype, shape, order, axes=None):
+    """`NumpyArray`, as protocol 5 writes it; with axes, transposed by them."""
+    if order not in (("C", "F") if axes is None else ("K",)):
+        raise ValueError("an order other than C, F or K")
     array = NumpyArray()
-    array.fill(data, dtype, shape, order)
+    array.fill(data, dtype, shape, "F" if order == "F" else "C")
+    if axes is not None:
+        array.transpose(axes)
     return array
 
 

@@ -5,7 +5,7 @@ import gc
 
 from stylegan.errors import CheckpointError
 from stylegan.interop.source import File
-from stylegan.interop.torchfile import LEGACY, ZIP, read_legacy, read_zip
+from stylegan.interop.torchfile import MAGIC, ZIP, read_legacy, read_zip
 from stylegan.interop.unpickle import Refusal, unpickle
 
 
@@ -35,11 +35,10 @@ def read_root(path):
 def _read(file, start):
     if start.startswith(ZIP):
         return read_zip(file)
-    if start.startswith(LEGACY):
-        return read_legacy(file, file.view)
     if start[:1] != b"\x80":
         raise Refusal(
             "expected a snapshot folder, a run folder or a checkpoint (NVIDIA's .pkl, rosinality's "
             ".pt), got a file that is neither a pickle nor one of torch.save"
         )
-    return unpickle(file, file.view)[0]
+    value, _ = unpickle(file, file.view)
+    return read_legacy(file, file.view) if value == MAGIC else value

@@ -43,7 +43,7 @@ class Node:
     def holder(self, name):
         """`_parameters`, `_buffers` or `_modules`: a dict by name."""
         held = self.get(name, {})
-        if type(held) is not dict or not all(map(_is_name, held)):
+        if type(held) is not dict or not all(map(is_name, held)):
             raise ValueError(f"{self.kind}: {name} is no dictionary by name")
         return held
 
@@ -110,6 +110,16 @@ class NumpyArray(Array, Unbuilt):
             )
         Array.__init__(self, storage, 0, shape, contiguous(shape, order))
 
+    def transpose(self, axes):
+        """Its axes in another order, a permutation."""
+        if type(axes) not in (tuple, list) or any(type(i) is not int for i in axes):
+            raise ValueError("damaged: axes that are no integers")
+        if sorted(axes) != list(range(len(self.shape))):
+            raise ValueError("damaged: axes that are not those of the array")
+        self.shape, self.strides = (
+            tuple(values[i] for i in axes) for values in (self.shape, self.strides)
+        )
+
 
 def tensors_of(node, name):
     """{name: `Array`} of all parameters and buffers under a module; frozen weights are buffers.
@@ -137,7 +147,8 @@ def tensors_of(node, name):
     return {key: value for key, value in result.items() if value is not None}
 
 
-def _is_name(key):
+def is_name(key):
+    """Whether it may be the name of a module or tensor, which messages show."""
     return type(key) is str and len(key) <= NAME and key.isprintable()
 
 

@@ -8,6 +8,7 @@ tell a setting, the attribute is what the network ran with.
 
 import re
 
+import numpy as np
 import torch
 
 from stylegan.config import Config
@@ -29,7 +30,7 @@ NETWORKS = ("G_ema", "G", "D")
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 POSITIONAL_D = ("c_dim", "img_resolution", "img_channels")
 LR_MULTIPLIER = 0.01  # of our mapping networks
-MOST_TAPS = 1024  # of a filter of StyleGAN3; published ones have 24
+MOST_TAPS = 256  # of a filter of StyleGAN3; published ones have 24
 # Defaults that differ between the line of StyleGAN2-ADA and that of StyleGAN3.
 ADA = {"num_fp16_res": 0, "conv_clamp": None, "w_avg_beta": 0.995}
 SINCE_STYLEGAN3 = {"num_fp16_res": 4, "conv_clamp": 256, "w_avg_beta": 0.998}
@@ -174,7 +175,7 @@ def _stylegan3(flat, synthesis, common):
         num_layers=num_layers,
         num_critical=flat.integer("num_critical", 2, 0, 64),
         first_cutoff=flat.number("first_cutoff", 2, 0.25, 1024),
-        first_stopband=flat.number("first_stopband", 2**2.1, 0.25, 4096),
+        first_stopband=flat.number("first_stopband", 2**2.1, 0.5, 4096),
         last_stopband_rel=flat.number("last_stopband_rel", 2**0.3, 1, 16),
         margin=flat.integer("margin_size", 10, 0, 256),
         filter_size=flat.integer("filter_size", 6, 1, 64),
@@ -183,10 +184,20 @@ def _stylegan3(flat, synthesis, common):
         conv_kernel=flat.choice("conv_kernel", 3, (1, 3)),
         radial_filters=flat.flag("use_radial_filters", False),
     )
-    taps = max(max(g.up_taps, g.down_taps) for g in geometry(config))
-    if taps > MOST_TAPS:
-        raise ValueError(f"G: filters of {taps} taps")
+    _check_geometry(geometry(config))
     return config
+
+
+def _check_geometry(layers):
+    """Filters of extreme settings cannot be computed."""
+    for g in layers:
+        taps = max(g.up_taps, g.down_taps)
+        if taps > MOST_TAPS:
+            raise ValueError(f"G: {g.name} has filters of {taps} taps")
+        with np.errstate(all="ignore"):
+            filters = [f for f in g.filters() if f is not None]
+        if not all(f.isfinite().all() for f in filters):
+            raise ValueError(f"G: the settings of {g.name} give no filter")
 
 
 def _discriminator(node, tensors, line):

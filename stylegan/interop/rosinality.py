@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from stylegan.config import Config
-from stylegan.interop.arguments import Arguments
+from stylegan.interop.arguments import LIMIT, Arguments
 from stylegan.interop.checkpoint import Checkpoint, widths_of
-from stylegan.interop.nodes import Node
+from stylegan.interop.nodes import Node, is_name
 from stylegan.interop.source import Array, Derived
 from stylegan.models.mapping import Mapping
 from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
@@ -135,7 +135,7 @@ def generator_config(tensors, kept):
     return GeneratorConfig(
         resolution=4 << blocks - 1,
         channels=_size(tensors, "to_rgb1.bias", 1),
-        z_dim=_size(tensors, "style.1.weight", 1),
+        z_dim=min(_size(tensors, "style.1.weight", 1), LIMIT),
         w_dim=_size(tensors, "conv1.conv.modulation.weight", 1),
         mapping_layers=sum(key.startswith("style.") and key.endswith(".weight") for key in tensors),
         channel_base=base,
@@ -193,8 +193,11 @@ class MeanW:
         c = self.config
         mapping = Mapping(c.z_dim, 0, c.w_dim, None, c.mapping_layers)
         mapping.load_state_dict({key: array.read() for key, array in self.tensors.items()})
-        z = np.random.RandomState(0).randn(SAMPLES, c.z_dim)
-        return mapping(torch.from_numpy(z.astype(np.float32))).mean(dim=0)
+        random, total = np.random.RandomState(0), torch.zeros(c.w_dim)
+        for _ in range(SAMPLES // 256):  # since z_dim is what the file says
+            z = torch.from_numpy(random.randn(256, c.z_dim).astype(np.float32))
+            total += mapping(z).mean(dim=0)
+        return total / (SAMPLES // 256)
 
 
 def _generators(root):
@@ -223,11 +226,11 @@ def _average(array):
 
 def _tensors(state, name):
     """{their name: `Array`}."""
-    if type(state) is not dict or any(type(key) is not str for key in state):
+    if type(state) is not dict or not all(map(is_name, state)):
         raise ValueError(f"{name}: no dictionary of tensors by name")
     for key, value in state.items():
         if not isinstance(value, Array):
-            raise ValueError(f"{name}.{key[:100]}: no tensor")
+            raise ValueError(f"{name}.{key}: no tensor")
     return state
 
 
@@ -245,7 +248,7 @@ def _ours(tensors, table, name):
         result[ours] = Derived(array, target, _reshape(target))
     extra = [key for key in tensors if key not in used and not key.endswith(".kernel")]
     if extra:
-        raise ValueError(f"{name} has, beyond our network, {extra[0][:100]}")
+        raise ValueError(f"{name} has, beyond our network, {extra[0]}")
     return result
 
 

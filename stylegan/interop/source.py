@@ -26,7 +26,7 @@ STORAGES = {
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in STORAGES.values()}
 DIMENSIONS = 8  # of an array, at most
 SCATTERED = 1024  # elements that are read for each one of an array, at most
-CHUNK = 1 << 20  # bytes of text that are decoded at a time
+CHUNK = 1 << 18  # bytes of text that are decoded at a time
 
 
 class File:
@@ -102,13 +102,27 @@ class Text:
     start: int
     length: int
 
-    def encoded(self):
-        """The bytes that its characters stand for, one each. Raises: UnicodeError."""
+    def size(self):
+        """How many bytes its characters stand for, one each, if they are such characters: those
+        from 128 on are two bytes of UTF-8, the first of them one of two."""
+        parts = (self._part(at) for at in range(0, self.length, CHUNK))
+        return self.length - sum(part.count(b"\xc2") + part.count(b"\xc3") for part in parts)
+
+    def encoded(self, length=None):
+        """Those bytes, or about `length` of the first. Raises: CheckpointError for other text."""
         decoder, result = codecs.getincrementaldecoder("utf-8")(), bytearray()
-        for at in range(0, self.length, CHUNK):
-            part = self.file.read(self.start + at, min(CHUNK, self.length - at))
-            result += decoder.decode(part, at + CHUNK >= self.length).encode("latin1")
+        try:
+            for at in range(0, self.length, CHUNK):
+                last = at + CHUNK >= self.length
+                result += decoder.decode(self._part(at), last).encode("latin1")
+                if length is not None and len(result) >= length:
+                    break
+        except UnicodeError as e:
+            raise CheckpointError(f"{self.file.path}: bytes kept as text are no such text") from e
         return result
+
+    def _part(self, at):
+        return self.file.read(self.start + at, min(CHUNK, self.length - at))
 
 
 @dataclass(frozen=True)
@@ -129,9 +143,11 @@ class Encoded:
 
     def read(self, start=0, length=None):
         """Some of them; all without arguments."""
-        start += self.start
-        stop = self.start + self.length if length is None else start + length
-        return self.text.encoded()[start:stop]
+        start, length = self.start + start, self.length - start if length is None else length
+        part = self.text.encoded(start + length)[start : start + length]
+        if len(part) != length:
+            raise CheckpointError(f"{self.file.path}: bytes kept as text are no such text")
+        return part
 
 
 @dataclass

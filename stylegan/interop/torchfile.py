@@ -12,9 +12,9 @@ from stylegan.interop.allowed import Global
 from stylegan.interop.source import DTYPES, Encoded, Span, Storage
 from stylegan.interop.unpickle import Budget, Refusal, unpickle
 
-MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
-LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # how a legacy file begins,
-ZIP = b"PK\x03\x04"  # and how today's does
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
+HEAD = 1 << 17  # bytes of a tensor's own file that lie before its numbers, rather too much
+ZIP = b"PK\x03\x04"  # how one of today's format begins
 DIRECTORY = 2 << 20  # bytes of the list of a zip's files; 10,000 tensors take 1 MB
 
 
@@ -26,9 +26,12 @@ def read_nested(machine, data):
     if isinstance(data, Span):
         base = data.start
         view = file.view[base : base + data.length]
-    elif isinstance(data, (bytes, Encoded)):
-        (machine.spend_bytes if isinstance(data, bytes) else machine.spend_text)(len(data))
-        view = memoryview(data if isinstance(data, bytes) else data.read())
+    elif isinstance(data, bytes):
+        machine.spend_bytes(len(data))
+        view = memoryview(data)
+    elif isinstance(data, Encoded):
+        view = memoryview(data.read(0, min(HEAD, len(data))))
+        machine.spend_text(len(view))
     else:
         raise ValueError("something else than bytes in a tensor")
     budget.nested = True
@@ -43,11 +46,11 @@ def read_legacy(file, view, base=0, budget=None, data=None):
     Args:
         file, view, base, budget: as for `unpickle`.
         data: where the view is not a part of the file as it is: the bytes, or the `Encoded`, that
-            it comes from.
+            it is the beginning of.
     Raises: CheckpointError.
     """
     budget = budget or Budget()
-    at, storages = 0, {}
+    at, size, storages = 0, len(view if data is None else data), {}
 
     def next_value(persistent=None):
         nonlocal at
@@ -72,7 +75,7 @@ def read_legacy(file, view, base=0, budget=None, data=None):
     for key in keys:
         pending = storages[key]
         length = pending.numel * pending.dtype.itemsize
-        if at + 8 + length > len(view):
+        if at + 8 + length > size:
             raise Refusal("the file ends in the middle")
         if struct.unpack_from("<q", view, at) != (pending.numel,):
             raise Refusal("damaged: a storage of another size than announced")

@@ -160,7 +160,7 @@ def _convolution(ours, layer, scope, up=False):
         return {}
     weight = ours[f"{layer}.weight"].transpose(2, 3, 1, 0)
     weight = weight[::-1, ::-1] if up else weight
-    result = {f"{scope}/weight": np.ascontiguousarray(weight)}
+    result = {f"{scope}/weight": weight}
     if f"{layer}.bias" in ours:
         result[f"{scope}/bias"] = ours[f"{layer}.bias"]
     return result

@@ -2,6 +2,7 @@
 """NVIDIA's pickles whose networks are not built here: the reason is said, the tensors are there."""
 
 import types
+import warnings
 
 import pytest
 import torch
@@ -238,3 +239,14 @@ def test_no_networks_at_all(tmp_path, root):
     for load in (load_networks, open_checkpoint):
         with pytest.raises(CheckpointError, match="holds no networks that are known here"):
             load(path)
+
+
+def test_settings_that_give_no_filter(tmp_path):
+    """Within the range of each one, and yet."""
+    G = published(generator(model="stylegan3-t"), STYLEGAN3)
+    G.state["_init_kwargs"].update(first_cutoff=0.25, first_stopband=4096.0)
+    path = dump(tmp_path / "a.pkl", {"G_ema": G})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(CheckpointError, match="the settings of L0_52_16 give no filter"):
+            load_networks(path)

@@ -211,7 +211,34 @@ def test_what_does_not_fit_is_named(damage, reason, tmp_path):
 
 
 def test_something_else_than_tensors(tmp_path):
-    for state in ({"input.input": 3}, {"input.input": torch.ones(1), 5: torch.ones(1)}):
+    first = {"input.input": torch.ones(1)}
+    for state in (
+        {"input.input": 3},
+        {**first, 5: first},
+        {**first, "a\nb\x1b[31m": torch.ones(1)},
+    ):
         torch.save({"g_ema": state}, tmp_path / "a.pt")
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError) as e:
             open_checkpoint(tmp_path / "a.pt")
+        assert str(e.value).isprintable()
+
+
+def test_wide_latents_take_little_memory_for_their_mean(tmp_path):
+    """The mean of w is computed from latents as wide as the file says."""
+    content = contents(TRAINING)
+    with pytest.MonkeyPatch.context() as patch:
+        sizes = []
+        draw = np.random.RandomState
+        patch.setattr(np.random, "RandomState", lambda seed: Watched(draw(seed), sizes))
+        torch.save({"g_ema": content["g_ema"]}, tmp_path / "a.pt")
+        assert stylegan.load_networks(tmp_path / "a.pt").G_ema is not None
+    assert sum(sizes) == SAMPLES and max(sizes) <= 256
+
+
+class Watched:
+    def __init__(self, random, sizes):
+        self.random, self.sizes = random, sizes
+
+    def randn(self, n, width):
+        self.sizes.append(n)
+        return self.random.randn(n, width)

@@ -203,7 +203,8 @@ VALUES = {
     for dtype in DTYPES.values()
 }
 FORMATS = [
-    dict(_use_new_zipfile_serialization=z, pickle_protocol=p) for z, p in ((0, 2), (1, 2), (1, 5))
+    dict(_use_new_zipfile_serialization=z, pickle_protocol=p)
+    for z, p in ((0, 2), (0, 4), (1, 2), (1, 5))
 ]
 
 
