@@ -4,9 +4,10 @@
 import gc
 
 from stylegan.errors import CheckpointError
+from stylegan.interop.machine import Refusal
 from stylegan.interop.source import File
 from stylegan.interop.torchfile import MAGIC, ZIP, read_legacy, read_zip
-from stylegan.interop.unpickle import Refusal, unpickle
+from stylegan.interop.unpickle import unpickle
 
 
 def read_root(path):

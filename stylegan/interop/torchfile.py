@@ -9,8 +9,9 @@ import struct
 import zipfile
 
 from stylegan.interop.allowed import Global
+from stylegan.interop.machine import Budget, Refusal
 from stylegan.interop.source import DTYPES, Encoded, Span, Storage
-from stylegan.interop.unpickle import Budget, Refusal, unpickle
+from stylegan.interop.unpickle import unpickle
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
 HEAD = 1 << 17  # bytes of a tensor's own file that lie before its numbers, rather too much

@@ -15,9 +15,10 @@ from nvidia_pickles import CORES, dump
 
 from stylegan import CheckpointError
 from stylegan.interop.container import read_root
+from stylegan.interop.machine import SMALL
 from stylegan.interop.nodes import DType
 from stylegan.interop.source import DTYPES, Array, Encoded, File, Span, Storage, Text, contiguous
-from stylegan.interop.unpickle import SMALL, unpickle
+from stylegan.interop.unpickle import unpickle
 
 PROTOCOLS = (2, 3, 4, 5)
 LARGEST = 2 ** (8 * 64 - 1) - 1  # in 64 bytes
