@@ -86,7 +86,9 @@ class Batches:
             return next(self._batches), None
         except UserError as e:  # it comes in the text of a traceback
             text = str(e).rpartition("UserError: ")[2].strip()
+            e.__traceback__ = None  # a frame of PyTorch's holds e, which holds it, and the iterator
         except (RuntimeError, OSError, EOFError) as e:
+            e.__traceback__ = None
             return None, f"{type(e).__name__}: {e}"
         self.close()
         raise UserError(text)
