@@ -81,6 +81,8 @@ def _foreign(source, out, kind):
         if kind == "nvidia":
             nvidia_writer.write(nets, part)
             lines = [f"read by {nvidia_writer.READERS}"]
+            if nets.D is None:
+                lines.append("it holds no discriminator, which NVIDIA's loaders ask for")
         else:
             lines = rosinality_writer.write(nets, part)
     return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]

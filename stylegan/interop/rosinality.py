@@ -63,7 +63,10 @@ def read(root):
         result.tensors = {}
         for name, tensors in stored.items():
             table = (names_D if name == "D" else names_G)(result.config)
-            result.tensors[name] = _ours(tensors, table, name)
+            ours = _ours(tensors, table, name)
+            if not G.use_noise:  # we wrote it, with inputs that add nothing
+                ours = {k: v for k, v in ours.items() if ".noise_" not in k}
+            result.tensors[name] = ours
             if name != "D":
                 average = _average(averages[name]) or MeanW(result.tensors[name], G)
                 result.tensors[name]["mapping.w_avg"] = average
@@ -143,6 +146,7 @@ def generator_config(tensors, kept):
         widths=widths_of(widths, base, most),
         resample_filter=_taps(tensors, "convs.0.conv.blur.kernel"),
         conv_clamp=given.optional("conv_clamp", None),
+        use_noise=given.flag("use_noise", True),
         low_precision_blocks=given.integer("low_precision_blocks", 0, 0, 64),
         w_avg_beta=given.number("w_avg_beta", 0.995, 0, 1),
     )

@@ -7,7 +7,7 @@ from stylegan.errors import UserError
 from stylegan.interop.rosinality import OURS, PARTS, SHAPES, names_D, names_G
 from stylegan_ops import setup_filter
 
-KEPT = ("conv_clamp", "low_precision_blocks", "w_avg_beta", "mbstd_group")
+KEPT = ("conv_clamp", "low_precision_blocks", "w_avg_beta", "use_noise", "mbstd_group")
 
 
 def write(networks, path):
@@ -27,7 +27,7 @@ def write(networks, path):
         if network is None or name == "D" and not _has_their_discriminator(config.D):
             continue
         table = (names_D if name == "D" else names_G)(config)
-        state = network.state_dict()
+        state = network.state_dict() | _no_noise(network)
         content[theirs] = {key: _theirs(state[ours], shape) for ours, key, shape in table}
         content[theirs] |= _kernels(config, name)
         if name != "D":
@@ -77,10 +77,25 @@ def _check_expressible(config):
         wrong = f"networks without classes, and this has {G.c_dim}"
     elif G.resolution[0] != G.resolution[1] or G.resolution[0].bit_count() != 1:
         wrong = "squares whose side is a power of two"
-    elif not G.use_noise:
-        wrong = "networks with noise inputs"
     if wrong:
         raise UserError(f"rosinality's format holds only {wrong}")
+
+
+def _no_noise(network):
+    """Noise inputs that add nothing, for a generator that has none."""
+    if getattr(network.config, "use_noise", True):
+        return {}
+    names = {"synthesis.b4.conv1": 4}
+    for size in network.synthesis.resolutions[1:]:
+        names |= {f"synthesis.b{size}.conv{i}": size for i in (0, 1)}
+    return {
+        key: value
+        for layer, size in names.items()
+        for key, value in (
+            (f"{layer}.noise_strength", torch.zeros(())),
+            (f"{layer}.noise_const", torch.zeros(size, size)),
+        )
+    }
 
 
 def _has_their_discriminator(D):

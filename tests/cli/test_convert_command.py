@@ -161,7 +161,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(run, tmp_path, args, mes
 @pytest.mark.parametrize("command", ["info", "generate", "mix", "video", "metrics"])
 def test_no_command_runs_what_a_file_says(run, tmp_path, command):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Malicious()}))
-    extra = {"metrics": ["--metrics", "eqt"], "mix": ["--rows", "1", "--columns", "2"]}
-    code, _, err = run(command, "evil.pkl", *extra.get(command, []))
+    extra = {"metrics": "--metrics eqt", "mix": "--rows 1 --columns 2", "video": "--out a.webp"}
+    code, _, err = run(command, "evil.pkl", *extra.get(command, "").split())
     assert code == 2 and "refuses the global posix.system" in err and err.count("\n") == 1
     assert not (tmp_path / "ran").exists()
