@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
+MOST_LAYERS = 64  # of a mapping network
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -154,6 +155,8 @@ def _check_network(c):
         raise UserError(f"model: {type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
+    if not 0 <= c.mapping_layers <= MOST_LAYERS:
+        raise UserError(f"mapping_layers: expected 0 to {MOST_LAYERS}, got {c.mapping_layers}")
     if getattr(c, "widths", None) is not None:
         object.__setattr__(c, "widths", tuple(c.widths))
         if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):

@@ -29,7 +29,7 @@ CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
 
 class Networks:
     """The networks of a snapshot or of another program's file: G_ema, G, D, config, and `meta`
-    (kimg, dataset).
+    (kimg, dataset, augment_p, source).
 
     Each network is read when it is first asked for, and None where there is none.
 
@@ -76,8 +76,9 @@ class Networks:
     @property
     def class_names(self):
         """Names of the classes, in order of their numbers; empty for an unconditional network."""
-        names = self.meta.get("dataset", {}).get("class_names") or []
-        return tuple(names) if self.config.G.c_dim else ()
+        data = self.meta.get("dataset")
+        names = data.get("class_names") if isinstance(data, dict) else None
+        return tuple(names) if names and self.config.G.c_dim else ()
 
     def save(self, folder):
         """Write config.json and a file per network into `folder`, which exists."""
@@ -85,9 +86,9 @@ class Networks:
         for name in NETWORKS:
             self._network(name)
         content = {
+            **self.meta,
             "format": FORMAT,
             "version": VERSION,
-            **self.meta,
             "config": self.config.to_dict(),
         }
         (folder / CONFIG).write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
@@ -101,11 +102,20 @@ class Networks:
 
     def _network(self, name):
         if name not in self._loaded:
-            network = self.checkpoint.read(name) if self.checkpoint else self._read(name)
+            network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
             if network is not None:
                 network = network.to(self.device).eval().requires_grad_(False)
             self._loaded[name] = network
         return self._loaded[name]
+
+    def _from_checkpoint(self, name):
+        try:
+            return self.checkpoint.read(name)
+        except CheckpointError:
+            raise
+        except (ValueError, RuntimeError, TypeError) as e:
+            reason = " ".join(str(e).split())[:200]
+            raise CheckpointError(f"{self.path}: {name} cannot be read ({reason})") from e
 
     def _read(self, name):
         """A network from the folder, or None."""
@@ -167,7 +177,7 @@ def load_networks(path, device="auto"):
     if about.get("format") != FORMAT or about.get("version") != VERSION:
         raise SnapshotError(
             f"{folder / CONFIG}: expected format {FORMAT} version {VERSION}, got "
-            f"{about.get('format')} version {about.get('version')}"
+            f"{ascii(about.get('format'))[:40]} version {ascii(about.get('version'))[:40]}"
         )
     try:
         config = Config.from_dict(content["config"])
@@ -219,5 +229,5 @@ def read_json(path):
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as e:
         raise SnapshotError(f"{path}: line {e.lineno}, column {e.colno}: {e.msg}") from e
-    except (OSError, UnicodeDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise SnapshotError(f"{path}: cannot be read ({e})") from e

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan convert`: networks from one format to another."""
 
+import os
 from pathlib import Path
 
 import click
@@ -46,6 +47,8 @@ def command(source, out, to):
             f"{out}: expected a folder or a file {wanted}; --to says what it shall be",
             param_hint="OUT",
         )
+    if kind != "snapshot" and os.path.lexists(out):
+        raise click.BadParameter(f"{out}: is there already", param_hint="OUT")
     for line in {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)(
         source, Path(out), kind
     ):
@@ -78,24 +81,18 @@ def _foreign(source, out, kind):
     from stylegan.interop import nvidia_writer, rosinality_writer
 
     with output_file(out, "OUT") as part:
-        if kind == "nvidia":
-            nvidia_writer.write(nets, part)
-            lines = [f"read by {nvidia_writer.READERS}"]
-            if nets.D is None:
-                lines.append("it holds no discriminator, which NVIDIA's loaders ask for")
-        else:
-            lines = rosinality_writer.write(nets, part)
+        lines = (nvidia_writer if kind == "nvidia" else rosinality_writer).write(nets, part)
     return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
 
 
 def _tensors(source, out, kind):
     from safetensors.torch import save_file
 
-    from stylegan.interop.open import is_checkpoint, open_checkpoint
+    from stylegan.interop.open import open_checkpoint
     from stylegan.networks import load_networks
 
     metadata = {"format": "pt"}
-    if is_checkpoint(source):
+    if Path(source).is_file():
         checkpoint = open_checkpoint(source)
         metadata |= {"source": checkpoint.format, "family": checkpoint.family}
         parts = checkpoint.stored

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -21,30 +22,30 @@ def output_file(path, option):
     Whether it can be written shows at once, before the work.
 
     Args:
-        path: where; its folder is made.
+        path: where; its folder is made. Through a link, where that points.
         option: that named it, for the message.
     Yields: the path to write to until then, with the same suffix.
-    Raises: click.BadParameter if it cannot be written.
+    Raises: click.BadParameter if it cannot be written, OSError with its name if the disk is full.
     """
-    path = Path(path)
-    make_folder(path.parent, option)
+    named, path = Path(path), Path(os.path.realpath(path))
+    make_folder(named.parent, option)
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "is a folder")
+        if path.exists() and not path.is_file():
+            raise OSError(None, "is no ordinary file")
         part.touch()
         mode = part.stat().st_mode
     except OSError as e:
-        reason = f"{path}: cannot be written ({e.strerror})"
+        reason = f"{named}: cannot be written ({e.strerror})"
         raise click.BadParameter(reason, param_hint=option) from e
     try:
         yield part
         part.chmod(mode)  # what some libraries write is for the owner alone
         part.replace(path)
-    except OSError as e:
-        ours = e.filename in (str(part), part)
-        if ours or (e.filename is None and e.errno in FULL):  # else of what was read
-            raise OSError(e.errno, e.strerror or str(e), str(path)) from e
+    except Exception as e:
+        _name_what_was_written(e, part, named)
         raise
     finally:
         part.unlink(missing_ok=True)
@@ -58,17 +59,44 @@ def output_folder(path, option):
         path: where; nothing may be there, or an empty folder.
         option: that named it, for the message.
     Yields: a folder to fill until then.
-    Raises: click.BadParameter if it is there or cannot be made.
+    Raises: click.BadParameter if it is there or cannot be made, OSError with its name if the disk
+        is full.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise click.BadParameter(f"{path}: is there already", param_hint=option)
+    make_folder(path.parent, option)
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
-    make_folder(part, option)
+    try:
+        part.mkdir()
+    except OSError as e:
+        reason = f"cannot make the folder {path} ({e.strerror})"
+        raise click.BadParameter(reason, param_hint=option) from e
     try:
         yield part
         if path.exists():
             path.rmdir()
         part.replace(path)
+    except Exception as e:
+        _name_what_was_written(e, part, path)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _name_what_was_written(e, part, path):
+    """Raises: OSError that names `path`, if `e` says that `part` could not be written."""
+    text = re.search(r"\(os error (\d+)\)", str(e))  # of safetensors
+    if isinstance(e, OSError):
+        # Else it is of what was read.
+        inside = e.filename is not None and str(e.filename).startswith(str(part))
+        if not inside and not (e.filename is None and e.errno in FULL):
+            return
+        number, reason = e.errno, e.strerror or str(e)
+    elif isinstance(e.__context__, OSError) and e.__context__.errno in FULL:  # of torch.save
+        number, reason = e.__context__.errno, e.__context__.strerror
+    elif text and int(text[1]) in FULL:
+        number, reason = int(text[1]), os.strerror(int(text[1]))
+    else:
+        return
+    raise OSError(number, reason, str(path)) from e

@@ -108,8 +108,8 @@ def tensor(machine, storage, offset, shape, strides, requires_grad, hooks, metad
     return Array(storage, offset, shape, strides)
 
 
-def parameter(machine, data, requires_grad, hooks):
-    """The tensor itself."""
+def parameter(machine, data, requires_grad, hooks, attributes=None):
+    """The tensor itself, without attributes that somebody gave it."""
     if not isinstance(data, Array):
         raise ValueError("damaged: a parameter without a tensor")
     return data
@@ -160,6 +160,13 @@ def scalar(machine, dtype, data):
     return storage.read(0, 1).item()
 
 
+def path(machine, *parts):
+    """A string."""
+    if len(parts) > 64 or any(type(part) is not str or len(part) > 1000 for part in parts):
+        raise ValueError("damaged: a path of something else than names")
+    return "/".join(parts)
+
+
 def size(machine, shape=()):
     """A tuple."""
     if type(shape) not in (list, tuple):
@@ -174,12 +181,18 @@ def _table():
         "torch_utils.persistence": {"_reconstruct_persistent_obj": {"reduce": persistent_object}},
         "dnnlib.util": {"EasyDict": {"reduce": dictionary, "new": dict}},
         "dnnlib.tflib.network": {"Network": {"new": lambda: Node("dnnlib.tflib.network.Network")}},
-        "collections": {"OrderedDict": {"reduce": dictionary, "new": dict}},
+        "collections": {
+            "OrderedDict": {"reduce": dictionary, "new": dict},
+            "defaultdict": {"reduce": lambda machine, factory=None: {}},
+            "Counter": {"reduce": dictionary},
+        },
+        "pathlib": {f"{kind}Path": {"reduce": path} for kind in ("", "Posix", "Windows")},
         "argparse": {"Namespace": {"new": lambda: Node("argparse.Namespace")}},
         "_codecs": {"encode": {"reduce": encode}},
         "torch._utils": {
             "_rebuild_tensor_v2": {"reduce": tensor},
             "_rebuild_parameter": {"reduce": parameter},
+            "_rebuild_parameter_with_state": {"reduce": parameter},
         },
         "torch.storage": {"_load_from_bytes": {"reduce": nested_storage}},
         "torch": {
@@ -194,6 +207,7 @@ def _table():
         entries[module] = {
             "set": {"reduce": scalars},
             "bytes": {"reduce": lambda machine: b""},
+            **{name: {} for name in ("dict", "list", "int", "float")},  # of a defaultdict
         }
     for core in ("numpy.core", "numpy._core"):
         entries[f"{core}.multiarray"] = {

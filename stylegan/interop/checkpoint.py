@@ -8,10 +8,10 @@ import torch
 from stylegan.config import Config
 from stylegan.interop.source import Array, Derived
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
+from stylegan.network_config import DiscriminatorConfig
 
 GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2
 ROOM = 1 << 20  # bytes that one of any size may take
-MOST_LAYERS = 64  # of a mapping network; published ones have 8
 
 
 @dataclass
@@ -43,12 +43,8 @@ class Checkpoint:
 
         Raises: ValueError that names the first that does not fit.
         """
-        for part in ("G", "D"):
-            layers = getattr(self.config, part).mapping_layers
-            if layers > MOST_LAYERS:
-                raise ValueError(f"{part}: a mapping network of {layers} layers")
         for name, tensors in self.tensors.items():
-            _check_growth(name, tensors)
+            check_growth(name, tensors)
             with torch.device("meta"), Unfilled():
                 expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
             missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
@@ -62,6 +58,17 @@ class Checkpoint:
                     raise ValueError(
                         f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
                     )
+
+    def fail(self, reason):
+        """The networks cannot be built. Args: reason: an exception or text."""
+        self.reason = " ".join(str(reason).split())[:300]
+        self.tensors = self.config = None
+
+    def number_classes(self):
+        """Their names are in no file: numbers stand for them."""
+        count = self.config.G.c_dim
+        if count > 1 and not self.meta.get("dataset", {}).get("class_names"):
+            self.meta.setdefault("dataset", {})["class_names"] = [str(i) for i in range(count)]
 
     def parameters(self, name):
         """Number of trainable numbers of a network that can be built."""
@@ -83,7 +90,14 @@ class Checkpoint:
         return (build_discriminator if name == "D" else build_generator)(self.config)
 
 
-def _check_growth(name, tensors):
+def fresh_discriminator(G):
+    """Settings of one that begins anew beside a generator. Args: G: its config."""
+    return DiscriminatorConfig(
+        resolution=G.resolution, channels=G.channels, c_dim=G.c_dim, channel_base=G.channel_base
+    )
+
+
+def check_growth(name, tensors):
     """Tensors that lie over each other must not make a small file a large network.
 
     Raises: ValueError.

@@ -73,6 +73,8 @@ class DType(Unbuilt):
         "i4": torch.int32,
         "i8": torch.int64,
         "u1": torch.uint8,
+        "u2": torch.uint16,
+        "u4": torch.uint32,
         "b1": torch.bool,
     }
 
@@ -140,6 +142,8 @@ def tensors_of(node, name):
         for key, value in tensors.items():
             if value is not None and not isinstance(value, Array):
                 raise ValueError(f"{name}.{prefix}{key}: no tensor")
+            if prefix + key in result:
+                raise ValueError(f"{name}.{prefix}{key}: two tensors of one name")
             result[prefix + key] = value
         for key, value in children.items():
             if value is not None:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from stylegan.config import Config
+from stylegan.interop.about import data_set, own_meta
 from stylegan.interop.arguments import Arguments
-from stylegan.interop.checkpoint import Checkpoint, widths_of
+from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import Node, tensors_of
 from stylegan.interop.source import Derived
 from stylegan.models.stylegan3_layers import geometry
@@ -29,6 +30,7 @@ FORMAT = "NVIDIA PyTorch .pkl"
 NETWORKS = ("G_ema", "G", "D")
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 POSITIONAL_D = ("c_dim", "img_resolution", "img_channels")
+MOST_BLOCKS = 16  # of StyleGAN2, which is 4 px to 131072
 LR_MULTIPLIER = 0.01  # of our mapping networks
 MOST_TAPS = 256  # of a filter of StyleGAN3; published ones have 24
 # Defaults that differ between the line of StyleGAN2-ADA and that of StyleGAN3.
@@ -65,7 +67,7 @@ def read(root):
         if "D" in nodes:
             D = _discriminator(nodes["D"], stored["D"], line)
         else:
-            D = _default_discriminator(G)
+            D = fresh_discriminator(G)
         result.config = Config(G=G, D=D)
         result.family = G.title
         result.tensors = {
@@ -76,11 +78,9 @@ def read(root):
         result.check()
     except ValueError as e:
         result.family = result.family or "unknown"
-        result.reason, result.tensors, result.config = str(e), None, None
+        result.fail(e)
         return result
-    if G.c_dim > 1:
-        numbers = [str(i) for i in range(G.c_dim)]
-        result.meta["dataset"] = {**result.meta.get("dataset", {}), "class_names": numbers}
+    result.number_classes()
     return result
 
 
@@ -95,24 +95,13 @@ def kinds_of(node):
 
 def _meta(root):
     meta = {}
-    data = root.get("training_set_kwargs")
-    if type(data) is dict:
-        plain = {
-            k: v
-            for k, v in data.items()
-            if type(k) is str and type(v) in (str, int, float, bool) and len(str(v)) < 1000
-        }
-        path = str(plain.get("path", "")).replace("\\", "/").rstrip("/")
-        meta["dataset"] = {
-            "name": path.rpartition("/")[2] or None,
-            "images": plain.get("max_size"),
-            "arguments": plain,
-        }
+    if type(root.get("training_set_kwargs")) is dict:
+        meta["dataset"] = data_set(root["training_set_kwargs"])
     pipe = root.get("augment_pipe")
     if type(pipe) is Node:
         p = tensors_of(pipe, "augment_pipe").get("p")
         if p is not None and p.numel == 1:
-            meta["augment_p"] = float(p.read().reshape(()))
+            meta |= own_meta({"augment_p": float(p.read().reshape(()))})
     return meta
 
 
@@ -238,18 +227,11 @@ def _discriminator(node, tensors, line):
     )
 
 
-def _default_discriminator(G):
-    """Settings for a discriminator that begins anew beside a generator."""
-    return DiscriminatorConfig(
-        resolution=G.resolution, channels=G.channels, c_dim=G.c_dim, channel_base=G.channel_base
-    )
-
-
 def _blocks(node):
     """{resolution: module} of the blocks of StyleGAN2, from the smallest."""
     blocks = node.holder("_modules").items()
     found = {int(k[1:]): child for k, child in blocks if re.fullmatch(r"b[1-9]\d{0,4}", k)}
-    if not found:
+    if not 0 < len(found) <= MOST_BLOCKS:
         raise ValueError("no blocks of StyleGAN2 (b4, b8, ...) and no layers of StyleGAN3")
     return dict(sorted(found.items()))
 

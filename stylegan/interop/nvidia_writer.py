@@ -54,11 +54,13 @@ def write(networks, file):
     Args:
         networks: `Networks`, or an object with its config, meta, G, D and G_ema.
         file: a path, where the file appears once it is complete, or a binary file.
+    Returns: lines that say which programs can read it, and what it lacks.
     Raises: UserError for what their classes do not have; nothing is written then.
     """
     root = _root(networks)
     if hasattr(file, "write"):
-        return dump(root, file)
+        dump(root, file)
+        return readers(networks)
     path = Path(file)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -67,6 +69,20 @@ def write(networks, file):
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+    return readers(networks)
+
+
+def readers(networks):
+    """Lines that say which programs can read a written file, and what it lacks."""
+    lines = [f"read by {READERS}"]
+    if networks.D is None:
+        lines.append(
+            "no discriminator is in it, which NVIDIA's loader asks for: only for programs "
+            "that take G_ema by itself"
+        )
+    if networks.meta.get("augment_p"):
+        lines.append("the state of ADA (p {:.3g}) is not in it".format(networks.meta["augment_p"]))
+    return lines
 
 
 def _root(networks):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from stylegan.errors import CheckpointError
 from stylegan.interop import nvidia, rosinality, tensorflow
+from stylegan.interop.checkpoint import check_growth
 from stylegan.interop.container import read_root
 from stylegan.interop.nodes import Node
+from stylegan.interop.torchfile import ZIP
 
 FORMATS = (nvidia, tensorflow, rosinality)
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
@@ -24,14 +26,16 @@ DAMAGE = (
 
 
 def is_checkpoint(path):
-    """Whether a file looks like a checkpoint, by its name or its first byte."""
+    """Whether a file looks like a checkpoint, by its name or how it begins."""
     path = Path(path)
     if not path.is_file():
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
     with open(path, "rb") as f:
-        return f.read(1) == b"\x80"
+        start = f.read(512)
+    of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # its first file
+    return of_torch or start[:1] == b"\x80"
 
 
 def open_checkpoint(path):
@@ -48,6 +52,8 @@ def open_checkpoint(path):
             if kind.recognises(root):
                 checkpoint = kind.read(root)
                 checkpoint.code = _code(root)
+                for name, tensors in checkpoint.stored.items():
+                    check_growth(name, tensors)
                 return checkpoint
     except DAMAGE as e:
         plain = isinstance(e, ValueError) and not isinstance(e, UnicodeError)

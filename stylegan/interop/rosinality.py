@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from stylegan.config import Config
+from stylegan.interop.about import data_set, own_meta, plain
 from stylegan.interop.arguments import LIMIT, Arguments
-from stylegan.interop.checkpoint import Checkpoint, widths_of
+from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import Node, is_name
 from stylegan.interop.source import Array, Derived
 from stylegan.models.mapping import Mapping
@@ -22,6 +23,7 @@ from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
 FORMAT = "rosinality .pt"
 PARTS = {"G_ema": "g_ema", "G": "g", "D": "d"}
 OURS = "stylegan"  # key of what their format has no place for: settings of ours
+MOST_WIDE, MOST_DEEP = 1024, 16  # z and layers of a mapping whose mean is computed here
 SAMPLES = 4096  # latents whose mean is latent_avg where a file has none, as many as there
 # The shape of theirs from that of ours, and the reverse.
 SHAPES = {
@@ -47,15 +49,13 @@ def read(root):
     """
     states = _generators(root)
     if type(root.get("d")) is dict:
-        states["D"] = root["d"]
+        states["D"] = _unwrapped(root["d"])
     stored = {name: _tensors(state, name) for name, state in states.items()}
     result = Checkpoint(FORMAT, "StyleGAN2, skip", stored, meta=_meta(root))
     try:
         kept = root.get(OURS) if type(root.get(OURS)) is dict else {}
         G = generator_config(stored["G_ema" if "G_ema" in stored else "G"], kept)
-        D = DiscriminatorConfig(
-            resolution=G.resolution, channels=G.channels, channel_base=G.channel_base
-        )
+        D = fresh_discriminator(G)
         if "D" in stored:
             D = discriminator_config(stored["D"], G, kept)
         result.config = Config(G=G, D=D)
@@ -63,7 +63,7 @@ def read(root):
         result.tensors = {}
         for name, tensors in stored.items():
             table = (names_D if name == "D" else names_G)(result.config)
-            ours = _ours(tensors, table, name)
+            ours = _ours(tensors if name == "D" else _with_noise(tensors), table, name)
             if not G.use_noise:  # we wrote it, with inputs that add nothing
                 ours = {k: v for k, v in ours.items() if ".noise_" not in k}
             result.tensors[name] = ours
@@ -72,7 +72,7 @@ def read(root):
                 result.tensors[name]["mapping.w_avg"] = average
         result.check()
     except ValueError as e:
-        result.reason, result.tensors, result.config = str(e), None, None
+        result.fail(e)
     return result
 
 
@@ -173,6 +173,25 @@ def discriminator_config(tensors, G, kept):
     )
 
 
+class Noise:
+    """Noise inputs of a file that has none, as the first ones of that program had: drawn here,
+    always the same.
+
+    Args: number: of the layer, from the smallest.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, number):
+        self.number, size = number, 4 << (number + 1) // 2
+        self.shape, self.numel = (1, 1, size, size), size * size
+
+    def read(self):
+        """[1, 1, size, size], standard normal."""
+        noise = np.random.RandomState(self.number).randn(*self.shape)
+        return torch.from_numpy(noise.astype(np.float32))
+
+
 class MeanW:
     """mapping.w_avg of a generator whose file has none: the mean w of `SAMPLES` latents.
 
@@ -184,6 +203,8 @@ class MeanW:
     dtype = torch.float32
 
     def __init__(self, tensors, config):
+        if config.z_dim > MOST_WIDE or config.mapping_layers > MOST_DEEP:
+            raise ValueError("there is no latent_avg, and the mapping is too large to compute it")
         self.config, self.shape, self.numel = config, (config.w_dim,), config.w_dim
         self.tensors = {
             key.removeprefix("mapping."): array
@@ -196,7 +217,8 @@ class MeanW:
         """[w_dim], always the same for the same weights."""
         c = self.config
         mapping = Mapping(c.z_dim, 0, c.w_dim, None, c.mapping_layers)
-        mapping.load_state_dict({key: array.read() for key, array in self.tensors.items()})
+        for key, value in mapping.state_dict().items():
+            value.copy_(self.tensors[key].read().reshape(value.shape))
         random, total = np.random.RandomState(0), torch.zeros(c.w_dim)
         for _ in range(SAMPLES // 256):  # since z_dim is what the file says
             z = torch.from_numpy(random.randn(256, c.z_dim).astype(np.float32))
@@ -216,7 +238,18 @@ def _generators(root):
         return {"G_ema": decoder}
     if "input.input" in root:
         return {"G_ema": root}
-    return {name: root[PARTS[name]] for name in ("G_ema", "G") if PARTS[name] in root}
+    found = {name: root.get(PARTS[name]) for name in ("G_ema", "G")}
+    return {name: _unwrapped(state) for name, state in found.items() if state is not None}
+
+
+def _unwrapped(state):
+    """Without the prefix of DataParallel, where every name has it."""
+    prefix = "module."
+    if type(state) is not dict or not all(
+        type(key) is str and key.startswith(prefix) for key in state
+    ):
+        return state
+    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def _average(array):
@@ -256,24 +289,27 @@ def _ours(tensors, table, name):
     return result
 
 
+def _with_noise(tensors):
+    if any(key.startswith("noises.") for key in tensors):
+        return tensors
+    layers = sum(bool(re.fullmatch(r"(convs\.\d+|conv1)\.noise\.weight", key)) for key in tensors)
+    return {**tensors, **{f"noises.noise_{i}": Noise(i) for i in range(min(layers, 19))}}
+
+
 def _reshape(shape):
     return lambda tensor: tensor.reshape(shape)
 
 
 def _meta(root):
     kept = root.get(OURS)
-    meta = dict(kept["meta"]) if type(kept) is dict and type(kept.get("meta")) is dict else {}
-    if type(root.get("ada_aug_p")) in (int, float):
-        meta["augment_p"] = float(root["ada_aug_p"])
-    arguments = root.get("args")
-    if type(arguments) is Node and type(arguments.state) is dict:
-        plain = {
-            key: value
-            for key, value in arguments.state.items()
-            if type(key) is str and type(value) in (str, int, float, bool)
-        }
-        path = str(plain.get("path", "")).rstrip("/")
-        meta["dataset"] = {"name": path.rpartition("/")[2] or None, "arguments": plain}
+    meta = own_meta(kept.get("meta") if type(kept) is dict else None)
+    meta |= own_meta({"augment_p": root.get("ada_aug_p")})
+    if type(root.get("args")) is Node:
+        arguments = plain(root["args"].state)
+        about = {name: arguments.pop(name) for name in ("path", "size") if name in arguments}
+        if about:
+            meta["dataset"] = data_set(about)
+        meta["arguments"] = arguments
     return meta
 
 

@@ -35,25 +35,28 @@ def write(networks, path):
     content["latent_avg"] = averages["G_ema"]
     kept = {part: _kept(getattr(config, part)) for part in ("G", "D")}
     content[OURS] = {**kept, "meta": networks.meta, "latent_avg": averages.get("G")}
-    torch.save(content, path)
+    with open(path, "wb") as f:  # PyTorch's own file says nothing of a full disk
+        torch.save(content, f)
     return readers(config, "d" in content)
 
 
 def readers(config, with_d):
     """Lines that say who can read a written file."""
-    G = config.G
+    G, D = config.G, config.D
     usual = G.widths is None and G.channel_max == 512 and G.channel_base in (16384, 32768)
-    reasons = []
-    if G.channels != 3:
-        reasons.append(f"{G.channels} channels, it has 3")
-    if G.z_dim != G.w_dim:
-        reasons.append(f"z {G.z_dim} and w {G.w_dim}, it has one size for both")
-    if not usual:
-        reasons.append("other channel counts than its own")
-    lines = [_who("rosinality/stylegan2-pytorch", reasons)]
-    if G.w_dim != 512 or G.mapping_layers != 8 or G.channel_base != 32768:
-        reasons.append("it has w 512, 8 mapping layers and channel_base 32768")
-    lines.append(_who("pSp, e4e and other users of its generator", reasons))
+    wrong = {
+        f"{G.channels} channels, it has 3": G.channels != 3,
+        f"z {G.z_dim} and w {G.w_dim}, it has 512": (G.z_dim, G.w_dim) != (512, 512),
+        f"{G.mapping_layers} mapping layers, it has 8": G.mapping_layers != 8,
+        f"{G.resolution[0]} px, it has 8 to 1024": not 8 <= G.resolution[0] <= 1024,
+        "other channel counts than its own": not usual,
+        "other filters than its own": tuple(G.resample_filter) != (1, 3, 3, 1),
+    }
+    reasons = [reason for reason, holds in wrong.items() if holds]
+    lines = [_who("rosinality/stylegan2-pytorch, its generator", reasons)]
+    if usual and G.channel_base != 32768:
+        reasons.append("channel_base 16384, they have 32768")
+    lines.append(_who("pSp, e4e and others with its generator", reasons))
     if G.conv_clamp is not None:
         lines.append(
             f"there, activations beyond {G.conv_clamp:g} are not clamped: rare, but pictures can "
@@ -61,7 +64,14 @@ def readers(config, with_d):
         )
     if not with_d:
         lines.append("the discriminator is not in it")
+    elif not _is_their_discriminator(G, D):
+        lines.append("the discriminator is none of theirs: another layout than the generator's")
     return lines
+
+
+def _is_their_discriminator(G, D):
+    same = ("widths", "channel_base", "channel_max", "resample_filter")
+    return D.mbstd_group == 4 and all(getattr(D, name) == getattr(G, name) for name in same)
 
 
 def _who(program, reasons):

@@ -2,6 +2,7 @@
 """The bytes of a checkpoint, and the arrays that lie in them until somebody wants them."""
 
 import codecs
+import math
 import mmap
 import threading
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ STORAGES = {
 }
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in STORAGES.values()}
 DIMENSIONS = 8  # of an array, at most
+LARGEST = 1 << 62  # number in a shape or of a stride
 SCATTERED = 1024  # elements that are read for each one of an array, at most
 CHUNK = 1 << 18  # bytes of text that are decoded at a time
 
@@ -190,13 +192,14 @@ class Array:
         integers = (offset, *shape, *strides)
         if any(type(i) is not int for i in integers) or len(shape) != len(strides):
             raise ValueError("its offset, shape and strides are not integers")
-        if len(shape) > DIMENSIONS or min(integers) < 0:
+        if len(shape) > DIMENSIONS or min(integers) < 0 or max(integers) >= LARGEST:
             raise ValueError(f"its shape {_short(shape)}, strides or offset {offset} cannot be")
         numel, last = 1, offset
         for size, stride in zip(shape, strides):
             numel *= size
             last += (size - 1) * stride
-        if numel and last >= storage.numel or numel > storage.numel:
+        beyond = math.prod(max(size, 1) for size in shape) >= LARGEST  # around a size of 0
+        if numel and last >= storage.numel or numel > storage.numel or beyond:
             raise ValueError(
                 f"its shape {_short(shape)} with strides {_short(strides)} from {offset} on passes "
                 f"the {storage.numel} elements that there are"

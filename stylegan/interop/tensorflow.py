@@ -93,7 +93,7 @@ def read(root):
         result.config, result.family = Config(G=G, D=D), G.title
         result.check()
     except ValueError as e:
-        result.reason, result.tensors, result.config = str(e), None, None
+        result.fail(e)
         return result
     if G.c_dim > 1:
         result.meta["dataset"] = {"class_names": [str(i) for i in range(G.c_dim)]}
@@ -248,7 +248,7 @@ def _discriminator(tensors, given):
     widths += [_size(tensors, f"b{r}.conv0.weight", 0) for r in blocks if r > 4]
     c_dim = _same(given, "label_size", _size(tensors, "mapping.embed.weight", 1, 0))
     group = given.any("mbstd_group_size", 4)
-    group = group and given.integer("mbstd_group_size", 4)
+    group = None if group is None else given.integer("mbstd_group_size", 4)
     features = 0 if group in (0, 1) else given.integer("mbstd_num_features", 1, 1)
     found = _size(tensors, "b4.conv.weight", 1) - widths[0]
     if found != features or features and widths[0] % features:
@@ -262,7 +262,7 @@ def _discriminator(tensors, given):
         c_dim=c_dim,
         architecture=_architecture(tensors, given, "fromrgb", [f"b{r}" for r in blocks]),
         mapping_layers=_same(given, "mapping_layers", _layers(tensors)) if c_dim else 8,
-        mbstd_group=group and max(group, 1),
+        mbstd_group=None if group is None else max(group, 1),
         mbstd_channels=features,
     )
 

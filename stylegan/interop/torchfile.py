@@ -126,11 +126,12 @@ def storage_of_id(key, storages):
     """The `Storage` of a persistent id ("storage", type, key, location, numel), kept in `storages`
     by key. Raises: Refusal."""
     kind, dtype, name, _, numel = key
+    if type(name) is not str or len(name) > 32:
+        raise Refusal("damaged: an id of no storage")
     if (
         kind != "storage"
         or type(dtype) is not Global
         or dtype.value not in DTYPES.values()
-        or type(name) is not str
         or type(numel) is not int
         or not 0 <= numel < 1 << 40
     ):

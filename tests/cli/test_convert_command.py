@@ -136,7 +136,7 @@ def test_tensors_under_their_own_names(run, tmp_path):
         ("{cond} a.pt", "and this is StyleGAN2, resnet"),
         ("{t} a.pt", "and this is StyleGAN3-T"),
         ("{ada} file/a.pt", "cannot make the folder file"),
-        ("{ada} full.pt", "full.pt: cannot be written (is a folder)"),
+        ("{ada} full.pt", "full.pt: is there already"),
         ("file out", "neither a pickle nor one of torch.save"),
         ("evil.pkl out", "evil.pkl: refuses the global posix.system"),
         ("evil.pkl out --to safetensors", "evil.pkl: refuses the global posix.system"),

@@ -242,10 +242,11 @@ def same_numbers():
     )
 
 
-@attack("2,000 layers", "a mapping network of 2000 layers")
+@attack("2,000 layers", "mapping_layers: expected 0 to 64, got 2000")
 def layers():
-    config = GeneratorConfig(resolution=8, z_dim=4, w_dim=4, mapping_layers=2000, channel_max=4)
-    return whole(config, 1024)
+    config = GeneratorConfig(resolution=8, z_dim=4, w_dim=4, mapping_layers=2, channel_max=4)
+    more = {f"mapping.fc{i}.{part}": (4,) for i in range(2, 2000) for part in ("weight", "bias")}
+    return whole(config, 1024, **more)
 
 
 @attack("another filter", "resample_filter is another filter")

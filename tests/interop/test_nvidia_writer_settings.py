@@ -261,3 +261,8 @@ def test_a_path_gets_a_whole_file_or_keeps_what_it_had(tmp_path):
 
 def test_readers_is_a_line():
     assert "\n" not in READERS and "stylegan3" in READERS
+    nets = networks_of(tiny())
+    assert write(nets, io.BytesIO()) == [f"read by {READERS}"]
+    alone = Networks(nets.config, {"augment_p": 0.25}, G_ema=nets.G_ema)
+    lines = write(alone, io.BytesIO())
+    assert "no discriminator" in lines[1] and "p 0.25" in lines[2] and len(lines) == 3

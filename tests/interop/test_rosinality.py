@@ -2,6 +2,8 @@
 """rosinality's .pt: read, written, and read back."""
 
 import argparse
+import collections
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import stylegan
 from stylegan.errors import CheckpointError, UserError
 from stylegan.interop.open import open_checkpoint
 from stylegan.interop.rosinality import SAMPLES
-from stylegan.interop.rosinality_writer import write
+from stylegan.interop.rosinality_writer import readers, write
 from stylegan.networks import Networks
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -26,7 +28,7 @@ def known(path):
 
 def contents(path):
     """What is in a file of ours or of the fixtures, by torch.load itself."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace]):  # and nothing else
         return torch.load(path, weights_only=True)
 
 
@@ -51,7 +53,8 @@ def test_known_good(path):
 def test_what_a_training_checkpoint_says_beside_its_networks():
     nets = stylegan.load_networks(TRAINING)
     assert nets.meta["augment_p"] == 0.25
-    assert nets.meta["dataset"]["arguments"]["channel_multiplier"] == 2
+    assert nets.meta["arguments"]["channel_multiplier"] == 2
+    assert nets.meta["dataset"]["arguments"] == {"size": 32}
     assert nets.config.G.mapping_layers == 2 and nets.config.G.conv_clamp is None
 
 
@@ -126,6 +129,66 @@ def test_legacy_files(tmp_path):
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+def test_the_first_files_had_no_noise(tmp_path):
+    content = contents(CONVERTED)
+    content["g_ema"] = {k: v for k, v in content["g_ema"].items() if not k.startswith("noises.")}
+    torch.save(content, tmp_path / "a.pt")
+    state = stylegan.load_networks(tmp_path / "a.pt").G_ema.state_dict()
+    again = stylegan.load_networks(tmp_path / "a.pt").G_ema.state_dict()
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    noise = [state[f"synthesis.b{r}.conv{i}.noise_const"] for r in (8, 64) for i in (0, 1)]
+    assert all(0.8 < n.std() < 1.2 and n.mean().abs() < 0.4 for n in noise)
+    assert not torch.equal(noise[2], noise[3])
+
+
+@pytest.mark.parametrize("change", ["g None", "module."])
+def test_training_files_as_people_have_them(tmp_path, change):
+    content = contents(TRAINING)
+    if change == "g None":
+        content["g"] = content["d"] = None
+    else:
+        for part in ("g", "d", "g_ema"):
+            content[part] = {f"module.{k}": v for k, v in content[part].items()}
+    content["args"].path = Path("data") / "lmdb"
+    content["args"].milestones = collections.Counter([3, 4])
+    content["args"].extra = collections.defaultdict(dict, {"a": {}})
+    torch.save(content, tmp_path / "a.pt")
+    nets, expected = stylegan.load_networks(tmp_path / "a.pt"), stylegan.load_networks(TRAINING)
+    assert nets.meta["dataset"]["name"] == "lmdb" and nets.meta["arguments"]["n_mlp"] == 2
+    for part in ("G_ema",) if change == "g None" else ("G_ema", "G", "D"):
+        before, after = (getattr(n, part).state_dict() for n in (expected, nets))
+        assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+LAUGHS = [[]]
+for _ in range(6):
+    LAUGHS = [LAUGHS] * 10
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"laughs": LAUGHS},
+        {"dataset": {"name": LAUGHS, "class_names": LAUGHS, "arguments": {"a": LAUGHS}}},
+        {"dataset": [1, 2], "kimg": "many", "augment_p": "x"},
+        {"dataset": {"class_names": [1, 2]}, "kimg": float("nan")},
+        {"format": "mine", "version": 99, "config": 3},
+        {"dataset": {"name": "\ud800", "arguments": {"\x1b": 1, "b": "\n"}}},
+        5,
+    ],
+)
+def test_what_it_says_beside_the_weights_is_taken_in_its_types_alone(tmp_path, meta):
+    content = contents(CONVERTED)
+    content["stylegan"] = {"G": {}, "meta": meta}
+    torch.save(content, tmp_path / "a.pt")
+    nets = stylegan.load_networks(tmp_path / "a.pt")
+    (tmp_path / "snapshot").mkdir()
+    nets.save(tmp_path / "snapshot")
+    assert (tmp_path / "snapshot" / "config.json").stat().st_size < 5000
+    back = stylegan.load_networks(tmp_path / "snapshot")
+    assert back.class_names == () and "kimg" not in back.meta and back.G_ema is not None
+
+
 def test_psp_keeps_the_generator_with_its_encoder(tmp_path):
     content = contents(CONVERTED)
     state = {f"decoder.{k}": v for k, v in content["g_ema"].items()}
@@ -170,14 +233,32 @@ def test_without_noise_inputs(tmp_path):
 
 def test_who_can_read_it(tmp_path):
     usual = dict(channel_base=32768, channel_max=512, z_dim=512, w_dim=512, mapping_layers=8)
-    lines = write(networks_of(**usual), tmp_path / "a.pt")
-    assert lines[0] == "rosinality/stylegan2-pytorch: yes"
-    assert lines[1].startswith("pSp, e4e") and lines[1].endswith("yes")
-    assert "not clamped" in lines[2]
-    lines = write(networks_of(**usual, channels=4, conv_clamp=None), tmp_path / "a.pt")
-    assert len(lines) == 2 and all("no (4 channels" in line for line in lines)
-    lines = write(networks_of(**{**usual, "channel_base": 16384}), tmp_path / "a.pt")
-    assert lines[0].endswith("yes") and "channel_base 32768" in lines[1]
+    usual["mbstd_group"] = 4
+    first, second, third = write(networks_of(**usual), tmp_path / "a.pt")
+    assert first == "rosinality/stylegan2-pytorch, its generator: yes"
+    assert second == "pSp, e4e and others with its generator: yes"
+    assert "not clamped" in third
+    for fields, reason in (
+        ({"channels": 4}, "4 channels, it has 3"),
+        ({"z_dim": 256}, "z 256 and w 512, it has 512"),
+        ({"w_dim": 256}, "z 512 and w 256, it has 512"),
+        ({"mapping_layers": 2}, "2 mapping layers, it has 8"),
+        ({"resolution": 4 << 9, "channel_base": 16384}, "2048 px, it has 8 to 1024"),
+        ({"channel_max": 256}, "other channel counts than its own"),
+        ({"channel_base": 8192}, "other channel counts than its own"),
+        ({"resample_filter": (1, 2, 1)}, "other filters than its own"),
+    ):
+        config = tiny("stylegan2", **{**usual, **fields})
+        first, second, _ = readers(config, True)
+        assert first.endswith(f": no ({reason})") and reason in second
+    config = tiny("stylegan2", **{**usual, "channel_base": 16384})
+    first, second, _ = readers(config, True)
+    assert first.endswith(": yes") and second.endswith("no (channel_base 16384, they have 32768)")
+    assert readers(tiny("stylegan2", **{**usual, "conv_clamp": None}), True)[2:] == []
+    for fields in ({"mbstd_group": 8}, {"channel_base": 8192}, {"resample_filter": (1, 2, 1)}):
+        D = dataclasses.replace(config.D, **fields)
+        last = readers(dataclasses.replace(config, D=D), True)[-1]
+        assert last.startswith("the discriminator is none of theirs")
     lines = write(networks_of(d_architecture="orig"), tmp_path / "a.pt")
     assert lines[-1] == "the discriminator is not in it"
     assert "d" not in contents(tmp_path / "a.pt")
@@ -199,7 +280,11 @@ def test_what_the_format_cannot_express(fields, reason, tmp_path):
 
 
 def drop(content, key):
-    del content["g_ema"][key]
+    del (content if key in content else content["g_ema"])[key]
+
+
+def widen(content):
+    content["g_ema"]["style.1.weight"] = torch.ones(32, 2000)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +292,10 @@ def drop(content, key):
     [
         (lambda c: drop(c, "convs.3.conv.weight"), "lacks convs.3.conv.weight"),
         (lambda c: drop(c, "noises.noise_4"), "lacks noises.noise_4"),
+        (
+            lambda c: drop(c, "latent_avg") or widen(c),
+            "no latent_avg, and the mapping is too large",
+        ),
         (lambda c: c["g_ema"].update(extra=torch.ones(1)), "beyond our network, extra"),
         (lambda c: c["g_ema"].update({"input.input": torch.ones(2, 24, 4, 4)}), "has the shape"),
         (lambda c: c["g_ema"].update({"convs.1.conv.weight": torch.ones(1, 8, 8, 3, 3)}), "is"),

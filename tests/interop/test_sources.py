@@ -189,7 +189,7 @@ def test_numbers_of_numpy(tmp_path, protocol, core):
     assert f"{core}.multiarray".encode() in path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", [">f4", "c8", "u4", "U3", "O", "M8[s]", "V4", "f4,f4"])
+@pytest.mark.parametrize("kind", [">f4", "c8", "u8", "U3", "O", "M8[s]", "V4", "f4,f4"])
 def test_other_dtypes_of_numpy(tmp_path, kind):
     for protocol in PROTOCOLS:
         data = pickle.dumps(np.zeros(3, dtype=kind), protocol)
