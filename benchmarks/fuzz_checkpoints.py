@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "interop")]
+sys.path[:0] = [str(ROOT / "tests" / "interop"), str(ROOT / "tests")]
 
 import mutations  # noqa: E402
 
@@ -27,11 +27,13 @@ import mutations  # noqa: E402
 @click.option("--fixtures", default=str(ROOT / "tests" / "fixtures"), help="Folder of checkpoints.")
 def main(count, seed, seconds, fixtures):
     """Damage checkpoints and open them."""
-    subjects = mutations.fixtures(fixtures)
     outcomes, times = collections.Counter(), []
-    for path in Path(fixtures).iterdir():  # what the first of a kind makes is made now
-        if path.suffix in (".pkl", ".pt"):
-            mutations.outcome(path, 60)
+    with tempfile.TemporaryDirectory() as folder:
+        made = mutations.tensorflow_file(folder)
+        subjects = [*mutations.fixtures(fixtures), mutations.subject(made)]
+        for path in (*Path(fixtures).iterdir(), made):  # what the first of a kind makes is made now
+            if path.suffix in (".pkl", ".pt"):
+                mutations.outcome(path, 60)
     with tempfile.TemporaryDirectory() as folder, mutations.little_memory():
         path = Path(folder) / "damaged.pkl"
         for i in range(count):

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `stylegan info` says of another program's checkpoint."""
 
+import re
+
+SHOWN = 40  # layers of a network that is not built here
+
 
 def checkpoint_rows(path):
     """{what: value} for the file `path`."""
@@ -11,26 +15,39 @@ def checkpoint_rows(path):
     rows = {"file": str(path), "format": checkpoint.format, "family": checkpoint.family}
     if config is None:
         rows["networks"] = f"cannot be built: {checkpoint.reason}"
+        size, channels = (checkpoint.recorded.get(name) for name in ("resolution", "channels"))
+        said = [f"{size}x{size} px"] * bool(size) + [f"{channels} channels"] * bool(channels)
+        rows["images"] = ", ".join(said) or "not recorded"
     else:
         height, width = config.G.resolution
         rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
         rows[name] = _holds(checkpoint, name)
-    if config is not None:
+    if config is None:
+        rows["layers"] = _stored_layers(checkpoint)
+    else:
         if "D" in checkpoint.stored:
             rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
         rows["layers"] = layers(config.G)
         rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}"
         rows["classes"] = f"{config.G.c_dim}, by number" if config.G.c_dim else "none"
-    if "augment_p" in meta:
-        rows["augmentation"] = f"p {meta['augment_p']:.4g}"
-    data = meta.get("dataset", {}).get("arguments")
-    rows["data"] = ", ".join(f"{k} {v}" for k, v in data.items()) if data else "not recorded"
+    rows |= training_rows(meta)
     if checkpoint.code:
         rows["source text"] = (
             f"{checkpoint.code:,} characters of Python come with it; they are not run"
         )
     rows["sha256"] = sha256(path)
+    return rows
+
+
+def training_rows(meta):
+    """What is known of the training of networks from another program's file."""
+    rows = {}
+    if "augment_p" in meta:
+        rows["augmentation"] = f"p {meta['augment_p']:.4g}"
+    if meta.get("arguments"):
+        rows["training"] = _listed(meta["arguments"])
+    rows["data"] = _listed(meta.get("dataset", {}).get("arguments") or {}) or "not recorded"
     return rows
 
 
@@ -45,6 +62,18 @@ def layers(config):
 
     blocks = block_resolutions(config.resolution)
     return mapping + ", ".join(f"b{r} {channels_of(r, config)}" for r in blocks)
+
+
+def _listed(values):
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _stored_layers(checkpoint):
+    """The layers of a generator that is not built here, by the names of its tensors."""
+    tensors = checkpoint.stored.get("G_ema") or checkpoint.stored.get("G") or {}
+    names = list(dict.fromkeys(re.split(r"[./](?=[^./]*$)", key)[0] for key in tensors))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _holds(checkpoint, name):

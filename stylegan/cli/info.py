@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stylegan.cli.checkpoint_info import checkpoint_rows, layers
+from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
 from stylegan.cli.params import printable
 
 LOOK_AT = 2000  # images whose size and channels are looked at
@@ -36,10 +36,14 @@ def command(path, as_json, sheet, no_sheet):
     stylegan info ffhq.pkl
     stylegan info photos.zip
     """
-    from stylegan.interop.open import is_checkpoint
+    from stylegan.interop.open import SUFFIXES, is_checkpoint
     from stylegan.networks import is_snapshot, snapshots_of
     from stylegan.training.rundir import is_run
 
+    if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise click.UsageError(f"{path}: neither a file nor a folder")
+    if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
+        raise click.UsageError(f"{path}: there is no such file")
     if path and (is_run(path) or snapshots_of(path) or is_snapshot(path)):
         rows = _network(path)
     elif path and is_checkpoint(path):
@@ -64,8 +68,9 @@ def _network(path):
     config, dataset = nets.config, nets.meta.get("dataset", {})
     height, width = config.G.resolution
     rows = {"snapshot": str(nets.folder)}
-    if "source" in nets.meta:
-        rows["from"] = "{file} ({format})".format(**nets.meta["source"])
+    source = nets.meta.get("source")
+    if source:
+        rows["from"] = f"{source.get('file')} ({source.get('format')})"
     if "kimg" in nets.meta:
         rows["trained"] = f"{nets.meta['kimg']:g} kimg"
     rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
@@ -76,8 +81,13 @@ def _network(path):
     rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
     rows["layers"] = layers(config.G)
     rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}, {nets.G_ema.num_ws} ws"
-    rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
+    if source:
+        rows |= training_rows(nets.meta)
+    else:
+        rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
     rows["classes"] = list(nets.class_names) or "none"
+    if source:
+        rows["sha256"] = str(source.get("sha256"))
     return rows
 
 

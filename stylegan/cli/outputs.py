@@ -27,14 +27,15 @@ def output_file(path, option):
     Yields: the path to write to until then, with the same suffix.
     Raises: click.BadParameter if it cannot be written, OSError with its name if the disk is full.
     """
-    named, path = Path(path), Path(os.path.realpath(path))
+    from stylegan.imaging import place_of
+
+    named = Path(path)
     make_folder(named.parent, option)
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
+        path = place_of(named)
+        part = path.with_name(f".{os.getpid()}.part.{path.name}")
         if path.is_dir():
             raise IsADirectoryError(None, "is a folder")
-        if path.exists() and not path.is_file():
-            raise OSError(None, "is no ordinary file")
         part.touch()
         mode = part.stat().st_mode
     except OSError as e:

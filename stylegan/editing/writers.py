@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan.errors import UserError
-from stylegan.imaging import on_checkerboard
+from stylegan.imaging import on_checkerboard, place_of
 
 CRF = 12  # of x264, 0 to 51; where at 32 px, too, the seam of a loop is no step larger than others
 WEBP_QUALITY = 90
@@ -41,8 +41,9 @@ class Writer:
     def __init__(self, path, size, fps, loop=True):
         self.path, self.size, self.fps, self.loop, self.count = Path(path), size, fps, loop, 0
         self.check(path, size, fps)
-        self.part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
+            self.place = place_of(path)
+            self.part = self.place.with_name(f".{self.path.name}.{os.getpid()}.part")
             self.file = self.part.open("w+b")
         except OSError as e:
             raise UserError(f"{path}: cannot be written ({e.strerror})") from e
@@ -81,7 +82,7 @@ class Writer:
         try:
             self._end()
             self.file.close()
-            self.part.replace(self.path)
+            self.part.replace(self.place)
         except OSError as e:
             self._give_up()
             raise self._named(e) from e

@@ -26,11 +26,19 @@ def data_set(arguments):
     return {**{k: v for k, v in about.items() if v}, "arguments": arguments}
 
 
+def recorded(arguments, **names):
+    """{ours: number} of recorded arguments. Args: names: theirs of each."""
+    found = {ours: arguments.get(theirs) for ours, theirs in names.items()}
+    return {ours: value for ours, value in found.items() if type(value) is int and value > 0}
+
+
 def own_meta(meta):
     """Of the JSON beside networks of ours, what we know, in the types that it has."""
     if type(meta) is not dict:
         return {}
     kept = {k: meta[k] for k in ("kimg", "augment_p") if k in plain(meta) and _is_number(meta[k])}
+    if type(meta.get("arguments")) is dict:
+        kept["arguments"] = plain(meta["arguments"])
     if type(meta.get("dataset")) is dict:
         given = meta["dataset"]
         kept["dataset"] = {k: v for k, v in plain(given).items() if k in ("name", "images")}

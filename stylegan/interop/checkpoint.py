@@ -26,6 +26,7 @@ class Checkpoint:
         reason: why not.
         config: what they are built from, or None.
         meta: JSON for the snapshot: data set, ADA's p.
+        recorded: {"resolution", "channels"} as far as the file says them in so many words.
         code: characters of source text that came with it, which nobody runs.
     """
 
@@ -36,6 +37,7 @@ class Checkpoint:
     config: Config | None = None
     reason: str | None = None
     meta: dict = field(default_factory=dict)
+    recorded: dict = field(default_factory=dict)
     code: int = 0
 
     def check(self):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from stylegan.config import Config
-from stylegan.interop.about import data_set, own_meta
+from stylegan.interop.about import data_set, own_meta, recorded
 from stylegan.interop.arguments import Arguments
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import Node, tensors_of
@@ -53,6 +53,10 @@ def read(root):
     result = Checkpoint(FORMAT, "", stored, meta=_meta(root))
     main = nodes.get("G_ema") or nodes.get("G")
     children = main.holder("_modules") if main else {}
+    if main:
+        arguments = {**main.arguments(POSITIONAL), **main.state}
+        names = {"resolution": "img_resolution", "channels": "img_channels"}
+        result.recorded = recorded(arguments, **names)
     if not {"mapping", "synthesis"} <= children.keys():
         r3gan = any("R3GAN" in kind for node in nodes.values() for kind in kinds_of(node))
         result.family = "R3GAN" if r3gan else "unknown"

@@ -46,6 +46,9 @@ class File:
         except ValueError:
             self.file.close()
             raise CheckpointError(f"{path}: the file is empty") from None
+        except OSError as e:
+            self.file.close()
+            raise OSError(e.errno, e.strerror, str(path)) from e
         self.view, self.size = memoryview(self.map), len(self.map)
 
     def unmap(self):

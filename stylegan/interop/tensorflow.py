@@ -13,8 +13,9 @@ import struct
 import torch
 
 from stylegan.config import Config
+from stylegan.interop.about import recorded
 from stylegan.interop.arguments import Arguments, show
-from stylegan.interop.checkpoint import Checkpoint, widths_of
+from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import MOST, Node
 from stylegan.interop.source import Array, Derived, storage_of
 from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
@@ -79,6 +80,8 @@ def read(root):
         settings[name] = Arguments(given, name)
     result = Checkpoint(FORMAT, "unknown", stored)
     main = order[0]
+    names = {"resolution": "resolution", "channels": "num_channels"}
+    result.recorded = recorded(settings[main].values, **names)
     result.family, result.reason = _kind(nodes[main], stored[main])
     if result.reason:
         return result
@@ -87,16 +90,14 @@ def read(root):
         G = _generator(result.tensors[main], settings[main])
         if "D" in nodes:
             D = _discriminator(result.tensors["D"], settings["D"])
-        else:  # one that begins anew beside the generator
-            shared = dict(channels=G.channels, c_dim=G.c_dim, channel_base=G.channel_base)
-            D = DiscriminatorConfig(resolution=G.resolution, **shared)
+        else:
+            D = fresh_discriminator(G)
         result.config, result.family = Config(G=G, D=D), G.title
         result.check()
     except ValueError as e:
         result.fail(e)
         return result
-    if G.c_dim > 1:
-        result.meta["dataset"] = {"class_names": [str(i) for i in range(G.c_dim)]}
+    result.number_classes()
     return result
 
 

@@ -11,6 +11,7 @@ from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.models.layers import block_resolutions
 from stylegan.presets import preset
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
@@ -59,6 +60,10 @@ def _part(name, config, fields):
                 f"{type(config).__name__}: no field {field!r}; there are {', '.join(known)}"
             )
     config = dataclasses.replace(config, **fields)
+    widths = getattr(config, "widths", None)
+    if widths and len(widths) != len(block_resolutions(config.resolution)):
+        count = len(block_resolutions(config.resolution))
+        raise UserError(f"widths: expected {count}, one for every block, got {len(widths)}")
     if config.channel_base is None:
         base = default_channel_base(config.resolution)
         config = dataclasses.replace(config, channel_base=base)

@@ -286,11 +286,7 @@ def block_resolutions(resolution):
 
 
 def channels_of(nominal, config):
-    """Feature channels of the block of a nominal resolution. Raises: UserError if widths are given
-    and not for it."""
+    """Feature channels of the block of a nominal resolution."""
     if config.widths is not None:
-        i = nominal.bit_length() - 3
-        if i >= len(config.widths):
-            raise UserError(f"widths: {len(config.widths)} blocks, and none of {nominal} px")
-        return config.widths[i]
+        return config.widths[nominal.bit_length() - 3]
     return max(1, min(config.channel_base // nominal, config.channel_max))

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from stylegan.errors import UserError
+from stylegan.interop.open import is_checkpoint
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.training.rundir import is_run, read_about, runs_of
 
@@ -26,6 +27,9 @@ FREE = {
 }
 
 
+NO_RUN = "no run of ours to go on with; --init-from begins with its weights"
+
+
 def saved_config(path):
     """What `--resume` names, as (config, run folder, snapshot, kimg).
 
@@ -41,11 +45,11 @@ def saved_config(path):
         except UserError:
             if not snapshots_of(path):
                 raise
+    if is_checkpoint(path):
+        raise UserError(f"{path}: {NO_RUN}")
     nets = load_networks(path, "cpu")
-    if nets.folder is None or "kimg" not in nets.meta:
-        raise UserError(
-            f"{path}: no run of ours to go on with; --init-from begins with its weights"
-        )
+    if "kimg" not in nets.meta:
+        raise UserError(f"{path}: {NO_RUN}")
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
         return nets.config, run_dir, None, kimg

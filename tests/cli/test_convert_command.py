@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,73 @@ def test_no_command_runs_what_a_file_says(run, tmp_path, command):
     code, _, err = run(command, "evil.pkl", *extra.get(command, "").split())
     assert code == 2 and "refuses the global posix.system" in err and err.count("\n") == 1
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_fails_in_the_middle_leaves_nothing(run, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise ValueError("in the middle")
+
+    monkeypatch.setattr("stylegan.networks.save_file", fails)
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    monkeypatch.setattr("torch.save", fails)
+    for out in ("snapshot", "a.pt", "a.safetensors"):
+        code, _, err = run("convert", ADA, out)
+        assert code == 1 and "in the middle" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_written_for_everybody_who_may_read_here(run, tmp_path):
+    for out in ("a.pt", "a.pkl", "a.safetensors"):
+        assert run("convert", ADA, out)[0] == 0
+    (tmp_path / "plain").touch()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+LIMITED = """
+import resource, signal, sys
+from click.testing import CliRunner
+from stylegan.cli.main import program
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for out in ("snapshot", "a.pt", "a.pkl", "a.safetensors"):
+    result = CliRunner().invoke(program, ["convert", sys.argv[1], out])
+    print(result.exit_code, result.stderr.strip())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(ADA)], cwd=tmp_path, capture_output=True, text=True
+    )
+    outs = ("snapshot", "a.pt", "a.pkl", "a.safetensors")
+    assert child.stdout.splitlines() == [f"1 stylegan: {out}: File too large" for out in outs]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_one_and_what_is_no_file_stays_that(run, tmp_path):
+    """In other commands too."""
+    os.mkfifo(tmp_path / "fifo.webp")
+    (tmp_path / "real.webp").touch()
+    (tmp_path / "link.webp").symlink_to("real.webp")
+    args = ["video", PT, "--seeds", "0-1", "--frames", "2", "--out"]
+    assert run(*args, "link.webp")[0] == 0
+    assert (tmp_path / "link.webp").is_symlink() and (tmp_path / "real.webp").stat().st_size
+    code, _, err = run(*args, "fifo.webp")
+    assert code == 2 and "is no ordinary file" in err
+    assert stat.S_ISFIFO((tmp_path / "fifo.webp").stat().st_mode)
+    code, _, err = run("convert", ADA, "link.webp", "--to", "rosinality")
+    assert code == 2 and "is there already" in err
+    code, _, err = run("info", "fifo.webp")
+    assert code == 2 and "neither a file nor a folder" in err
+
+
+def test_a_checkpoint_of_another_name(run, tmp_path):
+    (tmp_path / "e4e.bin").write_bytes(PT.read_bytes())
+    code, out, _ = run("info", "e4e.bin")
+    assert code == 0 and "rosinality .pt" in out
+    code, out, _ = run("convert", "e4e.bin", "a.safetensors")
+    assert code == 0 and "89 tensors" in out
+    code, _, err = run("info", "nothing.pkl")
+    assert code == 2 and "nothing.pkl: there is no such file" in err

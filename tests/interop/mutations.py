@@ -245,3 +245,14 @@ def fixtures(folder):
     """Subjects of all checkpoints in a folder."""
     paths = [p for p in sorted(Path(folder).iterdir()) if p.suffix in (".pkl", ".pt")]
     return [subject(path) for path in paths]
+
+
+def tensorflow_file(folder):
+    """A TensorFlow pickle of small networks, written into `folder`. Returns: its path."""
+    import tensorflow_pickles
+
+    torch.manual_seed(0)
+    sizes = dict(resolution=16, channel_base=128, channel_max=16, conv_clamp=None)
+    G = build_generator("stylegan2", z_dim=16, w_dim=16, **sizes)
+    D = build_discriminator("stylegan2", **sizes)
+    return tensorflow_pickles.write(Path(folder) / "tf.pkl", {"G": G, "D": D, "G_ema": G})

@@ -17,8 +17,9 @@ COUNT, GROUPS = 500, 10
 
 
 @pytest.fixture(scope="module")
-def subjects():
-    return mutations.fixtures(FIXTURES)
+def subjects(tmp_path_factory):
+    made = mutations.tensorflow_file(tmp_path_factory.mktemp("subjects"))
+    return [*mutations.fixtures(FIXTURES), mutations.subject(made)]
 
 
 @pytest.fixture(scope="module")
