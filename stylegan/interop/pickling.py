@@ -114,14 +114,17 @@ class Pickler:
             self.write(_sized(pickle.BINGET, pickle.LONG_BINGET, number))
 
     def text(self, value):
+        """A string, once."""
         encoded = value.encode("utf-8", "surrogatepass")
         self.once(value, pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded)
 
     def global_(self, value):
+        """A class or function by its name, once."""
         line = f"{value.module}\n{value.name}\n".encode()
         self.once(value, pickle.GLOBAL + line)
 
     def integer(self, value):
+        """An int, in its shortest form."""
         if 0 <= value < 1 << 8:
             self.write(pickle.BININT1 + bytes([value]))
         elif -(1 << 31) <= value < 1 << 31:
@@ -141,25 +144,30 @@ class Pickler:
             self.write(part)
 
     def tuple_(self, value):
+        """A tuple."""
         if len(value) > 3:
             return self.items(pickle.MARK, value, pickle.TUPLE)
         self.items(b"", value, TUPLES.get(len(value), pickle.EMPTY_TUPLE))
 
     def items(self, before, values, after):
+        """Opcodes around values between a mark and their end."""
         self.write(before)
         for value in values:
             self.put(value)
         self.write(after)
 
     def dict_(self, value):
+        """A dict."""
         pairs = (part for pair in value.items() for part in pair)
         self.items(pickle.EMPTY_DICT + pickle.MARK, pairs, pickle.SETITEMS)
 
     def set_(self, value):
+        """A set of what can be sorted."""
         values = sorted(value, key=repr)  # so that the same set gives the same file
         self.items(pickle.EMPTY_SET + pickle.MARK, values, pickle.ADDITEMS)
 
     def object_(self, value):
+        """An object of a class by its name, once."""
         if value in self.memo:
             return self.once(value)
         args = () if value.args is None else value.args
@@ -170,16 +178,19 @@ class Pickler:
             self.once(value)
 
     def tensor(self, value):
+        """A tensor, its numbers straight from memory."""
         storage = Object(STORAGE, args=(Contents(value.detach()),))
         shape = tuple(value.shape)
         args = (storage, 0, shape, contiguous(shape), False, ORDERED_DICT)
         self.put(Object(TENSOR, args=args))
 
     def parameter(self, value):
+        """A parameter."""
         args = (value.detach(), value.requires_grad, ORDERED_DICT)
         self.put(Object(PARAMETER, args=args))
 
     def array(self, value):
+        """An array of NumPy, little-endian."""
         data = value.astype(value.dtype.newbyteorder("<"))
         order, code = data.dtype.str[0], data.dtype.str[1:]
         dtype = Object(DTYPE, (3, order, None, None, None, -1, -1, 0), args=(code, False, True))
