@@ -29,7 +29,9 @@ BY_SUFFIX = {
 @click.option(
     "--to",
     type=click.Choice(list(KINDS)),
-    help="What to write; by default what OUT's ending says, a folder without one.",
+    help="What to write; by default what OUT's ending says, a snapshot without one. "
+    + "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    + ".",
 )
 def command(source, out, to):
     """Convert the networks of IN, a run, a snapshot, NVIDIA's .pkl (PyTorch or TensorFlow) or
@@ -77,9 +79,9 @@ def _snapshot(source, out, kind):
 
 
 def _foreign(source, out, kind):
-    nets = _load(source)
     from stylegan.interop import nvidia_writer, rosinality_writer
 
+    nets = _load(source)
     with output_file(out, "OUT") as part:
         lines = (nvidia_writer if kind == "nvidia" else rosinality_writer).write(nets, part)
     return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]

@@ -78,6 +78,7 @@ def channel_rule(name, c, sizes):
 
 
 def is_half(c):
+    """Whether low-precision blocks of these settings run in float16, the only kind of theirs."""
     return c.precision in ("auto", "float16")
 
 

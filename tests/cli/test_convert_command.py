@@ -95,6 +95,7 @@ def test_every_command_takes_them(run, tmp_path):
         ["generate", COND, "--class", "3", "--seeds", "0", "--outdir", "one"],
         ["generate", COND, "--seeds", "0-4", "--outdir", "all"],
         ["metrics", T, "--metrics", "eqt", "--samples", "1"],
+        ["spectra", ADA, PT, "--images", "2", "--out", "s.npz"],
     ):
         code, _, err = run(*args)
         assert code == 0, err
