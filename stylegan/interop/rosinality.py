@@ -8,23 +8,20 @@ orientation of NVIDIA's PyTorch networks and not that of the TensorFlow ones.
 
 import re
 
-import numpy as np
 import torch
 
 from stylegan.config import Config
 from stylegan.interop.about import data_set, own_meta, plain
 from stylegan.interop.arguments import LIMIT, Arguments
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
+from stylegan.interop.missing import MeanW, Noise
 from stylegan.interop.nodes import Node, is_name
 from stylegan.interop.source import Array, Derived
-from stylegan.models.mapping import Mapping
 from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
 
 FORMAT = "rosinality .pt"
 PARTS = {"G_ema": "g_ema", "G": "g", "D": "d"}
 OURS = "stylegan"  # key of what their format has no place for: settings of ours
-MOST_WIDE, MOST_DEEP = 1024, 16  # z and layers of a mapping whose mean is computed here
-SAMPLES = 4096  # latents whose mean is latent_avg where a file has none, as many as there
 # The shape of theirs from that of ours, and the reverse.
 SHAPES = {
     "same": (lambda s: s, lambda s: s),
@@ -171,59 +168,6 @@ def discriminator_config(tensors, G, kept):
         low_precision_blocks=given.integer("low_precision_blocks", 0, 0, 64),
         mbstd_group=None if group is None else given.integer("mbstd_group", 4, 1),
     )
-
-
-class Noise:
-    """Noise inputs of a file that has none, as the first ones of that program had: drawn here,
-    always the same.
-
-    Args: number: of the layer, from the smallest.
-    """
-
-    dtype = torch.float32
-
-    def __init__(self, number):
-        self.number, size = number, 4 << (number + 1) // 2
-        self.shape, self.numel = (1, 1, size, size), size * size
-
-    def read(self):
-        """[1, 1, size, size], standard normal."""
-        noise = np.random.RandomState(self.number).randn(*self.shape)
-        return torch.from_numpy(noise.astype(np.float32))
-
-
-class MeanW:
-    """mapping.w_avg of a generator whose file has none: the mean w of `SAMPLES` latents.
-
-    Args:
-        tensors: of the generator, under our names.
-        config: `GeneratorConfig`.
-    """
-
-    dtype = torch.float32
-
-    def __init__(self, tensors, config):
-        if config.z_dim > MOST_WIDE or config.mapping_layers > MOST_DEEP:
-            raise ValueError("there is no latent_avg, and the mapping is too large to compute it")
-        self.config, self.shape, self.numel = config, (config.w_dim,), config.w_dim
-        self.tensors = {
-            key.removeprefix("mapping."): array
-            for key, array in tensors.items()
-            if key.startswith("mapping.")
-        }
-
-    @torch.no_grad()
-    def read(self):
-        """[w_dim], always the same for the same weights."""
-        c = self.config
-        mapping = Mapping(c.z_dim, 0, c.w_dim, None, c.mapping_layers)
-        for key, value in mapping.state_dict().items():
-            value.copy_(self.tensors[key].read().reshape(value.shape))
-        random, total = np.random.RandomState(0), torch.zeros(c.w_dim)
-        for _ in range(SAMPLES // 256):  # since z_dim is what the file says
-            z = torch.from_numpy(random.randn(256, c.z_dim).astype(np.float32))
-            total += mapping(z).mean(dim=0)
-        return total / (SAMPLES // 256)
 
 
 def _generators(root):

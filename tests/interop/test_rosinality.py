@@ -13,8 +13,8 @@ from tiny import tiny
 
 import stylegan
 from stylegan.errors import CheckpointError, UserError
+from stylegan.interop.missing import SAMPLES
 from stylegan.interop.open import open_checkpoint
-from stylegan.interop.rosinality import SAMPLES
 from stylegan.interop.rosinality_writer import readers, write
 from stylegan.networks import Networks
 
