@@ -36,9 +36,9 @@ class DataConfig:
         if self.resolution is not None:
             object.__setattr__(self, "resolution", as_size(self.resolution))
         if self.channels not in (None, 1, 3, 4):
-            raise UserError(f"channels: expected 1, 3 or 4, got {self.channels}")
+            raise UserError("channels", f"expected 1, 3 or 4, got {self.channels}")
         if self.max_images is not None and not self.max_images > 0:
-            raise UserError(f"max_images: expected a number above 0, got {self.max_images}")
+            raise UserError("max_images", f"expected a number above 0, got {self.max_images}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.loss not in LOSSES:
-            raise UserError(f"loss: expected one of {', '.join(LOSSES)}, got {self.loss!r}")
+            raise UserError("loss", f"expected one of {', '.join(LOSSES)}, got {self.loss!r}")
         for name in (
             "kimg",
             "r1_interval",
@@ -98,11 +98,11 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise UserError(f"{name}: expected a number above 0, got {value}")
+                raise UserError(name, f"expected a number above 0, got {value}")
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
-            raise UserError(f"batch_gpu: {self.batch_gpu} does not divide batch {self.batch}")
+            raise UserError("batch_gpu", f"{self.batch_gpu} does not divide batch {self.batch}")
         if not self.blur_sigma >= 0:
-            raise UserError(f"blur_sigma: expected 0 or a number above, got {self.blur_sigma}")
+            raise UserError("blur_sigma", f"expected 0 or a number above, got {self.blur_sigma}")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Config:
                 kind = model_config(given.get("model", "stylegan2"))
             unknown = set(given) - _names(kind)
             if unknown:
-                raise UserError(f"config: unknown setting {part.name}.{sorted(unknown)[0]}")
+                raise UserError("config", f"unknown setting {part.name}.{sorted(unknown)[0]}")
             parts[part.name] = kind(**{k: _untuple(v) for k, v in given.items()})
         return cls(**parts)
 
@@ -143,10 +143,10 @@ class Config:
         parts = {"G": {}, "D": {}, "train": {}, "data": {}}
         for name, value in fields.items():
             if not _owners(name):
-                raise UserError(f"config: there is no setting {name!r}")
+                raise UserError("config", f"there is no setting {name!r}")
             hits = [(p, attribute) for p, attribute in _owners(name) if self._has(p, attribute)]
             if not hits:
-                raise UserError(f"{name}: {self.G.model} has no such setting")
+                raise UserError(name, f"{self.G.model} has no such setting")
             for part, attribute in hits:
                 parts[part][attribute] = value
         return replace(self, **{p: replace(getattr(self, p), **v) for p, v in parts.items() if v})

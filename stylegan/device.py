@@ -24,7 +24,7 @@ def resolve_device(name="auto"):
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         reason = str(e).strip().splitlines()[0]
-        raise UserError(f"device {name!r}: not available here ({reason})") from e
+        raise UserError(f"device {name!r}", f"not available here ({reason})") from e
     return device
 
 

@@ -135,6 +135,7 @@ def _no_compiler(error):
     said = str(getattr(error, "inner_exception", error))  # by the back end, if it was the back end
     reason = said.strip().partition("\n")[0].rstrip(".")
     return UserError(
-        f"compile: torch.compile does not work here ({reason}); "
-        "without --compile (in Python compile=False) it runs"
+        "compile",
+        f"torch.compile does not work here ({reason}); "
+        "without --compile (in Python compile=False) it runs",
     )

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Between network tensors in [-1, 1] and pictures."""
 
-import errno
 import io
 import json
-import os
 from pathlib import Path
 
 import torch
 from PIL import Image, PngImagePlugin
+
+from stylegan.files import whole_file
 
 
 def to_tensor(pixels, device):
@@ -52,24 +52,13 @@ def on_checkerboard(image, cell=8):
     return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
 
 
-def place_of(path):
-    """Where a file that is written whole belongs: where the links lead to that `path` may be.
-
-    Raises: OSError if something is there that is no ordinary file (a device, a pipe).
-    """
-    place = Path(os.path.realpath(path))
-    if place.exists() and not place.is_file() and not place.is_dir():
-        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
-    return place
-
-
 def save_image(image, path, metadata=None):
     """Write a PIL image as PNG or WebP (lossless), with `metadata`, a dictionary, inside.
 
     PNG: one text chunk per key. WebP: JSON in the EXIF field ImageDescription. The file appears
     whole or not at all.
     """
-    path, metadata = place_of(path), metadata or {}
+    path, metadata = Path(path), metadata or {}
     buffer = io.BytesIO()
     if path.suffix == ".webp":
         exif = Image.Exif()
@@ -80,10 +69,5 @@ def save_image(image, path, metadata=None):
         for key, value in metadata.items():
             text.add_itxt(key, str(value))
         image.save(buffer, "PNG", pnginfo=text)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(buffer.getvalue())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

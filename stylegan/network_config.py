@@ -82,15 +82,17 @@ class Stylegan3Config:
         _check_network(self)
         if not 0 <= self.num_critical < self.num_layers:
             raise UserError(
-                f"num_layers: expected more than num_critical, {self.num_critical}, and that not "
-                f"negative; got {self.num_layers}"
+                "num_layers",
+                f"expected more than num_critical, {self.num_critical}, and that not "
+                f"negative; got {self.num_layers}",
             )
         height, width = self.resolution
         if height != width or height < 16 or height & (height - 1):
             nearest = 1 << max(round(math.log2(min(height, width))), 4)
             raise UserError(
-                f"resolution: StyleGAN3 draws squares of 16, 32, 64, ... px, not {width}x{height}; "
-                f"the nearest is {nearest}"
+                "resolution",
+                f"StyleGAN3 draws squares of 16, 32, 64, ... px, not {width}x{height}; "
+                f"the nearest is {nearest}",
             )
 
     @property
@@ -131,7 +133,7 @@ MODELS = {"stylegan2": GeneratorConfig, "stylegan3": Stylegan3Config}
 def model_config(model):
     """The config of a generator's model. Raises: UserError if there is none of that name."""
     if model not in MODELS:
-        raise UserError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
+        raise UserError("model", f"expected one of {', '.join(MODELS)}, got {model!r}")
     return MODELS[model]
 
 
@@ -139,7 +141,9 @@ def as_size(resolution):
     """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
     size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
     if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
-        raise UserError(f"resolution: expected an int or (height, width) in px, got {resolution!r}")
+        raise UserError(
+            "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
+        )
     return size
 
 
@@ -152,15 +156,15 @@ def _check_network(c):
     object.__setattr__(c, "resolution", as_size(c.resolution))
     model = getattr(c, "model", None)
     if model and not isinstance(c, model_config(model)):
-        raise UserError(f"model: {type(c).__name__} is not of {model}")
+        raise UserError("model", f"{type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
     if not 0 <= c.mapping_layers <= MOST_LAYERS:
-        raise UserError(f"mapping_layers: expected 0 to {MOST_LAYERS}, got {c.mapping_layers}")
+        raise UserError("mapping_layers", f"expected 0 to {MOST_LAYERS}, got {c.mapping_layers}")
     if getattr(c, "widths", None) is not None:
         object.__setattr__(c, "widths", tuple(c.widths))
         if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):
-            raise UserError(f"widths: expected channels of every block, got {c.widths}")
+            raise UserError("widths", f"expected channels of every block, got {c.widths}")
     for name, allowed in (
         ("architecture", ARCHITECTURES),
         ("precision", PRECISIONS),
@@ -168,6 +172,4 @@ def _check_network(c):
     ):
         value = getattr(c, name, allowed[0])
         if value not in allowed:
-            raise UserError(
-                f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}"
-            )
+            raise UserError(name, f"expected one of {', '.join(map(str, allowed))}, got {value!r}")

@@ -21,6 +21,7 @@ from stylegan.device import resolve_device
 from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.interop.open import open_checkpoint
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
+from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
 NETWORKS = ("G_ema", "G", "D")
@@ -114,8 +115,8 @@ class Networks:
         except CheckpointError:
             raise
         except (ValueError, RuntimeError, TypeError) as e:
-            reason = " ".join(str(e).split())[:200]
-            raise CheckpointError(f"{self.path}: {name} cannot be read ({reason})") from e
+            reason = one_line(e, 200)
+            raise CheckpointError(self.path, f"{name} cannot be read ({reason})") from e
 
     def _read(self, name):
         """A network from the folder, or None."""
@@ -128,9 +129,9 @@ class Networks:
                 network = build(self.config)
             fill(network, path)
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
-            reason = " ".join(str(e).split())
+            reason = one_line(e, 200)
             raise SnapshotError(
-                f"{path}: does not fit its config.json, or is damaged ({reason[:200]})"
+                path, f"does not fit its config.json, or is damaged ({reason})"
             ) from e
         return network
 
@@ -176,13 +177,14 @@ def load_networks(path, device="auto"):
     about = content if isinstance(content, dict) else {}
     if about.get("format") != FORMAT or about.get("version") != VERSION:
         raise SnapshotError(
-            f"{folder / CONFIG}: expected format {FORMAT} version {VERSION}, got "
-            f"{ascii(about.get('format'))[:40]} version {ascii(about.get('version'))[:40]}"
+            folder / CONFIG,
+            f"expected format {FORMAT} version {VERSION}, got "
+            f"{ascii(about.get('format'))[:40]} version {ascii(about.get('version'))[:40]}",
         )
     try:
         config = Config.from_dict(content["config"])
     except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
-        raise SnapshotError(f"{folder / CONFIG}: not a valid config ({e})") from e
+        raise SnapshotError(folder / CONFIG, f"not a valid config ({e})") from e
     meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 
@@ -190,7 +192,7 @@ def load_networks(path, device="auto"):
 def _from_file(path, device):
     checkpoint = open_checkpoint(path)
     if checkpoint.config is None:
-        raise CheckpointError(f"{path} ({checkpoint.format}): {checkpoint.reason}")
+        raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason)
     meta = {**checkpoint.meta, "source": {"file": Path(path).name, "format": checkpoint.format}}
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
 
@@ -204,11 +206,11 @@ def find_snapshot(path):
     if is_snapshot(path):
         return path
     if path.is_file():
-        raise UserError(f"{path}: expected a folder, of a snapshot or a run, got a file")
+        raise UserError(path, "expected a folder, of a snapshot or a run, got a file")
     if (path / CONFIG).is_file():
-        raise SnapshotError(f"{path}: holds no {AVERAGED}")
+        raise SnapshotError(path, f"holds no {AVERAGED}")
     what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
-    raise UserError(f"{path}: {what}; expected a snapshot folder, a run folder or a checkpoint")
+    raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
 
 
 def is_snapshot(path):
@@ -228,6 +230,6 @@ def read_json(path):
     try:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as e:
-        raise SnapshotError(f"{path}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+        raise SnapshotError(path, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
     except (OSError, ValueError, RecursionError) as e:
-        raise SnapshotError(f"{path}: cannot be read ({e})") from e
+        raise SnapshotError(path, f"cannot be read ({e})") from e

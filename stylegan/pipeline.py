@@ -46,7 +46,7 @@ class Pipeline:
 
     def __init__(self, networks, compile=False):
         if networks.G_ema is None:
-            raise UserError("Pipeline: there is no averaged generator (G_ema)")
+            raise UserError("Pipeline", "there is no averaged generator (G_ema)")
         self.networks, self.G = networks, networks.G_ema.eval().requires_grad_(False)
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
@@ -101,7 +101,7 @@ class Pipeline:
             cannot be moved, or if nothing can be compiled.
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
-            raise UserError("Pipeline: give exactly one of seeds, latents and ws")
+            raise UserError("Pipeline", "give exactly one of seeds, latents and ws")
         if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
             noise_mode = "const"  # it is the same, and faster
         labels = None
@@ -113,7 +113,7 @@ class Pipeline:
         ws = torch.as_tensor(ws).to(self.device)
         if ws.shape[1:] != (self.G.num_ws, self.G.w_dim):
             wanted = f"[N, {self.G.num_ws}, {self.G.w_dim}]"
-            raise UserError(f"ws: expected {wanted}, got {list(ws.shape)}")
+            raise UserError("ws", f"expected {wanted}, got {list(ws.shape)}")
         if noise_mode == "random":
             batch = 1  # so that the noise of an image does not depend on its neighbours
         batch = batch or min(self.batch, len(ws))
@@ -130,7 +130,7 @@ class Pipeline:
         if self.G.config.model != "stylegan3":
             if asked:
                 title = self.G.config.title
-                raise UserError(f"translate, rotate: only StyleGAN3 can; this network is {title}")
+                raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
             yield
             return
         transform = self.G.synthesis.input.transform
@@ -186,7 +186,7 @@ class Pipeline:
         """
         for seed in seeds:
             if not 0 <= int(seed) < 2**32:
-                raise UserError(f"seed: expected an integer from 0 to 2^32 - 1, got {seed}")
+                raise UserError("seed", f"expected an integer from 0 to 2^32 - 1, got {seed}")
         draws = [np.random.RandomState(int(s)).randn(self.G.z_dim) for s in seeds]
         return torch.from_numpy(np.stack(draws).astype(np.float32))
 
@@ -195,15 +195,15 @@ class Pipeline:
         c_dim, names = self.G.c_dim, self.networks.class_names
         if not c_dim:
             if label is not None:
-                raise UserError(f"class {label!r}: this network has no classes")
+                raise UserError(f"class {label!r}", "this network has no classes")
             return None, None
         if label is not None and not isinstance(label, (str, Integral)):
             c = torch.as_tensor(label, dtype=torch.float32)
             if c.shape != (c_dim,):
-                raise UserError(f"label: expected [{c_dim}], got {list(c.shape)}")
+                raise UserError("label", f"expected [{c_dim}], got {list(c.shape)}")
             return c.expand(len(seeds), -1), None
         if label is None and not names:
-            raise UserError(f"label: this network takes a vector of {c_dim} numbers; give one")
+            raise UserError("label", f"this network takes a vector of {c_dim} numbers; give one")
         numbers = [int(s) % c_dim for s in seeds]
         if label is not None:
             numbers = [class_number(label, names, c_dim)] * len(seeds)
@@ -224,7 +224,9 @@ class Pipeline:
         """
         layers = sorted(set(layers))
         if not layers or layers[0] < 0 or layers[-1] >= self.G.num_ws:
-            raise UserError(f"layers: expected numbers from 0 to {self.G.num_ws - 1}, got {layers}")
+            raise UserError(
+                "layers", f"expected numbers from 0 to {self.G.num_ws - 1}, got {layers}"
+            )
         rows = self(row_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
         columns = self(
             column_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode
@@ -267,4 +269,6 @@ def class_number(label, names, c_dim):
     if text.isdecimal() and int(text) < c_dim:
         return int(text)
     choices = ", ".join(names[:20]) if names else f"0 to {c_dim - 1}"
-    raise UserError(f"class {text!r}: expected a number from 0 to {c_dim - 1} or one of {choices}")
+    raise UserError(
+        f"class {text!r}", f"expected a number from 0 to {c_dim - 1} or one of {choices}"
+    )

@@ -20,7 +20,7 @@ def preset(name, **fields):
     Raises: UserError for a preset or a field that does not exist.
     """
     if name not in PRESETS:
-        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+        raise UserError("preset", f"expected one of {', '.join(PRESETS)}, got {name!r}")
     return PRESETS[name].with_fields(**fields)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; a module may import from its own floor and those below it.
 FLOORS = [
     ["stylegan_ops"],
-    ["stylegan", "stylegan.errors"],
+    ["stylegan", "stylegan.words", "stylegan.errors", "stylegan.files"],
     ["stylegan.network_config"],
     ["stylegan.config", "stylegan.presets", "stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],

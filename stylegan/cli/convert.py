@@ -64,7 +64,7 @@ def _load(source):
 
     nets = load_networks(source, "cpu")
     if nets.G_ema is None:
-        raise UserError(f"{source}: holds no averaged generator (G_ema)")
+        raise UserError(source, "holds no averaged generator (G_ema)")
     if nets.checkpoint is not None:
         nets.meta["source"]["sha256"] = sha256(source)
     return nets

@@ -3,7 +3,8 @@
 
 import click
 
-from stylegan.cli.params import Size, printable
+from stylegan.cli.params import Size
+from stylegan.words import printable
 
 
 @click.command()

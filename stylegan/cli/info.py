@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
-from stylegan.cli.params import printable
+from stylegan.words import printable
 
 LOOK_AT = 2000  # images whose size and channels are looked at
 SIZES = 6  # that are listed, the most common
@@ -140,7 +140,7 @@ def _sheet(source, files, path):
     from PIL import Image, ImageOps
 
     from stylegan.data import decode
-    from stylegan.errors import UserError
+    from stylegan.errors import UserError, reason_for
     from stylegan.imaging import grid, on_checkerboard, save_image
 
     cells, broken, cell = [], [], (THUMB, THUMB)
@@ -148,7 +148,7 @@ def _sheet(source, files, path):
         try:
             pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
         except (UserError, ValueError, OSError) as e:
-            broken.append((name, str(e).removeprefix(f"{name}: ")))
+            broken.append((name, reason_for(e, name)))
             continue
         image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
         background = Image.new("RGBA", cell)

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from stylegan.cli.params import printable
+from stylegan.words import one_line, printable
 
 # Each is `command` in stylegan.cli.<name>.
 COMMANDS = (
@@ -72,23 +72,19 @@ def _explain(e):
     if isinstance(e, (click.Abort, KeyboardInterrupt)):
         return 130, "interrupted"
     if isinstance(e, click.ClickException):
-        return 2, _one_line(e.format_message())
+        return 2, printable(one_line(e.format_message()))
     if isinstance(e, UserError):
-        return 2, _one_line(e)
+        return 2, printable(one_line(e))
     if isinstance(e, BrokenPipeError):
         return 1, None
     if isinstance(e, TrainingError):
-        return 1, _one_line(e)
-    text = _one_line(e)
+        return 1, printable(one_line(e))
+    text = printable(one_line(e))
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
         return 1, f"out of memory; --batch-gpu with a smaller number needs less ({text[:120]})"
     if isinstance(e, OSError):
         return 1, f"{e.filename}: {e.strerror}" if e.filename and e.strerror else text
     return 1, f"{type(e).__name__}: {text} (--debug shows where)"
-
-
-def _one_line(e):
-    return printable(" ".join(str(e).split()))
 
 
 @click.group(

@@ -75,7 +75,7 @@ def command(network, names, samples, batch, seed, trunc, device, json_file):
     stylegan_ops.tune_cpu_allocator()
     networks = load_networks(network, device)
     if networks.G_ema is None:
-        raise UserError(f"{network}: the snapshot has no G_ema.safetensors")
+        raise UserError(network, "the snapshot has no G_ema.safetensors")
     results = []
     with contextlib.ExitStack() as stack:
         part = json_file and stack.enter_context(output_file(json_file, "--json"))

@@ -73,13 +73,6 @@ def finite(ctx, param, value):
     return value
 
 
-def printable(text):
-    """Text with file names in it for a terminal: bytes of a name that are no text, and control
-    characters, are escaped."""
-    text = str(text).encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def make_folder(path, option):
     """Make a folder for output. Raises: click.BadParameter that names the option."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from stylegan.cli.params import printable
+from stylegan.words import hours, printable, short
 
 HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
 TEXTS = (0, 1, 7)  # columns that are no numbers, and stand at the left
@@ -54,13 +54,13 @@ def _runs(folder):
         return [folder]
     if not folder.is_dir():
         what = "expected a folder of runs, got a file" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {what}; `stylegan train` makes runs in the folder runs")
+        raise UserError(folder, f"{what}; `stylegan train` makes runs in the folder runs")
     try:
         found = [p for p in folder.iterdir() if re.match(r"\d+-", p.name) and looks_like_run(p)]
     except OSError as e:
-        raise UserError(f"{folder}: cannot be read ({e.strerror})") from e
+        raise UserError(folder, f"cannot be read ({e.strerror})") from e
     if not found:
-        raise UserError(f"{folder}: holds no runs; `stylegan train` makes them")
+        raise UserError(folder, "holds no runs; `stylegan train` makes them")
     return sorted(found, key=lambda p: (int(p.name.partition("-")[0]), p.name))
 
 
@@ -117,7 +117,6 @@ def _table(rows):
 
 
 def _cells(row):
-    from stylegan.training.history import hours, short
 
     kimg = "" if row["kimg"] is None else short(row["kimg"])
     if row["target_kimg"] is not None:

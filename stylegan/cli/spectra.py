@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from stylegan.cli.outputs import output_file
-from stylegan.cli.params import Size, device_option, finite, printable
+from stylegan.cli.params import Size, device_option, finite
+from stylegan.words import printable
 
 PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 CHUNK = 64  # pictures at a time

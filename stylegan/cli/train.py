@@ -212,13 +212,15 @@ def _plan(preset, outdir, resume, device, options):
     if rows:
         click.echo("\n".join(old.difference_table(resume, rows)), err=True)
         raise UserError(
-            f"{resume} is a run with other settings (above); leave the options out to go on with "
-            "it, or begin a new run from its networks with --init-from"
+            resume,
+            "is a run with other settings (above); leave the options out to continue it, or start "
+            "a new run from its networks with --init-from",
         )
     if kimg >= config.train.kimg:
         raise UserError(
-            f"{resume} is at {kimg:g} kimg and ends at {config.train.kimg:g}; "
-            "--kimg with a larger number goes on"
+            resume,
+            f"is at {kimg:g} kimg and ends at {config.train.kimg:g}; --kimg with a larger number "
+            "continues it",
         )
     return config, dataset, run_dir, snapshot
 

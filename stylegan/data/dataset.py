@@ -12,7 +12,8 @@ from stylegan.data import decode
 from stylegan.data.labels import read_labels, stray_images
 from stylegan.data.source import open_source
 from stylegan.data.survey import images_in, survey
-from stylegan.errors import UserError
+from stylegan.errors import UserError, reason_for
+from stylegan.words import pixels as px
 
 DEMO = Path(__file__).parent / "demo" / "fluent-emoji-64.zip"
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
@@ -87,7 +88,7 @@ class ImageDataset(Dataset):
 
     def refuse(self, why):
         """Raises: UserError that names the data set."""
-        raise UserError(f"{self.path}: {why}")
+        raise UserError(self.path, why)
 
     def __len__(self):
         return len(self.files)
@@ -110,11 +111,11 @@ class ImageDataset(Dataset):
         name = self.files[index]
         image = decode.open_image(self.source.read(name), name)
         if not self.resize and (image.height, image.width) != self.resolution:
-            raise UserError(f"{name}: {image.width}x{image.height} px, not {_px(self.resolution)}")
+            raise UserError(name, f"{image.width}x{image.height} px, not {px(self.resolution)}")
         try:
             pixels = decode.to_pixels(image, self.channels, self.resolution)
         except (UserError, ValueError, OSError) as e:
-            raise UserError(f"{name}: {e}") from e
+            raise UserError(name, reason_for(e, name)) from e
         if self._cache is not None and self.reading is None:  # not in every loader process
             self._cache[index] = pixels
         return pixels
@@ -141,7 +142,7 @@ class ImageDataset(Dataset):
                 finally:
                     if worker:
                         self.reading[worker.id] = -1
-        raise UserError(f"{self.path}: {tries} files in a row cannot be used; the last: {last}")
+        raise UserError(self.path, f"{tries} files in a row cannot be used; the last: {last}")
 
     def _why(self, index):
         if self.skipped[index] >= KILLER:
@@ -149,7 +150,7 @@ class ImageDataset(Dataset):
         try:
             self.pixels(index)
         except UserError as e:
-            return str(e).removeprefix(f"{self.files[index]}: ")
+            return reason_for(e, self.files[index])
         return "could not be read for a moment"
 
     def _take_subset(self, count, seed):
@@ -186,10 +187,6 @@ class ImageStream(Sampler):
         order = torch.randperm(self.count, generator=draw).tolist()
         flips = torch.rand(self.count, generator=draw).lt(0.5) & self.mirror
         return order, flips.tolist()
-
-
-def _px(size):
-    return f"{size[1]}x{size[0]}"
 
 
 def _missing(names):

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylegan.errors import UserError
+from stylegan.words import one_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
@@ -60,14 +61,14 @@ def open_image(data, name, load=True):
                 image = _upright(image)
         return image
     except UnidentifiedImageError:
-        raise UserError(f"{name}: {_unidentified(data, name)}") from None
+        raise UserError(name, _unidentified(data, name)) from None
     except Image.DecompressionBombError:
         limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-        raise UserError(f"{name}: more than {limit:.0f} million pixels, not opened") from None
+        raise UserError(name, f"more than {limit:.0f} million pixels, not opened") from None
     except MemoryError:
-        raise UserError(f"{name}: needs more memory than there is") from None
+        raise UserError(name, "needs more memory than there is") from None
     except Exception as e:  # a damaged file makes Pillow's readers raise almost anything
-        raise UserError(f"{name}: broken image ({_reason(e)})") from e
+        raise UserError(name, f"broken image ({_reason(e)})") from e
 
 
 def look(data, name):
@@ -84,7 +85,7 @@ def look(data, name):
             height, width = width, height
         return height, width, natural_channels(image)
     except Exception as e:  # looking for transparent pixels reads them
-        raise UserError(f"{name}: broken image ({_reason(e)})") from e
+        raise UserError(name, f"broken image ({_reason(e)})") from e
 
 
 def natural_channels(image):
@@ -148,7 +149,7 @@ def _to_mode(image, mode):
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     elif image.mode == "LAB":
-        raise UserError("LAB colours, which Pillow cannot convert; save it as RGB")
+        raise ValueError("LAB colours, which Pillow cannot convert; save it as RGB")
     if mode != "RGBA" and image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -175,4 +176,4 @@ def _unidentified(data, name):
 
 
 def _reason(e):
-    return " ".join(str(e).split())[:120] or type(e).__name__
+    return one_line(e, 120) or type(e).__name__

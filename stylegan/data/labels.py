@@ -76,11 +76,11 @@ def _from_json(source, file, images, unlabelled):
     try:
         content = json.loads(source.read(file).decode("utf-8-sig"))
     except json.JSONDecodeError as e:
-        raise UserError(f"{where}: line {e.lineno}, column {e.colno}: {e.msg}") from e
+        raise UserError(where, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
     except RecursionError:
-        raise UserError(f"{where}: brackets nested too deep") from None
+        raise UserError(where, "brackets nested too deep") from None
     except UnicodeDecodeError as e:
-        raise UserError(f"{where}: not UTF-8 text ({e.reason} at byte {e.start})") from e
+        raise UserError(where, f"not UTF-8 text ({e.reason} at byte {e.start})") from e
     given = content.get("labels") if isinstance(content, dict) else None
     if given is None:
         return None
@@ -88,14 +88,14 @@ def _from_json(source, file, images, unlabelled):
         given = {str(k).replace("\\", "/"): v for k, v in dict(given).items()}
         names = tuple(str(n) for n in content.get("label_names") or ())
     except (TypeError, ValueError):
-        raise UserError(f'{where}: "labels" must be a list of [file name, label]') from None
+        raise UserError(where, '"labels" must be a list of [file name, label]') from None
     missing = [name for name in images if name not in given]
     if missing and unlabelled is not None and len(missing) < len(images):
         unlabelled += missing
         images = [name for name in images if name in given]
     elif missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{where}: no label for {missing[0]}{more}")
+        raise UserError(where, f"no label for {missing[0]}{more}")
     values = [given.pop(name) for name in images]
     labels = _labels(values, images, names, where)
     return replace(labels, missing=tuple(given))
@@ -110,7 +110,7 @@ def _labels(values, images, names, where):
         fits = _is_class(value) if width is None else _is_vector(value, width)
         if not fits:
             kind = f"a list of {width} numbers" if width else "a class number from 0 on"
-            raise UserError(f"{where}: the label of {image} is {_short(value)}, expected {kind}")
+            raise UserError(where, f"the label of {image} is {_short(value)}, expected {kind}")
     return Labels(np.array(values, dtype=np.float32), width, ())
 
 
@@ -131,9 +131,9 @@ def _short(value):
 def _classes(numbers, names, where):
     count = max(max(numbers) + 1, len(names))
     if names and len(names) < count:
-        raise UserError(f"{where}: label {count - 1} has no name, there are {len(names)}")
+        raise UserError(where, f"label {count - 1} has no name, there are {len(names)}")
     if count > 100_000:
-        raise UserError(f"{where}: class number {count - 1} is too large; number them from 0")
+        raise UserError(where, f"class number {count - 1} is too large; number them from 0")
     names = names or tuple(str(i) for i in range(count))
     return Labels(np.array(numbers, dtype=np.int64), count, names)
 

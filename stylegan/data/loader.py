@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from stylegan.data.dataset import KILLER, ImageStream
 from stylegan.errors import UserError
@@ -81,17 +81,18 @@ class Batches:
         """(batch, None), or (None, why there is none). An exception would keep the iterator, and so
         the loader processes, alive until it is forgotten."""
         if not self.workers:
-            return next(self._batches), None
-        try:
-            return next(self._batches), None
-        except UserError as e:  # it comes in the text of a traceback
-            text = str(e).rpartition("UserError: ")[2].strip()
-            e.__traceback__ = None  # a frame of PyTorch's holds e, which holds it, and the iterator
-        except (RuntimeError, OSError, EOFError) as e:
-            e.__traceback__ = None
-            return None, f"{type(e).__name__}: {e}"
-        self.close()
-        raise UserError(text)
+            batch = next(self._batches)
+        else:
+            try:
+                batch = next(self._batches)
+            except (RuntimeError, OSError, EOFError) as e:
+                # A frame of PyTorch's holds e, which holds the frame, and the iterator.
+                e.__traceback__ = None
+                return None, f"{type(e).__name__}: {e}"
+        if isinstance(batch, UserError):
+            self.close()
+            raise batch
+        return batch, None
 
     def close(self):
         """End the loader processes."""
@@ -113,11 +114,12 @@ class Batches:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of more processes than CPUs: it was asked for
             loader = DataLoader(
-                self.dataset,
+                _Errors(self.dataset),
                 batch_size=self.batch,
                 sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
                 num_workers=self.workers,
                 pin_memory=self.pin_memory,
+                collate_fn=_collate,
                 timeout=POLL_SECONDS if self.workers else 0,
                 generator=torch.Generator(),  # of its own: the global one is the run's
                 worker_init_fn=_Begin(self._pids) if self.workers else None,
@@ -158,6 +160,28 @@ class Batches:
         if not at:
             return "between two files"
         return ", ".join(f"at {self.dataset.files[i]}" for i in at)
+
+
+class _Errors(Dataset):
+    """A data set that returns what it cannot read as the UserError. Raised in a loader process, an
+    error would arrive as the text of a traceback."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, item):
+        try:
+            return self.dataset[item]
+        except UserError as e:
+            return UserError(e.subject, e.why)  # without its traceback
+
+
+def _collate(items):
+    """A batch, or the first error among its images."""
+    return next((i for i in items if isinstance(i, UserError)), None) or default_collate(items)
 
 
 class _Begin:

@@ -2,12 +2,9 @@
 """Any pictures to a data set of one size and kind: a zip or a folder with dataset.json."""
 
 import functools
-import glob
 import hashlib
 import io
 import json
-import os
-import shutil
 import signal
 import zipfile
 from collections import Counter, deque
@@ -24,11 +21,12 @@ from stylegan.data import decode
 from stylegan.data.labels import FILE, read_labels, stray_images
 from stylegan.data.source import open_source
 from stylegan.data.survey import cpu_count, images_in, survey
-from stylegan.errors import UserError
+from stylegan.errors import UserError, reason_for
+from stylegan.files import partial_pattern, remove_partial, whole_file, whole_folder
+from stylegan.words import pixels as px
 
 LOOK_AT = 256  # images opened beforehand, to learn sizes and channels
 CHUNK = 8  # images a process gets at once
-PART = ".stylegan-part"
 AHEAD = 4  # chunks per process that may wait, so that memory stays bounded
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
 
@@ -81,7 +79,7 @@ def prepare(
     Raises: UserError if nothing can be written.
     """
     if transform == "center-crop-wide" and (size is None or size[1] <= size[0]):
-        raise UserError("center-crop-wide: expected a resolution that is wider than high")
+        raise UserError("center-crop-wide", "expected a resolution that is wider than high")
     source, shown = open_source(source), Path(dest)
     dest = shown.absolute()
     _check(source.path, dest, overwrite)
@@ -96,7 +94,7 @@ def prepare(
     results = _results(convert, progress(files), workers)
     try:
         with _target(dest) as target:
-            _fill(target, out, results, files, given, dedupe)
+            _fill(target, source, out, results, files, given, dedupe)
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), str(shown)) from e
     finally:
@@ -128,7 +126,7 @@ def _gather(source, with_labels):
     return files, given, failures, ignored
 
 
-def _fill(target, out, results, files, given, dedupe):
+def _fill(target, source, out, results, files, given, dedupe):
     """Write the images and dataset.json."""
     rows, known = [], set()
     for i, (name, result) in enumerate(zip(files, results)):
@@ -147,7 +145,8 @@ def _fill(target, out, results, files, given, dedupe):
         out.written += 1
         out.enlarged += small
     if not out.written:
-        raise UserError(f"none of {len(files)} images can be used; {': '.join(out.failures[-1])}")
+        why = ": ".join(out.failures[-1])
+        raise UserError(source.path, f"none of {len(files)} images can be used; {why}")
     content = {"labels": rows if given else None}
     if given:
         out.class_names, out.labelled = given.names, True
@@ -214,15 +213,14 @@ def _convert(source, size, transform, channels, names):
         try:
             image = decode.open_image(source.read(name), name)
             if transform is None and (image.height, image.width) != size:
-                results.append(f"{image.width}x{image.height} px, not {size[1]}x{size[0]}")
+                results.append(f"{image.width}x{image.height} px, not {px(size)}")
                 continue
             pixels = decode.to_pixels(image, channels, size, transform and TRANSFORMS[transform])
             digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
             small = image.width < size[1] or image.height < size[0]
             results.append((_png(pixels), digest, small))
         except (UserError, ValueError, OSError, MemoryError) as e:
-            text = " ".join(str(e).split()).removeprefix(f"{name}: ")
-            results.append(text or type(e).__name__)
+            results.append(reason_for(e, name))
     return results
 
 
@@ -267,28 +265,16 @@ TRANSFORMS = {
 
 @contextmanager
 def _target(dest):
-    """What to write into; dest appears, or is replaced, when all is well, and only then."""
+    """A zip or a folder to write to, which appears as `dest` at the end if all went well."""
     dest.parent.mkdir(parents=True, exist_ok=True)
-    inside = dest.is_dir()  # a folder that is there stays, for it may be a mount point
-    folder, name = (dest, PART) if inside else (dest.parent, f".{dest.name}{PART}")
-    for stale in folder.glob(f"{glob.escape(name)}-*"):
-        _delete(stale)
-    part = folder / f"{name}-{os.getpid()}"
-    try:
-        with (_Zip if dest.suffix.lower() == ".zip" and not inside else _Folder)(part) as target:
+    for folder in (dest.parent, dest):
+        remove_partial(folder, partial_pattern(dest))
+    if dest.suffix.lower() == ".zip" and not dest.is_dir():
+        with whole_file(dest) as part, _Zip(part) as target:
             yield target
-        if inside:
-            for old in sorted(dest.iterdir(), key=lambda p: p.name != FILE):
-                if old != part:
-                    _delete(old)
-            for new in sorted(part.iterdir(), key=lambda p: p.name == FILE):
-                new.rename(dest / new.name)
-            part.rmdir()
-        else:
-            part.replace(dest)
-    except BaseException:
-        _delete(part)
-        raise
+    else:
+        with whole_folder(dest, overwrite=True, marker=FILE) as part:
+            yield _Folder(part)
 
 
 class _Zip:
@@ -314,39 +300,25 @@ class _Folder:
 
     def __init__(self, path):
         self._path = path
-        path.mkdir()
 
     def write(self, name, data):
         path = self._path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
 
 def _check(source, dest, overwrite):
     """Raises: UserError if dest is not a place to write to."""
     here, there = source.resolve(), dest.resolve()
     if here in (there, *there.parents):
-        raise UserError(f"{dest}: lies in the source; choose a place outside of {source}")
+        raise UserError(dest, f"lies in the source; choose a place outside of {source}")
     if there in here.parents and there.exists() and overwrite:
-        raise UserError(f"{dest}: holds the source, {source}, and is not replaced")
+        raise UserError(dest, f"holds the source, {source}, and is not replaced")
     if not dest.exists() or dest.is_dir() and not any(dest.iterdir()):
         return
     if not overwrite:
-        raise UserError(f"{dest}: is there already; --overwrite replaces it")
+        raise UserError(dest, "is there already; --overwrite replaces it")
     if dest.is_dir() and not (dest / FILE).is_file():
-        raise UserError(f"{dest}: is a folder without {FILE}, not a data set; not replaced")
+        raise UserError(dest, f"is a folder without {FILE}, not a data set; not replaced")
     if dest.is_file() and not (dest.suffix.lower() == ".zip" and zipfile.is_zipfile(dest)):
-        raise UserError(f"{dest}: is no zip archive; not replaced")
-
-
-def _delete(path):
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        raise UserError(dest, "is no zip archive; not replaced")

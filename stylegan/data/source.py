@@ -28,7 +28,7 @@ class FolderSource:
             with path.open("rb") as f:
                 data = f.read(LARGEST + 1)
         except OSError as e:
-            raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+            raise UserError(path, f"cannot be read ({e.strerror})") from e
         if len(data) > LARGEST:
             raise _too_large(path)
         return data
@@ -67,7 +67,7 @@ class ZipSource:
         try:
             entries = [e.filename for e in self._open().infolist() if not e.is_dir()]
         except (zipfile.BadZipFile, OSError, NotImplementedError) as e:
-            raise UserError(f"{path}: not a readable zip archive ({e})") from e
+            raise UserError(path, f"not a readable zip archive ({e})") from e
         self.problems = [(e, "its name leads out of the archive") for e in entries if _leads_out(e)]
         entries = Counter(e for e in entries if all(map(_visible, e.split("/"))))
         self.names = sorted(e for e in entries if not _leads_out(e))
@@ -85,7 +85,7 @@ class ZipSource:
                 raise _too_large(f"{self.path}/{name}")
             return archive.read(name)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
-            raise UserError(f"{self.path}: cannot read {name} ({e})") from e
+            raise UserError(self.path, f"cannot read {name} ({e})") from e
 
     def _open(self):
         if self._zip is None:
@@ -108,16 +108,16 @@ def open_source(path):
         if path.is_dir():
             return FolderSource(path)
         if not path.exists():
-            raise UserError(f"{path}: there is no such folder or zip")
+            raise UserError(path, "there is no such folder or zip")
         if not zipfile.is_zipfile(path):
-            raise UserError(f"{path}: expected a folder or a zip archive of images")
+            raise UserError(path, "expected a folder or a zip archive of images")
     except OSError as e:
-        raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+        raise UserError(path, f"cannot be read ({e.strerror})") from e
     return ZipSource(path)
 
 
 def _too_large(name):
-    return UserError(f"{name}: larger than {LARGEST >> 30} GiB, not read")
+    return UserError(name, f"larger than {LARGEST >> 30} GiB, not read")
 
 
 def _leads_out(name):

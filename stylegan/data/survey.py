@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from os.path import splitext
 
 from stylegan.data import decode
-from stylegan.errors import UserError
+from stylegan.errors import UserError, reason_for
+from stylegan.words import pixels as px
 
 
 @dataclass
@@ -32,10 +33,10 @@ class Survey:
         """(height, width) that all images have. Raises: UserError if they differ."""
         sizes = list(self.sizes)
         if len(sizes) > 1:
-            (a, first), (b, other) = ((_px(s), self.first[s]) for s in sizes[:2])
+            (a, first), (b, other) = ((px(s), self.first[s]) for s in sizes[:2])
             raise UserError(
-                f"{where}: {other} has {b} px but {first} has {a}; --resolution 256 crops and "
-                "resizes all"
+                where,
+                f"{other} has {b} px but {first} has {a}; --resolution 256 crops and resizes all",
             )
         return sizes[0]
 
@@ -51,14 +52,14 @@ def survey(source, files, limit):
         try:
             height, width, channels = decode.look(source.read(name), name)
         except UserError as e:
-            found.failures.append((name, str(e).removeprefix(f"{name}: ")))
+            found.failures.append((name, reason_for(e, name)))
             continue
         found.sizes[height, width] += 1
         found.channels[channels] += 1
         found.first.setdefault((height, width), name)
     if not found.sizes:
         why = ": ".join(found.failures[0])
-        raise UserError(f"{source.path}: none of {len(looked)} files looked at can be used; {why}")
+        raise UserError(source.path, f"none of {len(looked)} files looked at can be used; {why}")
     return found
 
 
@@ -67,7 +68,7 @@ def images_in(source):
     known = decode.extensions()
     files = [name for name in source.names if splitext(name)[1].lower() in known]
     if not files:
-        raise UserError(f"{source.path}: no images that Pillow can open")
+        raise UserError(source.path, "no images that Pillow can open")
     return files
 
 
@@ -76,7 +77,3 @@ def cpu_count():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _px(size):
-    return f"{size[1]}x{size[0]}"

@@ -37,25 +37,25 @@ def read_keyframes(path, G):
             with content:
                 names = content.files
                 if "ws" not in names and len(names) != 1:
-                    raise UserError(f"{path}: expected an array named ws, got {', '.join(names)}")
+                    raise UserError(path, f"expected an array named ws, got {', '.join(names)}")
                 content = content["ws" if "ws" in names else names[0]]
         ws = torch.from_numpy(np.asarray(content, np.float32))
     except UserError:
         raise
     except OSError as e:
-        raise UserError(f"{path}: cannot be read ({e.strerror or e})") from e
+        raise UserError(path, f"cannot be read ({e.strerror or e})") from e
     except Exception as e:  # of the many that NumPy and zipfile have for a broken file
-        raise UserError(f"{path}: expected an .npy or .npz file of numbers ({e})") from e
+        raise UserError(path, f"expected an .npy or .npz file of numbers ({e})") from e
     if ws.ndim == 2:
         ws = ws[:, None]
     if ws.ndim == 3 and ws.shape[1] == 1:
         ws = ws.expand(-1, G.num_ws, -1)
     if ws.shape[1:] != (G.num_ws, G.w_dim) or not len(ws):
         raise UserError(
-            f"{path}: expected ws of shape [N, {G.num_ws}, {G.w_dim}], got {list(content.shape)}"
+            path, f"expected ws of shape [N, {G.num_ws}, {G.w_dim}], got {list(content.shape)}"
         )
     if not ws.isfinite().all():
-        raise UserError(f"{path}: holds numbers that are not finite")
+        raise UserError(path, "holds numbers that are not finite")
     return ws.contiguous()
 
 
@@ -63,7 +63,7 @@ def check_cells(count, cells):
     """Raises: UserError if so many keyframes cannot be split evenly, at least two for each cell."""
     if count % cells or count < 2 * cells:
         among = f" for each of {cells} cells, for all the same number" if cells > 1 else ""
-        raise UserError(f"keyframes: expected two or more{among}; got {count}")
+        raise UserError("keyframes", f"expected two or more{among}; got {count}")
 
 
 def in_cells(keyframes, cells):

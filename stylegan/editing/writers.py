@@ -10,7 +10,6 @@ Source: RFC 9649 (WebP); GIF89a specification.
 import contextlib
 import importlib.util
 import io
-import os
 import struct
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from stylegan.errors import UserError
-from stylegan.imaging import on_checkerboard, place_of
+from stylegan.files import whole_file
+from stylegan.imaging import on_checkerboard
 
 CRF = 12  # of x264, 0 to 51; where at 32 px, too, the seam of a loop is no step larger than others
 WEBP_QUALITY = 90
@@ -41,17 +41,14 @@ class Writer:
     def __init__(self, path, size, fps, loop=True):
         self.path, self.size, self.fps, self.loop, self.count = Path(path), size, fps, loop, 0
         self.check(path, size, fps)
-        try:
-            self.place = place_of(path)
-            self.part = self.place.with_name(f".{self.path.name}.{os.getpid()}.part")
-            self.file = self.part.open("w+b")
-        except OSError as e:
-            raise UserError(f"{path}: cannot be written ({e.strerror})") from e
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                self.file = stack.enter_context(whole_file(path)).open("w+b")
+            except OSError as e:
+                raise UserError(path, f"cannot be written ({e.strerror})") from e
+            stack.callback(self._close)
             self._begin()
-        except BaseException:
-            self._give_up()
-            raise
+            self._stack = stack.pop_all()
 
     @classmethod
     def check(cls, path, size, fps):
@@ -59,10 +56,10 @@ class Writer:
         kind = Path(path).suffix
         if max(size) > cls.largest:
             raise UserError(
-                f"{path}: {kind} holds at most {cls.largest} px a side, not {size[0]}x{size[1]}"
+                path, f"{kind} holds at most {cls.largest} px a side, not {size[0]}x{size[1]}"
             )
         if fps > cls.max_fps:
-            raise UserError(f"{path}: {kind} shows at most {cls.max_fps} frames per second")
+            raise UserError(path, f"{kind} shows at most {cls.max_fps} frames per second")
 
     def add(self, image):
         """One more frame: a PIL image, grey, RGB or RGBA."""
@@ -76,27 +73,22 @@ class Writer:
         return self
 
     def __exit__(self, kind, error, trace):
-        if kind:
-            self._give_up()
-            return
-        try:
-            self._end()
-            self.file.close()
-            self.part.replace(self.place)
-        except OSError as e:
-            self._give_up()
-            raise self._named(e) from e
-        except BaseException:
-            self._give_up()
-            raise
+        with self._stack:
+            if error is not None:
+                raise error
+            try:
+                self._end()
+                self.file.close()
+            except OSError as e:
+                raise self._named(e) from e
 
     def _named(self, e):
         return OSError(e.errno, e.strerror or str(e), str(self.path))
 
-    def _give_up(self):
+    def _close(self):
+        """Close what is open, whatever has happened before."""
         with contextlib.suppress(OSError):
             self.file.close()
-        self.part.unlink(missing_ok=True)
 
     def _begin(self):
         pass
@@ -143,11 +135,11 @@ class Mp4(Writer):
         self.container.mux(self.stream.encode())
         self.container.close()
 
-    def _give_up(self):
+    def _close(self):
         if hasattr(self, "container"):
             with contextlib.suppress(Exception):  # PyAV has errors of its own
                 self.container.close()
-        super()._give_up()
+        super()._close()
 
 
 class WebP(Writer):
@@ -222,10 +214,10 @@ def writer_for(path):
     suffix = Path(path).suffix
     if suffix not in WRITERS:
         *some, last = WRITERS
-        raise UserError(f"{path}: expected a name that ends in {', '.join(some)} or {last}")
+        raise UserError(path, f"expected a name that ends in {', '.join(some)} or {last}")
     if suffix == ".mp4" and importlib.util.find_spec("av") is None:
         raise UserError(
-            f"{path}: .mp4 needs PyAV, pip install 'stylegan[video]'; .webp and .gif do not"
+            path, ".mp4 needs PyAV, pip install 'stylegan[video]'; .webp and .gif do not"
         )
     return WRITERS[suffix]
 

@@ -9,6 +9,7 @@ from stylegan.config import Config
 from stylegan.interop.source import Array, Derived
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
 from stylegan.network_config import DiscriminatorConfig
+from stylegan.words import one_line
 
 GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2
 ROOM = 1 << 20  # bytes that one of any size may take
@@ -63,7 +64,7 @@ class Checkpoint:
 
     def fail(self, reason):
         """The networks cannot be built. Args: reason: an exception or text."""
-        self.reason = " ".join(str(reason).split())[:300]
+        self.reason = one_line(reason, 300)
         self.tensors = self.config = None
 
     def number_classes(self):

@@ -22,7 +22,7 @@ def read_root(path):
         root = _read(file, bytes(file.view[:16]))
     except Refusal as e:
         file.close()
-        raise CheckpointError(f"{path}: {e}") from e
+        raise CheckpointError(path, str(e)) from e
     except BaseException:
         file.close()
         raise

@@ -59,8 +59,8 @@ def block_sizes(name, c):
     height, width = c.resolution
     if height != width or height < 8 or height & (height - 1):
         raise UserError(
-            f"{name}.resolution: NVIDIA's programs know squares of 8, 16, 32, ... px, not "
-            f"{width}x{height}"
+            f"{name}.resolution",
+            f"NVIDIA's programs know squares of 8, 16, 32, ... px, not {width}x{height}",
         )
     return list(block_resolutions(c.resolution))
 
@@ -72,8 +72,9 @@ def channel_rule(name, c, sizes):
         if widths == [min(base // size, most) for size in sizes]:
             return {"channel_base": base, "channel_max": most}
     raise UserError(
-        f"{name}.widths: NVIDIA's programs have min(channel_base // resolution, channel_max) "
-        f"channels in every block, not {', '.join(map(str, widths))}"
+        f"{name}.widths",
+        "NVIDIA's programs have min(channel_base // resolution, channel_max) "
+        f"channels in every block, not {', '.join(map(str, widths))}",
     )
 
 

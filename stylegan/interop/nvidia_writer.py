@@ -13,10 +13,8 @@ loads them has to supply itself. They are read by
 - not NVIDIA's StyleGAN2-ADA repository, where these modules are named otherwise.
 """
 
-import os
-from pathlib import Path
-
 from stylegan.errors import UserError
+from stylegan.files import whole_file
 from stylegan.interop.nvidia_layers import (
     block_sizes,
     channel_rule,
@@ -61,14 +59,8 @@ def write(networks, file):
     if hasattr(file, "write"):
         dump(root, file)
         return readers(networks)
-    path = Path(file)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as f:
-            dump(root, f)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as part, part.open("wb") as f:
+        dump(root, f)
     return readers(networks)
 
 
@@ -89,7 +81,7 @@ def _root(networks):
     found = {name: getattr(networks, name) for name in ("G", "G_ema")}
     generators = {name: G for name, G in found.items() if G is not None}
     if not generators:
-        raise UserError("G: expected networks with a generator, got none")
+        raise UserError("G", "expected networks with a generator, got none")
     batch = networks.config.train.batch or 32
     written = {name: _generator(G, batch) for name, G in generators.items()}
     only = next(iter(written.values()))
@@ -123,7 +115,7 @@ def _generator(G, batch):
     make = {GeneratorConfig: _stylegan2, Stylegan3Config: _stylegan3}.get(type(c))
     if make is None:
         kind = getattr(c, "model", type(G).__name__)
-        raise UserError(f"G: expected a generator of StyleGAN2 or StyleGAN3, got {kind}")
+        raise UserError("G", f"expected a generator of StyleGAN2 or StyleGAN3, got {kind}")
     line, synthesis, given = make(G, c, batch)
     attributes = {"z_dim": c.z_dim, "c_dim": c.c_dim, "w_dim": c.w_dim, **_image(c)}
     of_mapping = {"num_layers": c.mapping_layers, **unusual(w_avg_beta=c.w_avg_beta)}
@@ -240,7 +232,7 @@ def _stylegan3(G, c, batch):
 def _discriminator(D):
     c = D.config
     if type(c) is not DiscriminatorConfig:
-        raise UserError(f"D: expected a discriminator of StyleGAN2, got {type(D).__name__}")
+        raise UserError("D", f"expected a discriminator of StyleGAN2, got {type(D).__name__}")
     sizes = block_sizes("D", c)
     half = half_blocks(c, sizes)
     attributes = {"c_dim": c.c_dim, **_image(c)}

@@ -10,6 +10,7 @@ from stylegan.interop.checkpoint import check_growth
 from stylegan.interop.container import read_root
 from stylegan.interop.nodes import Node
 from stylegan.interop.torchfile import ZIP
+from stylegan.words import one_line
 
 FORMATS = (nvidia, tensorflow, rosinality)
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
@@ -57,11 +58,12 @@ def open_checkpoint(path):
                 return checkpoint
     except DAMAGE as e:
         plain = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
-        reason = " ".join(str(e).split())[:300]
-        raise CheckpointError(f"{path}: {'' if plain else 'damaged: '}{reason}") from e
+        reason = one_line(e, 300)
+        raise CheckpointError(path, f"{'' if plain else 'damaged: '}{reason}") from e
     raise CheckpointError(
-        f"{path}: holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
-        "TensorFlow networks; rosinality's g_ema)"
+        path,
+        "holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
+        "TensorFlow networks; rosinality's g_ema)",
     )
 
 

@@ -88,7 +88,7 @@ def _check_expressible(config):
     elif G.resolution[0] != G.resolution[1] or G.resolution[0].bit_count() != 1:
         wrong = "squares whose side is a power of two"
     if wrong:
-        raise UserError(f"rosinality's format holds only {wrong}")
+        raise UserError("rosinality's format", f"holds only {wrong}")
 
 
 def _no_noise(network):

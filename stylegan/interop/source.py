@@ -45,7 +45,7 @@ class File:
             self.map = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
             self.file.close()
-            raise CheckpointError(f"{path}: the file is empty") from None
+            raise CheckpointError(path, "the file is empty") from None
         except OSError as e:
             self.file.close()
             raise OSError(e.errno, e.strerror, str(path)) from e
@@ -77,7 +77,7 @@ class File:
             while rest:
                 n = self.file.readinto(rest)
                 if not n:
-                    raise CheckpointError(f"{self.path}: has become shorter since it was opened")
+                    raise CheckpointError(self.path, "has become shorter since it was opened")
                 rest = rest[n:]
         return result
 
@@ -123,7 +123,7 @@ class Text:
                 if length is not None and len(result) >= length:
                     break
         except UnicodeError as e:
-            raise CheckpointError(f"{self.file.path}: bytes kept as text are no such text") from e
+            raise CheckpointError(self.file.path, "bytes kept as text are no such text") from e
         return result
 
     def _part(self, at):
@@ -151,7 +151,7 @@ class Encoded:
         start, length = self.start + start, self.length - start if length is None else length
         part = self.text.encoded(start + length)[start : start + length]
         if len(part) != length:
-            raise CheckpointError(f"{self.file.path}: bytes kept as text are no such text")
+            raise CheckpointError(self.file.path, "bytes kept as text are no such text")
         return part
 
 

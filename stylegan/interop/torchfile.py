@@ -12,6 +12,7 @@ from stylegan.interop.allowed import Global
 from stylegan.interop.machine import Budget, Refusal
 from stylegan.interop.source import DTYPES, Encoded, Span, Storage
 from stylegan.interop.unpickle import unpickle
+from stylegan.words import one_line
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
 HEAD = 1 << 17  # bytes of a tensor's own file that lie before its numbers, rather too much
@@ -161,7 +162,7 @@ def _entries(file):
         with zipfile.ZipFile(file.path) as archive:
             listed = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError) as e:
-        raise Refusal(f"damaged: {' '.join(str(e).split())[:100]}") from e
+        raise Refusal(f"damaged: {one_line(e, 100)}") from e
     entries = {info.filename: info for info in listed}
     if len(entries) < len(listed):
         raise Refusal("a zip that has two files of the same name")

@@ -44,7 +44,7 @@ def unpickle(file, view, base=0, persistent=None, budget=None, before=0):
         reason = f"damaged ({e})"
     at = machine.start + (before if base is None else base)
     where = f"byte {at}" + (" of a part" if base is None else "")
-    raise CheckpointError(f"{file.path}: {reason} (at {where})")
+    raise CheckpointError(file.path, f"{reason} (at {where})")
 
 
 def _sized(format, size, push):

@@ -250,12 +250,13 @@ def _check(G, kinds):
         raise ValueError(f"kinds: expected of {', '.join(KINDS)}, got {', '.join(unknown)}")
     if not hasattr(getattr(G.synthesis, "input", None), "transform"):
         raise UserError(
-            "equivariance: expected a StyleGAN3 network; the input of this one cannot be moved"
+            "equivariance", "expected a StyleGAN3 network; the input of this one cannot be moved"
         )
     height, width = G.config.resolution
     if height != width or height < SMALLEST:
         raise UserError(
-            f"equivariance: expected square pictures of {SMALLEST} px or more, got {width}x{height}"
+            "equivariance",
+            f"expected square pictures of {SMALLEST} px or more, got {width}x{height}",
         )
 
 

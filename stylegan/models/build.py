@@ -57,13 +57,13 @@ def _part(name, config, fields):
     for field in fields:
         if field not in known:
             raise UserError(
-                f"{type(config).__name__}: no field {field!r}; there are {', '.join(known)}"
+                type(config).__name__, f"no field {field!r}; there are {', '.join(known)}"
             )
     config = dataclasses.replace(config, **fields)
     widths = getattr(config, "widths", None)
     if widths and len(widths) != len(block_resolutions(config.resolution)):
         count = len(block_resolutions(config.resolution))
-        raise UserError(f"widths: expected {count}, one for every block, got {len(widths)}")
+        raise UserError("widths", f"expected {count}, one for every block, got {len(widths)}")
     if config.channel_base is None:
         base = default_channel_base(config.resolution)
         config = dataclasses.replace(config, channel_base=base)

@@ -279,8 +279,9 @@ def block_resolutions(resolution):
         units = [1 << max(s.bit_length() - 3, 1) for s in (width, height)]
         w, h = (max(round(s / u), 3) * u for s, u in zip((width, height), units))
         raise UserError(
-            f"resolution: {width}x{height} px cannot be halved down to a few pixels; "
-            f"the nearest that can is {w}x{h}"
+            "resolution",
+            f"{width}x{height} px cannot be halved down to a few pixels; "
+            f"the nearest that can is {w}x{h}",
         )
     return {4 << i: (h << i, w << i) for i in range(doublings + 1)}
 

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots on disk: whole or not at all, the newest kept."""
 
-import errno
-import os
 import random
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from stylegan.errors import SnapshotError, UserError
+from stylegan.files import remove, remove_partial, whole_folder
 from stylegan.networks import snapshots_of
+from stylegan.words import one_line
 
 STATE = "training_state.pt"
 ASIDE = ".aside-"  # before the name of a snapshot, while another takes its place
@@ -33,29 +31,9 @@ def write_snapshot(run_dir, networks, state, keep=None):
     parent = Path(run_dir) / "snapshots"
     parent.mkdir(exist_ok=True)
     target = parent / f"{networks.meta['kimg']:010.3f}"
-    part = parent / f".part-{target.name}-{os.getpid()}"
-    try:
-        part.mkdir()
+    with whole_folder(target, fsync=True, aside=parent / f"{ASIDE}{target.name}") as part:
         networks.save(part)
         torch.save(state, part / STATE)
-        for path in [*part.iterdir(), part]:
-            _fsync(path)
-        aside = parent / f"{ASIDE}{target.name}"
-        if target.exists():  # of the same moment
-            shutil.rmtree(aside, ignore_errors=True)
-            target.rename(aside)
-        part.rename(target)
-        _fsync(parent)
-        shutil.rmtree(aside, ignore_errors=True)
-    except (SafetensorError, RuntimeError) as e:  # they wrap the error of the system
-        error = _os_error(e, parent)
-        shutil.rmtree(part, ignore_errors=True)
-        if error is None:
-            raise
-        raise error from e
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     for old in snapshots_of(run_dir)[: -keep if keep else 0]:
         _remove(old)
     return target
@@ -79,12 +57,12 @@ def clean(run_dir):
             shutil.rmtree(aside, ignore_errors=True)
         else:
             aside.rename(target)
-    for pattern in ("snapshots/.part-*", "snapshots/.old-*", ".*.part", "samples/.*.part"):
+    for folder in ("", "snapshots", "samples"):
+        remove_partial(Path(run_dir) / folder)
+    # Deleted snapshots, and the temporary names of version 0.1.
+    for pattern in ("snapshots/.old-*", "snapshots/.part-*", ".*.part", "samples/.*.part"):
         for path in Path(run_dir).glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path)
 
 
 def read_state(snapshot):
@@ -94,16 +72,16 @@ def read_state(snapshot):
     """
     path = Path(snapshot) / STATE
     if not path.is_file():
-        raise SnapshotError(f"{snapshot}: holds no {STATE}, so training cannot go on from it")
+        raise SnapshotError(snapshot, f"holds no {STATE}, so training cannot go on from it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except OSError as e:
-        raise UserError(f"{path}: cannot be read ({e.strerror or e})") from e
+        raise UserError(path, f"cannot be read ({e.strerror or e})") from e
     except Exception as e:  # torch.load raises whatever the damage leads to
-        reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise SnapshotError(f"{path}: cannot be read ({reason})") from e
+        reason = one_line(e, 200) or type(e).__name__
+        raise SnapshotError(path, f"cannot be read ({reason})") from e
 
 
 def random_state():
@@ -135,27 +113,3 @@ def _remove(snapshot):
     shutil.rmtree(old, ignore_errors=True)
     snapshot.rename(old)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _os_error(e, folder):
-    """The OSError that a library's error tells of, or None if it is of another kind."""
-    told = re.search(r"os error (\d+)", str(e))
-    if told:
-        code = int(told[1])
-    elif "PytorchStreamWriter" in str(e) or "file write failed" in str(e):
-        full = shutil.disk_usage(folder).free < 1 << 20
-        code = errno.ENOSPC if full else errno.EIO
-    else:
-        return None
-    return OSError(code, os.strerror(code), str(folder))
-
-
-def _fsync(path):
-    # Windows cannot open a folder, and needs no sync of one.
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from stylegan.config import Config
 from stylegan.errors import UserError
 from stylegan.networks import CONFIG, read_json, snapshots_of
 from stylegan.training.rundir import RUN, is_locked, read_about
+from stylegan.words import one_line
 
 LOG, SAMPLES, REALS = "log.jsonl", "samples", "reals.png"
 ENDS = ("finished", "interrupted", "failed")  # events that may be the last of a log
@@ -81,21 +82,6 @@ def read_run(run_dir, tail=False):
     )
 
 
-def short(number):
-    """A kimg or the like in a few characters: 0.016, 2.5, 120, 25000."""
-    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 100 else 3
-    text = f"{number:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def hours(seconds):
-    """h:mm."""
-    if not math.isfinite(seconds):
-        return "?"
-    minutes = int(seconds // 60)
-    return f"{minutes // 60}:{minutes % 60:02d}"
-
-
 def _about(folder):
     """(run.json, or what stands in for it; what is wrong with run.json)."""
     damage = None
@@ -103,7 +89,7 @@ def _about(folder):
         try:
             return read_about(folder), None
         except UserError as e:
-            damage = " ".join(str(e).split())
+            damage = one_line(e)
         except RecursionError:
             damage = f"{folder / RUN}: not the description of a run (nested too deeply)"
     for snapshot in reversed(snapshots_of(folder)):

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import torch
 
-ROOM = 1 << 20  # bytes free on the disk, below which TensorBoard is left out
+from stylegan.files import whole_file
+from stylegan.words import six_digits
+
+MIN_FREE = 1 << 20  # bytes free on the disk, below which TensorBoard is left out
 
 
 class Stats:
@@ -67,7 +70,7 @@ class RunLog:
     def write(self, values):
         """Append {name: number}, with "kimg" in it. Raises: OSError, once the line is kept."""
         self._board.write(values)
-        self._append({name: _short(value) for name, value in values.items()})
+        self._append({name: six_digits(value) for name, value in values.items()})
 
     def event(self, kimg, kind, text):
         """Append that something happened.
@@ -117,7 +120,7 @@ class _Board:
     def write(self, values):
         step = round(values["kimg"] * 1000)
         # The writer's thread dies of a full disk, with a traceback.
-        if self._open is None or shutil.disk_usage(self._run_dir).free < ROOM:
+        if self._open is None or shutil.disk_usage(self._run_dir).free < MIN_FREE:
             return
         try:
             if self._writer is None:
@@ -149,9 +152,8 @@ def _cut(path, logged, seen):
         kept.append(line)
         size += len(line)
     if dropped:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_bytes(b"".join(kept))
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_bytes(b"".join(kept))
     return size
 
 
@@ -163,7 +165,3 @@ def _images_of(line):
         return images, "event" in values
     except (ValueError, KeyError, TypeError):
         return math.inf, False
-
-
-def _short(value):
-    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -46,10 +46,10 @@ def saved_config(path):
             if not snapshots_of(path):
                 raise
     if is_checkpoint(path):
-        raise UserError(f"{path}: {NO_RUN}")
+        raise UserError(path, NO_RUN)
     nets = load_networks(path, "cpu")
     if "kimg" not in nets.meta:
-        raise UserError(f"{path}: {NO_RUN}")
+        raise UserError(path, NO_RUN)
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
         return nets.config, run_dir, None, kimg

@@ -7,16 +7,16 @@ samples/      sheets of images, by kimg      snapshots/  networks and state, by 
 report.html   all of it to look at           .lock       held while a process trains here
 """
 
+import itertools
 import json
-import os
 import re
-import shutil
 from pathlib import Path
 
 import filelock
 
 from stylegan.config import Config
 from stylegan.errors import UserError
+from stylegan.files import whole_file, whole_folder
 from stylegan.networks import read_json
 
 RUN, LOCK = "run.json", ".lock"
@@ -35,24 +35,19 @@ def new_run_dir(outdir, name, config, about):
     """
     outdir, name = Path(outdir), re.sub(r"[^\w.-]+", "-", name)
     content = {"format": FORMAT, "version": VERSION, **about, "config": config.to_dict()}
-    part = outdir / f".part-{os.getpid()}"
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        _write(part / RUN, content)
+        outdir.mkdir(parents=True, exist_ok=True)
         taken = [int(m[1]) for p in outdir.iterdir() if (m := re.match(r"(\d{5,})-", p.name))]
-        number = max(taken, default=-1) + 1
-        while True:
+        for number in itertools.count(max(taken, default=-1) + 1):
             run_dir = outdir / f"{number:05d}-{name}"
             try:
-                part.rename(run_dir)
+                with whole_folder(run_dir, fsync=True) as part:
+                    _write(part / RUN, content)
                 return run_dir
-            except OSError:  # another process took the number
-                if not run_dir.exists():
-                    raise
-                number += 1
+            except FileExistsError:  # another process took the number
+                continue
     except OSError as e:
-        shutil.rmtree(part, ignore_errors=True)
-        raise UserError(f"{outdir}: cannot make a run folder there ({e.strerror})") from e
+        raise UserError(outdir, f"cannot make a run folder there ({e.strerror})") from e
 
 
 def update_config(run_dir, config):
@@ -63,9 +58,8 @@ def update_config(run_dir, config):
     except UserError:  # damaged: what counts is in the snapshots
         content = {"format": FORMAT, "version": VERSION}
     content["config"] = config.to_dict()
-    part = path.with_name(f".{RUN}.{os.getpid()}.part")
-    _write(part, content)
-    part.replace(path)
+    with whole_file(path, fsync=True) as part:
+        _write(part, content)
 
 
 def is_run(path):
@@ -87,7 +81,7 @@ def read_about(run_dir):
             raise ValueError(f"format {content['format']} version {content['version']}")
         return {**content, "config": Config.from_dict(content["config"])}
     except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
-        raise UserError(f"{path}: not the description of a run ({e})") from e
+        raise UserError(path, f"not the description of a run ({e})") from e
 
 
 def lock(run_dir):
@@ -100,9 +94,9 @@ def lock(run_dir):
     try:
         held.acquire(timeout=LOCK_SECONDS)
     except filelock.Timeout:
-        raise UserError(f"{run_dir}: another process trains there") from None
+        raise UserError(run_dir, "another process trains there") from None
     except OSError as e:
-        raise UserError(f"{run_dir}: cannot be written ({e.strerror})") from e
+        raise UserError(run_dir, f"cannot be written ({e.strerror})") from e
     return held
 
 
@@ -121,8 +115,4 @@ def is_locked(run_dir):
 
 
 def _write(path, content):
-    """JSON, on the disk when this returns."""
-    with path.open("w", encoding="utf-8") as f:
-        json.dump(content, f, indent=1)
-        f.flush()
-        os.fsync(f.fileno())
+    path.write_text(json.dumps(content, indent=1), "utf-8")

@@ -69,14 +69,15 @@ def check_ops(device):
     missing = stylegan_ops.load(device.type)
     if missing and device.type == "cuda":
         raise UserError(
-            f"no CUDA kernels: {missing}; stylegan doctor shows what is missing, --ops reference "
-            "trains without them, several times slower"
+            "no CUDA kernels",
+            f"{missing}; stylegan doctor shows what is missing, --ops reference "
+            "trains without them, several times slower",
         )
     if stylegan_ops.mode() == "native":
         for op, devices in stylegan_ops.info().items():
             status = devices.get(device.type, {})
             if status.get("backend") != "native":
-                raise UserError(f"backend native: no {op} kernel is loaded for {device.type}")
+                raise UserError("backend native", f"no {op} kernel is loaded for {device.type}")
 
 
 def about(dataset, device):

@@ -19,6 +19,7 @@ from stylegan.training.record import Bar, Record
 from stylegan.training.samples import Samples
 from stylegan.training.schedule import Due, images
 from stylegan.training.step import TrainingStep
+from stylegan.words import one_line
 
 TICK_SECONDS = 60  # a line in the log at least this often, however slow the machine
 CHECK_STEPS = 16  # between looks at what is not finite; each waits for the device
@@ -58,11 +59,11 @@ class Trainer:
         for name in ("resolution", "channels", "c_dim"):
             was, now = getattr(saved.config.G, name), getattr(self.config.G, name)
             if was != now:
-                raise UserError(f"{snapshot}: has {name} {was}, but the data set has {now}")
+                raise UserError(snapshot, f"has {name} {was}, but the data set has {now}")
         for name in ("G", "D", "G_ema"):
             network = getattr(saved, name)
             if network is None:
-                raise SnapshotError(f"{snapshot}: holds no {name}, so training cannot go on")
+                raise SnapshotError(snapshot, f"holds no {name}, so training cannot go on")
             getattr(self.model, name).load_state_dict(network.state_dict())
         try:
             self.model.load_state_dict(state["step"])
@@ -74,8 +75,9 @@ class Trainer:
             raise
         except (KeyError, ValueError, RuntimeError) as e:
             raise UserError(
-                f"{snapshot}: {checkpoint.STATE} is of another version ({type(e).__name__} {e}); "
-                "--init-from begins with its networks"
+                snapshot,
+                f"{checkpoint.STATE} is of another version ({type(e).__name__} {e}); "
+                "--init-from begins with its networks",
             ) from e
         self.resumed = True
         if data["fingerprint"] != self.dataset.fingerprint:
@@ -267,7 +269,7 @@ class Trainer:
 
     def _rescue(self, error):
         """After an error: say so in the log, and save what is whole."""
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = one_line(error) or type(error).__name__
         self._event("failed", text[:500])
         m = self.model
         if self._whole and m.images_seen and not isinstance(error, TrainingError):

@@ -33,7 +33,7 @@ def transfer(model, path):
             count = f"{row['fits']} of {row['all']}" if row["all"] else "-"
             lines.append(f"  {name + ' ' + part:28}{count:>12}  {'; '.join(row['why'])}".rstrip())
     if not taken:
-        raise UserError(f"{path}: nothing of it fits the new network (--init-from)")
+        raise UserError(path, "nothing of it fits the new network (--init-from)")
     return lines
 
 

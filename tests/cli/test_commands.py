@@ -75,7 +75,7 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
         ["--batch", "4", "8"],
         ["--pl-weight", "0", "0.5"],
     ]
-    assert line.startswith(f"stylegan: {run_dir} is a run with other settings (above); ")
+    assert line.startswith(f"stylegan: {run_dir}: is a run with other settings (above); ")
 
 
 def test_an_older_snapshot_becomes_a_run_of_its_own(run, tmp_path):

@@ -142,7 +142,7 @@ def test_a_snapshot_anywhere_goes_on_as_a_new_run(train, tmp_path):
     assert code == 0 and len(runs) == 2, err
     assert snapshots_of(runs[1])[-1].name == "000000.008"
     code, _, err, _ = train("--resume", "best", small=["--device", "cpu"])
-    assert code == 2 and "best is at 0.004 kimg and ends at 0.004" in err
+    assert code == 2 and "best: is at 0.004 kimg and ends at 0.004" in err
 
 
 def test_a_run_whose_description_is_damaged(train):

@@ -215,18 +215,25 @@ def test_whole_or_not_at_all(store, tmp_path, monkeypatch, error, name):
 @pytest.mark.parametrize("name", ["out", "out.zip"])
 def test_what_a_killed_process_left_is_cleared(store, tmp_path, monkeypatch, name):
     source = store({"a.png": encoded(picture())})
+    left = tmp_path / f".part-1-{name}"  # of another process
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_delete", lambda path: None)  # as if it had been killed
-        patch.setattr(prepare, "_fill", lambda *args: 1 / 0)
+
+        def fill(*args):
+            (mine,) = tmp_path.glob(".*")
+            assert mine.name == f".part-{os.getpid()}-{name}"
+            mine.rename(left)  # as if it had been killed
+            raise ZeroDivisionError
+
+        patch.setattr(prepare, "_fill", fill)
         with pytest.raises(ZeroDivisionError):
             prepare.prepare(source, tmp_path / name, workers=0)
-    (left,) = tmp_path.glob(f".{name}*")
-    assert left.name == f".{name}.stylegan-part-{os.getpid()}"
-    left.rename(left.with_name(f".{name}.stylegan-part-1"))  # of another process
-    mine = tmp_path / f".{name}.backup"
-    mine.write_text("precious")
+    assert list(tmp_path.glob(".*")) == [left]
+    others = [tmp_path / f".{name}.backup", tmp_path / f".part-1-{name}.backup"]
+    for other in others:
+        other.write_text("precious")
     prepare.prepare(source, tmp_path / name, workers=0)
-    assert list(tmp_path.glob(".*")) == [mine] and len(ImageDataset(tmp_path / name)) == 1
+    assert sorted(tmp_path.glob(".*")) == sorted(others)
+    assert len(ImageDataset(tmp_path / name)) == 1
 
 
 def test_into_a_folder_that_is_there(store, tmp_path, monkeypatch):

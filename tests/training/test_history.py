@@ -10,7 +10,8 @@ import pytest
 from tiny import tiny
 
 from stylegan.training import rundir
-from stylegan.training.history import TAIL, hours, looks_like_run, read_run, short
+from stylegan.training.history import TAIL, looks_like_run, read_run
+from stylegan.words import hours, short
 
 STARTED = {"kimg": 0.0, "time": "2026-11-22T23:50:00+00:00", "event": "started", "text": "here"}
 

@@ -69,7 +69,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
             target = {
                 "torch.save": (checkpoint.torch, "save"),
                 "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
-                "os.fsync": (checkpoint.os, "fsync"),
+                "os.fsync": (os, "fsync"),
                 "log": (t.record.log, "path", tmp_path / "nowhere" / "log.jsonl"),
                 "png": (sys.modules["stylegan.training.samples"], "save_image"),
             }[function]

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import re
 from dataclasses import fields
 from datetime import datetime
@@ -19,9 +18,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import stylegan
-from stylegan.training.history import hours, read_run, short
+from stylegan.files import whole_file
+from stylegan.training.history import read_run
 from stylegan.training.report.curves import charts_of
 from stylegan.training.report.sheets import sheets_of
+from stylegan.words import hours, short
 
 HERE = Path(__file__).parent
 NAME = "report.html"
@@ -35,13 +36,8 @@ def write_report(run_dir):
     """
     path = Path(run_dir) / NAME
     page = _page(run_dir).encode("utf-8", "replace")  # names of files may hold half characters
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(page)
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
     return path
 
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers and messages as text."""
+
+from __future__ import annotations
+
+import math
+
+
+def one_line(text: object, max_length: int | None = None) -> str:
+    """`text` (a string, or an error's message) without line breaks and repeated spaces, cut to
+    `max_length` characters."""
+    return " ".join(str(text).split())[:max_length]
+
+
+def printable(text: object) -> str:
+    """`text`, which may hold file names, for a terminal: control characters, and bytes of a name
+    that are not valid UTF-8, are escaped."""
+    text = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(number: float) -> str:
+    """A kimg or the like in a few characters: 0.016, 2.5, 120, 25000."""
+    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 100 else 3
+    text = f"{number:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def six_digits(value: float) -> float:
+    """`value` rounded to six significant digits, which JSON then writes in as many."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def hours(seconds: float) -> str:
+    """h:mm; "?" for what is not finite."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def pixels(size: tuple[int, int]) -> str:
+    """A size (height, width) in px as "640x480", width first, as people write it."""
+    return f"{size[1]}x{size[0]}"
