@@ -13,9 +13,9 @@ import torch
 from common import race_ms, report, where
 
 import stylegan_ops
+from stylegan.config import preset
 from stylegan.device import resolve_device
 from stylegan.models.layers import channels_of
-from stylegan.presets import preset
 from stylegan_ops.bias_act import PIECEWISE, bias_act, bias_act_ref
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -17,9 +17,9 @@ import click
 from common import report, where
 
 from stylegan import build_discriminator, build_generator
+from stylegan.config import preset
 from stylegan.interop import nvidia_writer, rosinality_writer
 from stylegan.networks import Networks
-from stylegan.presets import preset
 
 MEASURE = """
 import json, re, sys, time

@@ -17,10 +17,10 @@ import torch
 from common import race_ms, report, where
 
 import stylegan_ops
+from stylegan.config import preset
 from stylegan.device import resolve_device
 from stylegan.models.layers import block_format
 from stylegan.models.stylegan3_layers import geometry
-from stylegan.presets import preset
 from stylegan_ops import filtered_lrelu
 from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
 

@@ -12,9 +12,8 @@ import time
 import click
 from common import report, where
 
-from stylegan.config import TrainConfig
+from stylegan.config import TrainConfig, preset
 from stylegan.device import resolve_device
-from stylegan.presets import preset
 from stylegan.training import rundir
 from stylegan.training.report import write_report
 from stylegan.training.setup import about, fit_to_data

@@ -15,8 +15,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
+from stylegan.config import preset
 from stylegan.device import resolve_device
-from stylegan.presets import preset
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 

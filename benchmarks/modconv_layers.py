@@ -11,8 +11,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
+from stylegan.config import preset
 from stylegan.models.layers import block_format, block_resolutions, channels_of
-from stylegan.presets import preset
 from stylegan_ops import fold_weight
 
 RGB = 3

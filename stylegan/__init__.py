@@ -18,7 +18,7 @@ _HOMES = {
     "build_discriminator": "stylegan.models.build",
     "build_generator": "stylegan.models.build",
     "load_networks": "stylegan.networks",
-    "preset": "stylegan.presets",
+    "preset": "stylegan.config",
 }
 __all__ = ["__version__", *_HOMES]
 

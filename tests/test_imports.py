@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["stylegan_ops"],
     ["stylegan", "stylegan.words", "stylegan.errors", "stylegan.files"],
-    ["stylegan.network_config"],
-    ["stylegan.config", "stylegan.presets", "stylegan.device", "stylegan.imaging", "stylegan.data"],
+    ["stylegan.config"],
+    ["stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],
     ["stylegan.interop"],
     ["stylegan.networks"],

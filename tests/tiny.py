@@ -3,7 +3,7 @@
 
 import torch
 
-from stylegan.presets import preset
+from stylegan.config import preset
 
 TINY = dict(
     resolution=16,

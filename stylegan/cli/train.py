@@ -7,7 +7,7 @@ import sys
 import click
 
 from stylegan.cli.params import Size, device_option
-from stylegan.presets import PRESETS
+from stylegan.config import PRESETS
 
 positive = click.FloatRange(min=0, min_open=True)
 count = click.IntRange(min=1)
@@ -227,7 +227,7 @@ def _plan(preset, outdir, resume, device, options):
 
 def _fresh(name, device, options):
     """The config of a new run."""
-    from stylegan.presets import preset
+    from stylegan.config import preset
 
     if name is None:
         name = "auto" if "path" in options else "demo"

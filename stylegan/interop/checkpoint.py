@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig
 from stylegan.interop.source import Array, Derived
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
-from stylegan.network_config import DiscriminatorConfig
 from stylegan.words import one_line
 
 GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2

@@ -11,19 +11,19 @@ import re
 import numpy as np
 import torch
 
-from stylegan.config import Config
+from stylegan.config import (
+    ARCHITECTURES,
+    Config,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Stylegan3Config,
+)
 from stylegan.interop.about import data_set, own_meta, recorded
 from stylegan.interop.arguments import Arguments
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import Node, tensors_of
 from stylegan.interop.source import Derived
 from stylegan.models.stylegan3_layers import geometry
-from stylegan.network_config import (
-    ARCHITECTURES,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    Stylegan3Config,
-)
 from stylegan_ops import setup_filter
 
 FORMAT = "NVIDIA PyTorch .pkl"

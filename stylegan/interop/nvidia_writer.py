@@ -13,6 +13,7 @@ loads them has to supply itself. They are read by
 - not NVIDIA's StyleGAN2-ADA repository, where these modules are named otherwise.
 """
 
+from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.errors import UserError
 from stylegan.files import whole_file
 from stylegan.interop.nvidia_layers import (
@@ -32,7 +33,6 @@ from stylegan.interop.nvidia_layers import (
 )
 from stylegan.interop.pickling import dump
 from stylegan.models.layers import channels_of
-from stylegan.network_config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan_ops import setup_filter
 
 READERS = (

@@ -10,14 +10,13 @@ import re
 
 import torch
 
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig
 from stylegan.interop.about import data_set, own_meta, plain
 from stylegan.interop.arguments import LIMIT, Arguments
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.missing import MeanW, Noise
 from stylegan.interop.nodes import Node, is_name
 from stylegan.interop.source import Array, Derived
-from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
 
 FORMAT = "rosinality .pt"
 PARTS = {"G_ema": "g_ema", "G": "g", "D": "d"}

@@ -12,13 +12,12 @@ import struct
 
 import torch
 
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig
 from stylegan.interop.about import recorded
 from stylegan.interop.arguments import Arguments, show
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import MOST, Node
 from stylegan.interop.source import Array, Derived, storage_of
-from stylegan.network_config import DiscriminatorConfig, GeneratorConfig
 
 FORMAT = "NVIDIA TensorFlow .pkl"
 NETWORK = "dnnlib.tflib.network.Network"

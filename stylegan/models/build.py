@@ -6,13 +6,12 @@ import dataclasses
 import torch
 from torch.overrides import TorchFunctionMode
 
-from stylegan.config import Config, default_channel_base
+from stylegan.config import Config, default_channel_base, preset
 from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
 from stylegan.models.layers import block_resolutions
-from stylegan.presets import preset
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 

@@ -13,7 +13,7 @@ from PIL import Image
 from stylegan import Pipeline, UserError
 from stylegan.cli import train as train_command
 from stylegan.cli.main import COMMANDS, program
-from stylegan.config import _owners
+from stylegan.config.run import _owners
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 

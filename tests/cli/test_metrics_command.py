@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from stylegan import Networks, build_generator
+from stylegan.config import preset
 from stylegan.metrics import METRICS
-from stylegan.presets import preset
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ from crafted import (
 )
 from hostile import attack, given
 
+from stylegan.config import GeneratorConfig
 from stylegan.interop.source import contiguous
 from stylegan.models.build import Unfilled, build_generator
-from stylegan.network_config import GeneratorConfig
 
 BIG = 10**9
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stylegan import build_generator
+from stylegan.config import preset
 from stylegan.interop import nvidia_writer, rosinality_writer
 from stylegan.networks import Networks
-from stylegan.presets import preset
 
 CHILD = """
 import json, re, sys, time

@@ -3,14 +3,8 @@
 
 from dataclasses import replace
 
-from stylegan.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    Stylegan3Config,
-    TrainConfig,
-)
+from stylegan.config.network import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+from stylegan.config.run import Config, DataConfig, TrainConfig
 from stylegan.errors import UserError
 
 

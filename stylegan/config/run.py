@@ -4,8 +4,7 @@
 import dataclasses
 from dataclasses import dataclass, field, replace
 
-from stylegan.errors import UserError
-from stylegan.network_config import (
+from stylegan.config.network import (
     MODELS,
     DiscriminatorConfig,
     GeneratorConfig,
@@ -14,6 +13,7 @@ from stylegan.network_config import (
     default_channel_base,
     model_config,
 )
+from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
 

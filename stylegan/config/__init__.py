@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: of networks, data and training, and presets of them. Nothing here imports torch."""
+
+from stylegan.config.network import (
+    ARCHITECTURES,
+    MODELS,
+    MOST_LAYERS,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Stylegan3Config,
+    default_channel_base,
+)
+from stylegan.config.presets import PRESETS, preset
+from stylegan.config.run import Config, DataConfig, TrainConfig
+
+__all__ = [
+    "ARCHITECTURES",
+    "MODELS",
+    "MOST_LAYERS",
+    "PRESETS",
+    "Config",
+    "DataConfig",
+    "DiscriminatorConfig",
+    "GeneratorConfig",
+    "Stylegan3Config",
+    "TrainConfig",
+    "default_channel_base",
+    "preset",
+]
