@@ -19,8 +19,8 @@ from common import race_ms, report, where
 import stylegan_ops
 from stylegan.config import preset
 from stylegan.device import resolve_device
-from stylegan.models.layers import block_format
-from stylegan.models.stylegan3_layers import geometry
+from stylegan.models.precision import block_format
+from stylegan.models.stylegan3_filters import geometry
 from stylegan_ops import filtered_lrelu
 from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
 

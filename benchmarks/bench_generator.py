@@ -17,9 +17,9 @@ import torch
 from common import report, save, where
 
 import stylegan_ops
+from stylegan import build_generator
 from stylegan.device import resolve_device
-from stylegan.models.build import build_generator
-from stylegan.models.layers import fold_constants
+from stylegan.models.fold import fold_constants
 
 CPU_SIZES = (  # 1024x8: tensors of 1 GB in four processes
     "256x1,256x8,512x1,512x8,1024x1,T-256x1,R-256x1"

@@ -19,7 +19,7 @@ from common import race_ms, report, where
 import stylegan_ops
 from stylegan.config import preset
 from stylegan.device import resolve_device
-from stylegan.models.layers import channels_of
+from stylegan.models.sizes import channels_of
 from stylegan_ops import bias_act, setup_filter, upfirdn2d
 from stylegan_ops.fir_act import fir_act, fir_act_ref
 from stylegan_ops.upfirdn2d import upfirdn2d_ref

@@ -12,7 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
 from stylegan.config import preset
-from stylegan.models.layers import block_format, block_resolutions, channels_of
+from stylegan.models.precision import block_format
+from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan_ops import fold_weight
 
 RGB = 3

@@ -15,8 +15,8 @@ _HOMES = {
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.pipeline",
     "UserError": "stylegan.errors",
-    "build_discriminator": "stylegan.models.build",
-    "build_generator": "stylegan.models.build",
+    "build_discriminator": "stylegan.networks",
+    "build_generator": "stylegan.networks",
     "load_networks": "stylegan.networks",
     "preset": "stylegan.config",
 }

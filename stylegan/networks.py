@@ -11,21 +11,50 @@ Nothing in it can run code when it is loaded.
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config, preset
 from stylegan.device import resolve_device
 from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.interop.open import open_checkpoint
-from stylegan.models.build import Unfilled, build_discriminator, build_generator
+from stylegan.models import build
+from stylegan.models.discriminator import Discriminator
+from stylegan.models.generator import Generator
 from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
 NETWORKS = ("G_ema", "G", "D")
 CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
+
+
+def build_generator(
+    config: str | Config | GeneratorConfig | Stylegan3Config = "auto", **fields: Any
+) -> Generator:
+    """A generator with fresh weights, on the CPU, in training mode.
+
+    Args:
+        config: a preset's name, a `Config`, a `GeneratorConfig` or a `Stylegan3Config`.
+        fields: fields of the network's config to replace: `resolution=256, channel_base=16384`.
+    Raises: UserError (a ValueError) for a preset or a field that does not exist, or a value that
+        does not fit.
+    """
+    if isinstance(config, str):
+        config = preset(config)
+    return build.build_generator(config.G if isinstance(config, Config) else config, **fields)
+
+
+def build_discriminator(
+    config: str | Config | DiscriminatorConfig = "auto", **fields: Any
+) -> Discriminator:
+    """A discriminator with fresh weights; arguments as `build_generator`, fields of
+    `DiscriminatorConfig`."""
+    if isinstance(config, str):
+        config = preset(config)
+    return build.build_discriminator(config.D if isinstance(config, Config) else config, **fields)
 
 
 class Networks:
@@ -123,10 +152,12 @@ class Networks:
         path = self.folder and self.folder / f"{name}.safetensors"
         if not path or not path.is_file():
             return None
-        build = build_discriminator if name == "D" else build_generator
         try:
-            with Unfilled():
-                network = build(self.config)
+            with build.Unfilled():
+                if name == "D":
+                    network = build.build_discriminator(self.config.D)
+                else:
+                    network = build.build_generator(self.config.G)
             fill(network, path)
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
             reason = one_line(e, 200)

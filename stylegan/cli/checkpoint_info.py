@@ -55,10 +55,10 @@ def layers(config):
     """The layers of a generator with their channels, in words."""
     mapping = f"mapping {config.mapping_layers}; "
     if config.model == "stylegan3":
-        from stylegan.models.stylegan3_layers import geometry
+        from stylegan.models.stylegan3_filters import geometry
 
         return mapping + ", ".join(g.name for g in geometry(config))
-    from stylegan.models.layers import block_resolutions, channels_of
+    from stylegan.models.sizes import block_resolutions, channels_of
 
     blocks = block_resolutions(config.resolution)
     return mapping + ", ".join(f"b{r} {channels_of(r, config)}" for r in blocks)

@@ -85,7 +85,7 @@ def _say(done):
 
 def _check_size(size):
     from stylegan.errors import UserError
-    from stylegan.models.layers import block_resolutions
+    from stylegan.models.sizes import block_resolutions
 
     try:
         block_resolutions(size)

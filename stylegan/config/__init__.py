@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: of networks, data and training, and presets of them. Nothing here imports torch."""
 
+from stylegan.config.data import DataConfig
 from stylegan.config.network import (
     ARCHITECTURES,
+    MAX_MAPPING_LAYERS,
     MODELS,
-    MOST_LAYERS,
     DiscriminatorConfig,
     GeneratorConfig,
     Stylegan3Config,
     default_channel_base,
 )
 from stylegan.config.presets import PRESETS, preset
-from stylegan.config.run import Config, DataConfig, TrainConfig
+from stylegan.config.run import Config
+from stylegan.config.train import TrainConfig
 
 __all__ = [
     "ARCHITECTURES",
     "MODELS",
-    "MOST_LAYERS",
+    "MAX_MAPPING_LAYERS",
     "PRESETS",
     "Config",
     "DataConfig",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
-MOST_LAYERS = 64  # of a mapping network
+MAX_MAPPING_LAYERS = 64  # of a mapping network
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -159,8 +159,10 @@ def _check_network(c):
         raise UserError("model", f"{type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
-    if not 0 <= c.mapping_layers <= MOST_LAYERS:
-        raise UserError("mapping_layers", f"expected 0 to {MOST_LAYERS}, got {c.mapping_layers}")
+    if not 0 <= c.mapping_layers <= MAX_MAPPING_LAYERS:
+        raise UserError(
+            "mapping_layers", f"expected 0 to {MAX_MAPPING_LAYERS}, got {c.mapping_layers}"
+        )
     if getattr(c, "widths", None) is not None:
         object.__setattr__(c, "widths", tuple(c.widths))
         if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):

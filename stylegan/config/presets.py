@@ -3,8 +3,10 @@
 
 from dataclasses import replace
 
+from stylegan.config.data import DataConfig
 from stylegan.config.network import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
-from stylegan.config.run import Config, DataConfig, TrainConfig
+from stylegan.config.run import Config
+from stylegan.config.train import TrainConfig
 from stylegan.errors import UserError
 
 

@@ -89,7 +89,9 @@ class Checkpoint:
         return network
 
     def _empty(self, name):
-        return (build_discriminator if name == "D" else build_generator)(self.config)
+        if name == "D":
+            return build_discriminator(self.config.D)
+        return build_generator(self.config.G)
 
 
 def fresh_discriminator(G):

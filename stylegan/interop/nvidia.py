@@ -23,7 +23,7 @@ from stylegan.interop.arguments import Arguments
 from stylegan.interop.checkpoint import Checkpoint, fresh_discriminator, widths_of
 from stylegan.interop.nodes import Node, tensors_of
 from stylegan.interop.source import Derived
-from stylegan.models.stylegan3_layers import geometry
+from stylegan.models.stylegan3_filters import geometry
 from stylegan_ops import setup_filter
 
 FORMAT = "NVIDIA PyTorch .pkl"

@@ -8,7 +8,7 @@ import torch.nn as nn
 
 from stylegan.errors import UserError
 from stylegan.interop.pickling import ORDERED_DICT, Global, Object
-from stylegan.models.layers import block_resolutions, channels_of
+from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan_ops import setup_filter
 from stylegan_ops.bias_act import ACTIVATIONS
 

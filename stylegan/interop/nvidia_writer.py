@@ -32,7 +32,7 @@ from stylegan.interop.nvidia_layers import (
     unusual,
 )
 from stylegan.interop.pickling import dump
-from stylegan.models.layers import channels_of
+from stylegan.models.sizes import channels_of
 from stylegan_ops import setup_filter
 
 READERS = (

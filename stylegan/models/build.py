@@ -1,57 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks from presets or configs."""
+"""Networks from their settings."""
+
+from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from stylegan.config import Config, default_channel_base, preset
+from stylegan.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Stylegan3Config,
+    default_channel_base,
+)
 from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
-from stylegan.models.layers import block_resolutions
+from stylegan.models.sizes import block_resolutions
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 
+NetworkConfig = TypeVar("NetworkConfig", GeneratorConfig, Stylegan3Config, DiscriminatorConfig)
 
-def build_generator(config="auto", **fields):
-    """A generator with fresh weights.
+
+def build_generator(config: GeneratorConfig | Stylegan3Config, **fields: Any) -> Generator:
+    """A generator with fresh weights, on the CPU, in training mode.
 
     Args:
-        config: a preset's name, a `Config`, a `GeneratorConfig` or a `Stylegan3Config`.
-        fields: any field of the network's config to replace: `resolution=256, channel_base=16384`.
-    Returns: `Generator` on the CPU, in training mode.
-    Raises: UserError (a ValueError) for a preset or a field that does not exist or does not fit.
+        config: the settings of its model.
+        fields: fields of `config` to replace.
+    Raises: UserError for a field that does not exist or a value that does not fit.
     """
-    config = _part("G", config, fields)
+    config = _complete(config, fields)
     return Generator(config, SYNTHESES[config.model](config))
 
 
-def build_discriminator(config="auto", **fields):
-    """A discriminator with fresh weights; arguments as `build_generator`, fields of
-    `DiscriminatorConfig`."""
-    return Discriminator(_part("D", config, fields))
+def build_discriminator(config: DiscriminatorConfig, **fields: Any) -> Discriminator:
+    """A discriminator with fresh weights; arguments as `build_generator`."""
+    return Discriminator(_complete(config, fields))
 
 
 class Unfilled(TorchFunctionMode):
-    """Within it networks are built with whatever their memory holds, for weights that are about to
-    come; on the meta device for their shapes alone."""
+    """Networks built inside it have uninitialized weights, to be read from a file. Combine it with
+    the meta device if only shapes are needed."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         if function is torch.Tensor.div_:
             return args[0]
         random = function in (torch.randn, torch.rand)
         return (torch.empty if random else function)(*args, **(kwargs or {}))
 
 
-def _part(name, config, fields):
-    """The config of network `name` ("G" or "D") with `fields` replaced and nothing left open."""
-    if isinstance(config, str):
-        config = preset(config)
-    if isinstance(config, Config):
-        config = getattr(config, name)
+def _complete(config: NetworkConfig, fields: dict[str, Any]) -> NetworkConfig:
+    """`config` with `fields` replaced and channel_base set."""
     known = [f.name for f in dataclasses.fields(config)]
     for field in fields:
         if field not in known:

@@ -9,17 +9,10 @@ import math
 
 import torch.nn as nn
 
-from stylegan.models.layers import (
-    EqualConv2d,
-    EqualLinear,
-    MinibatchStd,
-    block_dtype,
-    block_format,
-    block_resolutions,
-    channels_of,
-    register_filter,
-)
+from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
 from stylegan.models.mapping import Mapping
+from stylegan.models.precision import block_dtype, block_format
+from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan_ops import downsample2d
 
 

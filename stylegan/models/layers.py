@@ -12,11 +12,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from stylegan.errors import UserError
-from stylegan_ops import bias_act, conv2d_resample, fold_weight, setup_filter
+from stylegan.models.fold import Constant
+from stylegan_ops import bias_act, conv2d_resample, setup_filter
 from stylegan_ops.bias_act import ACTIVATIONS
-
-PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class EqualLinear(nn.Module):
@@ -101,84 +99,6 @@ class EqualConv2d(nn.Module):
         return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
 
 
-class Constant:
-    """What follows from parameters alone. It holds without gradients, and until the parameters are
-    replaced, moved or changed in place; compiled code and CUDA graphs keep what they met. Copies
-    begin without it.
-
-    Args:
-        value: anything but None.
-        sources: the parameters.
-    """
-
-    def __init__(self, value, *sources):
-        self.value, self.sources, self.state = value, sources, _state(sources)
-
-    def get(self, *sources):
-        """The value for the parameters as they are now, or None where it does not hold."""
-        if torch.is_grad_enabled():
-            return None
-        if not torch.compiler.is_compiling():
-            if any(now is not then for now, then in zip(sources, self.sources)):
-                return None
-            if self.state is None or self.state != _state(sources):
-                return None
-        return self.value
-
-    def __deepcopy__(self, memo):
-        return None
-
-    def __reduce__(self):
-        return type(None), ()
-
-
-def _state(tensors):
-    """Changes with every change that can be seen: not one through `.data`."""
-    if any(t.is_inference() for t in tensors):
-        return None  # these do not count their changes
-    return [(t._version, t.data_ptr(), t.device, t.dtype) for t in tensors]
-
-
-def fold_constants(G):
-    """Compute once what depends on the weights of a generator alone, which do not change any more:
-    scaled and squared weights, weights in the order and dtype that convolutions ask for, constant
-    noise. Used without gradients only; the results are those of before, but for rounding. Weights
-    keep their values; their order in memory changes, so that they are not contiguous any more.
-
-    Args: G: a generator.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        for layer in G.mapping.modules():
-            if hasattr(layer, "fold"):
-                layer.fold(torch.float32)
-        for block in G.synthesis.children():
-            dtype = block.dtype_on(next(block.parameters()).device)
-            for layer in block.modules():
-                if hasattr(layer, "fold"):
-                    layer.fold(dtype)
-
-
-def fold_modulated(layer, dtype, weight_of=None, **shape):
-    """`layer.folded`: what `modulated_conv2d` takes for layer.weight, see `fold_constants`.
-
-    Args:
-        layer: module with a weight and a place `folded`.
-        dtype: of its images.
-        weight_of: function that gives the weight in use; None: layer.weight itself, which is then
-            stored in the order of the folded one.
-        shape: up, size, flip_weight and padding of `fold_weight`.
-    """
-    held = layer.folded and layer.folded.get(layer.weight)
-    if (held and held.stored.dtype == dtype) or layer.weight.is_inference():
-        return
-    layout = block_format(layer.weight.device, dtype)
-    weight = layer.weight if weight_of is None else weight_of()
-    folded = fold_weight(weight, dtype, memory_format=layout, **shape)
-    if weight_of is None and folded.weight.dtype == layer.weight.dtype:
-        layer.weight.data = folded.weight  # not a second copy
-    layer.folded = Constant(folded, layer.weight)
-
-
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -238,56 +158,3 @@ def from_cpu(make):
 def normalize_2nd_moment(x):
     """x / sqrt(mean(x^2) + 1e-8) over dimension 1 (pixel norm of a vector)."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-
-
-def block_dtype(device, low_precision, precision):
-    """The dtype that a block runs in on `device`: float32 unless it is one of the low-precision
-    blocks and the device is made for it."""
-    if not low_precision:
-        return torch.float32
-    if precision == "auto":
-        precision = "float16" if device.type == "cuda" else "float32"
-    return PRECISION[precision]
-
-
-def block_format(device, dtype):
-    """The memory layout that convolutions are fastest in: channels_last on CPUs (up to 2 times at
-    batch 8, 256 px) and for tensor cores in half precision."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    return torch.channels_last if device.type == "cpu" or half else torch.contiguous_format
-
-
-def block_resolutions(resolution):
-    """The sizes of the blocks of a network, from the smallest.
-
-    Each block is twice as large as the one before and the smallest has a shorter side of 3 to 5 px
-    where the factors of two allow it, else a larger one. Blocks are named by a nominal resolution
-    4, 8, 16, ..., which for square powers of two is the real one; channel counts follow it as well.
-
-    Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
-    Returns: {nominal resolution: (height, width)}.
-    Raises: UserError if a side is odd, or the smallest block would pass 1024 px.
-    """
-    height, width = resolution
-    doublings = 0
-    while (
-        not (height >> doublings | width >> doublings) & 1 and min(resolution) >> doublings + 1 >= 3
-    ):
-        doublings += 1
-    h, w = height >> doublings, width >> doublings
-    if doublings < 1 or h * w > 1024:
-        units = [1 << max(s.bit_length() - 3, 1) for s in (width, height)]
-        w, h = (max(round(s / u), 3) * u for s, u in zip((width, height), units))
-        raise UserError(
-            "resolution",
-            f"{width}x{height} px cannot be halved down to a few pixels; "
-            f"the nearest that can is {w}x{h}",
-        )
-    return {4 << i: (h << i, w << i) for i in range(doublings + 1)}
-
-
-def channels_of(nominal, config):
-    """Feature channels of the block of a nominal resolution."""
-    if config.widths is not None:
-        return config.widths[nominal.bit_length() - 3]
-    return max(1, min(config.channel_base // nominal, config.channel_max))

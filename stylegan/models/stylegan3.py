@@ -10,16 +10,10 @@ import math
 import torch
 import torch.nn as nn
 
-from stylegan.models.layers import (
-    Constant,
-    EqualLinear,
-    block_dtype,
-    block_format,
-    check_ws,
-    fold_modulated,
-    from_cpu,
-)
-from stylegan.models.stylegan3_layers import geometry
+from stylegan.models.fold import Constant, fold_modulated
+from stylegan.models.layers import EqualLinear, check_ws, from_cpu
+from stylegan.models.precision import block_dtype, block_format
+from stylegan.models.stylegan3_filters import geometry
 from stylegan_ops import filtered_lrelu, modulated_conv2d
 
 

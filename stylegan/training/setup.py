@@ -13,7 +13,7 @@ from stylegan.data.decode import KINDS
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
-from stylegan.models.layers import block_resolutions
+from stylegan.models.sizes import block_resolutions
 from stylegan.training.memory import estimate_memory_gb
 
 NOTES = 5  # of what is odd about the data, in the header

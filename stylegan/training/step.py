@@ -28,8 +28,8 @@ class TrainingStep:
         self.config, self.device = config, device
         t = config.train
         torch.manual_seed(t.seed)
-        self.G = build_generator(config).to(device).requires_grad_(False)
-        self.D = build_discriminator(config).to(device).requires_grad_(False)
+        self.G = build_generator(config.G).to(device).requires_grad_(False)
+        self.D = build_discriminator(config.D).to(device).requires_grad_(False)
         self.G_ema = copy.deepcopy(self.G).eval()
         self.G_opt = _adam(self.G, t.g_lr, t.pl_interval if t.pl_weight else None)
         self.D_opt = _adam(self.D, t.d_lr, t.r1_interval if t.r1_gamma else None)

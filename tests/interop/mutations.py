@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 import stylegan
+from stylegan import build_discriminator, build_generator
 from stylegan.errors import CheckpointError
-from stylegan.models.build import build_discriminator, build_generator
 
 HEAD = 700  # bytes at the beginning of a byte string that may be a file of torch.save
 LONG = 1000  # bytes from which on a string is numbers

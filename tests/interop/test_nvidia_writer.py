@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny import tiny
 
+from stylegan import build_discriminator, build_generator
 from stylegan.interop.container import read_root
 from stylegan.interop.nvidia_writer import write
 from stylegan.interop.source import Array
-from stylegan.models.build import build_discriminator, build_generator
 from stylegan.networks import Networks, load_networks
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

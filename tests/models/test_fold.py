@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import tiny
 
-from stylegan.models.build import build_generator
-from stylegan.models.layers import fold_constants
+from stylegan import build_generator
+from stylegan.models.fold import fold_constants
 
 Z = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from stylegan import UserError, build_discriminator, build_generator, preset
-from stylegan.models.layers import MinibatchStd, block_resolutions
+from stylegan.models.layers import MinibatchStd
+from stylegan.models.sizes import block_resolutions
 
 SMALL = dict(channel_base=256, channel_max=16)
 G_SMALL = dict(**SMALL, z_dim=8, w_dim=12, mapping_layers=2)

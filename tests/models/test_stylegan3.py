@@ -10,9 +10,9 @@ import torch
 import stylegan_ops
 from stylegan import build_generator, preset
 from stylegan.config import Stylegan3Config
-from stylegan.models.layers import fold_constants
+from stylegan.models.fold import fold_constants
 from stylegan.models.stylegan3 import make_transform
-from stylegan.models.stylegan3_layers import geometry
+from stylegan.models.stylegan3_filters import geometry
 
 SMALL = dict(resolution=16, channel_base=128, channel_max=8, z_dim=8, w_dim=8)
 KINDS = ("stylegan3-t", "stylegan3-r")
