@@ -14,8 +14,8 @@ from common import report, where
 
 from stylegan.config import TrainConfig, preset
 from stylegan.device import resolve_device
-from stylegan.training import rundir
-from stylegan.training.report import write_report
+from stylegan.runs.folder import new_run_dir
+from stylegan.runs.report import write_report
 from stylegan.training.setup import about, fit_to_data
 from stylegan.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ def measure(name, data, device, ticks, folder):
     config = preset(name)
     config, dataset = fit_to_data(replace(config, data=replace(config.data, **data)))
     config = replace(config, train=replace(config.train, batch=1, batch_gpu=1, kimg=0.001))
-    run_dir = rundir.new_run_dir(folder, "run", config, about(dataset, device))
+    run_dir = new_run_dir(folder, "run", config, about(dataset, device))
     trainer = Trainer(config, dataset, device, run_dir)
     snapshot = trainer.run()
     size = sum(p.stat().st_size for p in snapshot.iterdir()) / 1e6

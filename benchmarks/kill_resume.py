@@ -19,8 +19,8 @@ import click
 from common import report, where
 
 from stylegan.networks import load_networks, snapshots_of
-from stylegan.training.checkpoint import read_state
-from stylegan.training.rundir import runs_of
+from stylegan.runs.folder import runs_of
+from stylegan.runs.snapshot import read_state
 
 # Steps of some 30 ms, and a snapshot after each.
 SETTINGS = """--channel-base 128 --channel-max 8 --resolution 16 --batch 4 --batch-gpu 2 --cond

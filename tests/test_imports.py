@@ -19,6 +19,7 @@ FLOORS = [
     ["stylegan.models"],
     ["stylegan.interop"],
     ["stylegan.networks"],
+    ["stylegan.runs"],
     ["stylegan.metrics"],
     ["stylegan.training"],
     ["stylegan.graphs", "stylegan.pipeline"],

@@ -38,7 +38,7 @@ def command(path, as_json, sheet, no_sheet):
     """
     from stylegan.interop.open import SUFFIXES, is_checkpoint
     from stylegan.networks import is_snapshot, snapshots_of
-    from stylegan.training.rundir import is_run
+    from stylegan.runs.folder import is_run
 
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
         raise click.UsageError(f"{path}: neither a file nor a folder")

@@ -48,7 +48,7 @@ def command(folder, as_json, report):
 def _runs(folder):
     """The run folders meant by `folder`, the newest last. Raises: UserError if there are none."""
     from stylegan.errors import UserError
-    from stylegan.training.history import looks_like_run
+    from stylegan.runs.history import looks_like_run
 
     if looks_like_run(folder):
         return [folder]
@@ -66,7 +66,7 @@ def _runs(folder):
 
 def _row(run_dir):
     """What --json prints of a run."""
-    from stylegan.training.history import read_run
+    from stylegan.runs.history import read_run
 
     row = {"run": run_dir.resolve().name, "folder": str(run_dir)}
     try:
@@ -92,7 +92,7 @@ def _row(run_dir):
 def _report(rows):
     """Write the report of every row's run and put its path in the row; returns lines on those that
     could not be."""
-    from stylegan.training.report import write_report
+    from stylegan.runs.report import write_report
 
     failed = []
     for row in rows:

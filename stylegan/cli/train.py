@@ -138,7 +138,7 @@ def command(preset, outdir, resume, device, dry_run, **options):
     import stylegan_ops
     from stylegan.device import resolve_device
     from stylegan.networks import snapshots_of
-    from stylegan.training.rundir import new_run_dir
+    from stylegan.runs.folder import new_run_dir
     from stylegan.training.setup import about, check_ops, configure_device, header
     from stylegan.training.trainer import Trainer
     from stylegan.training.transfer import transfer
@@ -189,7 +189,7 @@ def _plan(preset, outdir, resume, device, options):
     """(config, data set, run folder, snapshot): what to train, and what to go on with. Without a
     run folder a new one is made; without a snapshot the newest of the run is taken."""
     from stylegan.errors import UserError
-    from stylegan.training import resume as old
+    from stylegan.runs import resume as old
     from stylegan.training.setup import fit_to_data
 
     if resume in (None, "auto"):

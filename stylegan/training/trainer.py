@@ -11,13 +11,14 @@ from stylegan.data.loader import Batches
 from stylegan.errors import SnapshotError, TrainingError, UserError
 from stylegan.imaging import to_tensor
 from stylegan.networks import Networks, load_networks, snapshots_of
-from stylegan.training import checkpoint, rundir
+from stylegan.runs import folder as rundir
+from stylegan.runs import snapshot as checkpoint
+from stylegan.runs.record import Bar, Record
+from stylegan.runs.samples import Samples
+from stylegan.runs.schedule import Due, images
 from stylegan.training.guards import LIMIT, Collapse
 from stylegan.training.interrupt import Interrupt
 from stylegan.training.memory import peak_memory_gb
-from stylegan.training.record import Bar, Record
-from stylegan.training.samples import Samples
-from stylegan.training.schedule import Due, images
 from stylegan.training.step import TrainingStep
 from stylegan.words import one_line
 

@@ -11,7 +11,7 @@ from pictures import encoded, picture
 
 from stylegan import load_networks
 from stylegan.networks import snapshots_of
-from stylegan.training.rundir import read_about, runs_of
+from stylegan.runs.folder import read_about, runs_of
 
 SMALL = "--channel-base 128 --channel-max 8 --batch 4 --resolution 16 --device cpu".split()
 

@@ -5,12 +5,12 @@ import math
 import pytest
 from tiny import tiny
 
-from stylegan.training import rundir
+from stylegan.runs.folder import new_run_dir
 
 
 def make(outdir, *lines, name="photos", kimg=25000):
     """A run folder with that log."""
-    run_dir = rundir.new_run_dir(outdir, name, tiny(kimg=kimg), {"device": "cpu"})
+    run_dir = new_run_dir(outdir, name, tiny(kimg=kimg), {"device": "cpu"})
     (run_dir / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run_dir
 
@@ -87,7 +87,7 @@ def test_a_damaged_run_is_a_row(run, tmp_path, monkeypatch):
     def broken(*args, **options):
         raise RuntimeError("boom \x1b[2J")
 
-    monkeypatch.setattr("stylegan.training.history.read_run", broken)
+    monkeypatch.setattr("stylegan.runs.history.read_run", broken)
     code, out, _ = run("runs")
     assert code == 0 and out.count("damaged") == 3 and "boom \\x1b[2J" in out and "\x1b" not in out
 

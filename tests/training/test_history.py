@@ -9,8 +9,8 @@ import time
 import pytest
 from tiny import tiny
 
-from stylegan.training import rundir
-from stylegan.training.history import TAIL, looks_like_run, read_run
+from stylegan.runs.folder import lock, new_run_dir
+from stylegan.runs.history import TAIL, looks_like_run, read_run
 from stylegan.words import hours, short
 
 STARTED = {"kimg": 0.0, "time": "2026-11-22T23:50:00+00:00", "event": "started", "text": "here"}
@@ -34,7 +34,7 @@ def write_log(run_dir, *lines):
 
 @pytest.fixture
 def run_dir(tmp_path):
-    return rundir.new_run_dir(tmp_path, "photos", tiny(kimg=8), {"device": "cpu"})
+    return new_run_dir(tmp_path, "photos", tiny(kimg=8), {"device": "cpu"})
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_state_by_the_end_of_the_log(run_dir, lines, state, tail):
 
 def test_running_while_another_process_holds_the_folder(run_dir):
     write_log(run_dir, STARTED, metric(2))
-    code = "import sys; from stylegan.training import rundir\n"
-    code += "held = rundir.lock(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    code = "import sys; from stylegan.runs.folder import lock\n"
+    code += "held = lock(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     args = [sys.executable, "-c", code, str(run_dir)]
     with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline().strip() == b"held"
@@ -71,7 +71,7 @@ def test_running_while_another_process_holds_the_folder(run_dir):
 
 def test_ended_is_known_before_the_folder_is_let_go(run_dir):
     write_log(run_dir, STARTED, event("finished"))
-    with rundir.lock(run_dir):
+    with lock(run_dir):
         run = read_run(run_dir)
     assert (run.state, run.ended) == ("running", "finished")
 

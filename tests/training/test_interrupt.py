@@ -11,8 +11,8 @@ import time
 import pytest
 
 from stylegan.networks import load_networks, snapshots_of
+from stylegan.runs.folder import is_locked, runs_of
 from stylegan.training.interrupt import Interrupt
-from stylegan.training.rundir import is_locked, runs_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 

@@ -2,7 +2,7 @@
 import io
 import sys
 
-from stylegan.training.record import Bar, Record
+from stylegan.runs.record import Bar, Record
 
 
 class Full(io.StringIO):

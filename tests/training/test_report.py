@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from tiny import tiny
 
-from stylegan.training import rundir
-from stylegan.training.report import sheets, write_report
-from stylegan.training.report.curves import POINTS, charts_of
+from stylegan.runs.folder import lock, new_run_dir
+from stylegan.runs.report import sheets, write_report
+from stylegan.runs.report.curves import POINTS, charts_of
 
 EVIL = "</script><img src=x onerror=alert(1)>\u2028"
 LOADS = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
@@ -76,7 +76,7 @@ def make(tmp_path):
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
         dataset = {"name": "photos", "images": 12, "class_names": list(class_names)}
         about = {"device": "cpu (2 threads)", "dataset": dataset, **about}
-        folder = rundir.new_run_dir(tmp_path, "photos", config, about)
+        folder = new_run_dir(tmp_path, "photos", config, about)
         (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / "samples").mkdir()
         return folder
@@ -279,9 +279,9 @@ def test_it_appears_whole_or_not_at_all(make, monkeypatch):
 
 def test_the_end_is_told_while_the_folder_is_held(make):
     run_dir = make([*metrics(1), {"kimg": 1.0, "event": "finished", "text": "", "time": ""}])
-    with rundir.lock(run_dir):
+    with lock(run_dir):
         assert "while the run went on" not in Page(write_report(run_dir)).text
     (run_dir / "log.jsonl").write_text(json.dumps(metrics(1, images_per_s=10.0)[0]) + "\n")
-    with rundir.lock(run_dir):
+    with lock(run_dir):
         text = " ".join(Page(write_report(run_dir)).text.split())
     assert "while the run went on" in text and "Left, about0:11 h" in text

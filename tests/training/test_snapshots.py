@@ -12,7 +12,8 @@ from test_trainer import lines, trainer
 from stylegan import UserError
 from stylegan.errors import SnapshotError
 from stylegan.networks import Networks, snapshots_of
-from stylegan.training import checkpoint, rundir, schedule
+from stylegan.runs import folder, schedule
+from stylegan.runs import snapshot as snapshots
 from stylegan.training import trainer as trainer_module
 from stylegan.training.trainer import Trainer
 
@@ -67,11 +68,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
         if t.kimg == 0.012:
             patch = pytest.MonkeyPatch()
             target = {
-                "torch.save": (checkpoint.torch, "save"),
+                "torch.save": (snapshots.torch, "save"),
                 "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
                 "os.fsync": (os, "fsync"),
                 "log": (t.record.log, "path", tmp_path / "nowhere" / "log.jsonl"),
-                "png": (sys.modules["stylegan.training.samples"], "save_image"),
+                "png": (sys.modules["stylegan.runs.samples"], "save_image"),
             }[function]
             patch.setattr(*(target if len(target) == 3 else (*target, full)))
             fill_and_empty.patch = patch
@@ -99,7 +100,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
 
 
 def test_the_log_keeps_lines_until_there_is_room(tmp_path):
-    from stylegan.training.log import RunLog
+    from stylegan.runs.log import RunLog
 
     log = RunLog(tmp_path)
     log.write({"kimg": 1.0})
@@ -121,7 +122,7 @@ def test_the_log_keeps_lines_until_there_is_room(tmp_path):
 
 
 def test_the_log_is_cut_where_a_run_goes_on(tmp_path):
-    from stylegan.training.log import RunLog
+    from stylegan.runs.log import RunLog
 
     log = RunLog(tmp_path)
     for kimg in (1.0, 2.0, 3.0):
@@ -209,9 +210,9 @@ def test_without_any_snapshot_it_begins_anew(images, tmp_path):
 def test_a_state_of_another_kind(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     snapshot = t.save_snapshot()
-    state = checkpoint.read_state(snapshot)
+    state = snapshots.read_state(snapshot)
     del state["step"]["finite"]
-    torch.save(state, snapshot / checkpoint.STATE)
+    torch.save(state, snapshot / snapshots.STATE)
     for resume in (lambda: t.resume(snapshot), t.resume_newest):
         with pytest.raises(UserError, match="training_state.pt is of another version"):
             resume()
@@ -249,7 +250,7 @@ def test_a_kill_while_a_snapshot_takes_the_place_of_another(images, tmp_path, mo
     t.run()
     target = t.run_dir / "snapshots" / "000000.004"
     target.rename(target.with_name(".aside-000000.004"))
-    checkpoint.clean(t.run_dir)
+    snapshots.clean(t.run_dir)
     assert names(t.run_dir) == ["000000.004"]
     assert t.save_snapshot() == target and list(target.parent.iterdir()) == [target]
 
@@ -269,7 +270,7 @@ def test_other_errors_of_a_library_are_not_hidden(images, tmp_path, monkeypatch)
     def fail(*args):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(checkpoint.torch, "save", fail)
+    monkeypatch.setattr(snapshots.torch, "save", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         t.save_snapshot()
     assert not list((t.run_dir / "snapshots").iterdir())
@@ -287,7 +288,7 @@ def test_nothing_is_set_aside_where_nothing_can_be_read(images, tmp_path):
 
 
 def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(rundir, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(folder, "LOCK_SECONDS", 0.1)
     t = trainer(images, tmp_path / "run")
     code = "import sys, filelock; held = filelock.FileLock(sys.argv[1]); held.acquire(); "
     code += "print(1, flush=True); input()"
@@ -298,14 +299,14 @@ def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch)
     )
     try:
         other.stdout.readline()
-        assert rundir.is_locked(t.run_dir)
+        assert folder.is_locked(t.run_dir)
         for action in (t.run, t.resume_newest):
             with pytest.raises(UserError, match="another process trains there"):
                 action()
     finally:
         other.kill()  # as a crash: the system releases the lock
         other.wait()
-    assert not rundir.is_locked(t.run_dir)
+    assert not folder.is_locked(t.run_dir)
     t.run()
 
 
@@ -343,14 +344,14 @@ def test_an_error_in_a_step_saves_nothing(images, tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="permissions")
 def test_run_folders(images, tmp_path):
     t = trainer(images, tmp_path / "run")
-    made = [rundir.new_run_dir(tmp_path / "runs", "a b/ü", t.config, {"x": 1}) for _ in range(2)]
+    made = [folder.new_run_dir(tmp_path / "runs", "a b/ü", t.config, {"x": 1}) for _ in range(2)]
     assert [p.name for p in made] == ["00000-a-b-ü", "00001-a-b-ü"]
-    assert rundir.runs_of(tmp_path / "runs") == made
-    about = rundir.read_about(made[1])
+    assert folder.runs_of(tmp_path / "runs") == made
+    about = folder.read_about(made[1])
     assert about["config"] == t.config and about["x"] == 1
     (made[0] / "run.json").write_text('{"format": "stylegan-run", "version": 2}')
     with pytest.raises(UserError, match="not the description of a run"):
-        rundir.read_about(made[0])
+        folder.read_about(made[0])
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make a run folder there"):
-        rundir.new_run_dir(tmp_path / "file", "x", t.config, {})
+        folder.new_run_dir(tmp_path / "file", "x", t.config, {})

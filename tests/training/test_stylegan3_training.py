@@ -10,9 +10,9 @@ from tiny import tiny
 
 from stylegan import UserError
 from stylegan.config import Config
+from stylegan.runs.resume import differences
 from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.memory import estimate_memory_gb
-from stylegan.training.resume import differences
 from stylegan.training.setup import fit_to_data
 from stylegan.training.step import TrainingStep
 from stylegan.training.transfer import _copy, transfer

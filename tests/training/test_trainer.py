@@ -12,7 +12,7 @@ from tiny import tiny
 from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
 from stylegan.networks import snapshots_of
-from stylegan.training import checkpoint
+from stylegan.runs import snapshot as snapshots
 from stylegan.training.setup import fit_to_data, header
 from stylegan.training.trainer import Trainer
 
@@ -147,7 +147,7 @@ def test_a_snapshot_that_fails_leaves_nothing(images, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.torch, "save", full)
+    monkeypatch.setattr(snapshots.torch, "save", full)
     with pytest.raises(OSError):
         t.save_snapshot()
     assert list((t.run_dir / "snapshots").iterdir()) == []
@@ -156,7 +156,7 @@ def test_a_snapshot_that_fails_leaves_nothing(images, tmp_path, monkeypatch):
 def test_snapshots_without_their_state_or_damaged(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     snapshot = t.save_snapshot()
-    state = snapshot / checkpoint.STATE
+    state = snapshot / snapshots.STATE
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(UserError, match="training_state.pt: cannot be read"):
         t.resume(snapshot)

@@ -6,7 +6,7 @@ from pathlib import Path
 from stylegan.errors import UserError
 from stylegan.interop.open import is_checkpoint
 from stylegan.networks import load_networks, snapshots_of
-from stylegan.training.rundir import is_run, read_about, runs_of
+from stylegan.runs.folder import is_run, read_about, runs_of
 
 # Settings that may differ from those of the run: how long, how often, how, and where the images
 # lie. (With another batch_gpu the random draws come in another order.)

@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 import stylegan
 from stylegan.files import whole_file
-from stylegan.training.history import read_run
-from stylegan.training.report.curves import charts_of
-from stylegan.training.report.sheets import sheets_of
+from stylegan.runs.history import read_run
+from stylegan.runs.report.curves import charts_of
+from stylegan.runs.report.sheets import sheets_of
 from stylegan.words import hours, short
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from pathlib import Path
 from stylegan.config import Config
 from stylegan.errors import UserError
 from stylegan.networks import CONFIG, read_json, snapshots_of
-from stylegan.training.rundir import RUN, is_locked, read_about
+from stylegan.runs.folder import RUN, is_locked, read_about
 from stylegan.words import one_line
 
 LOG, SAMPLES, REALS = "log.jsonl", "samples", "reals.png"

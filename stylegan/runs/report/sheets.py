@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from stylegan.imaging import on_checkerboard
-from stylegan.training.history import REALS, SAMPLES
+from stylegan.runs.history import REALS, SAMPLES
 
 SHEETS = 24  # steps of the slider
 WIDTH = 1280  # px, more than a page shows of a sheet

@@ -5,8 +5,8 @@ import sys
 
 from tqdm import tqdm
 
-from stylegan.training.log import RunLog
-from stylegan.training.report import write_report
+from stylegan.runs.log import RunLog
+from stylegan.runs.report import write_report
 
 
 class Record:
