@@ -16,8 +16,8 @@ from stylegan.config import TrainConfig, preset
 from stylegan.device import resolve_device
 from stylegan.runs.folder import new_run_dir
 from stylegan.runs.report import write_report
+from stylegan.training.loop import Trainer
 from stylegan.training.setup import about, fit_to_data
-from stylegan.training.trainer import Trainer
 
 CASES = {
     "demo": dict(),

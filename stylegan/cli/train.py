@@ -139,8 +139,8 @@ def command(preset, outdir, resume, device, dry_run, **options):
     from stylegan.device import resolve_device
     from stylegan.networks import snapshots_of
     from stylegan.runs.folder import new_run_dir
+    from stylegan.training.loop import Trainer
     from stylegan.training.setup import about, check_ops, configure_device, header
-    from stylegan.training.trainer import Trainer
     from stylegan.training.transfer import transfer
 
     stylegan_ops.tune_cpu_allocator()

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which run to go on with, and whether it is the one that was asked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from stylegan.errors import UserError
+from stylegan.errors import SnapshotError, UserError
 from stylegan.interop.open import is_checkpoint
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import is_run, read_about, runs_of
+from stylegan.runs.snapshot import set_aside
 
 # Settings that may differ from those of the run: how long, how often, how, and where the images
 # lie. (With another batch_gpu the random draws come in another order.)
@@ -106,6 +108,33 @@ def kimg_of(run_dir):
     """Thousands of images at the newest snapshot of a run; 0 without one."""
     snapshots = snapshots_of(run_dir)
     return float(snapshots[-1].name) if snapshots else 0.0
+
+
+def read_newest(
+    run_dir: Path, read: Callable[[Path], None], discard: Callable[[], None]
+) -> list[str]:
+    """Read the newest snapshot of a run that can be read, and set newer, damaged ones aside.
+
+    Args:
+        read: called with a snapshot's folder; raises SnapshotError if it is damaged.
+        discard: called after that, to drop what has been read of it.
+    Returns: a line on every damaged snapshot.
+    Raises: SnapshotError if there are snapshots, but none can be read.
+    """
+    damaged: list[tuple[Path, SnapshotError]] = []
+    for snapshot in reversed(snapshots_of(run_dir)):
+        try:
+            read(snapshot)
+            break
+        except SnapshotError as e:
+            damaged.append((snapshot, e))
+            discard()
+    else:
+        if damaged:
+            raise damaged[0][1]
+    for snapshot, _ in damaged:
+        set_aside(snapshot)
+    return [f"{e}; the one before is taken" for _, e in damaged]
 
 
 def _text(value):

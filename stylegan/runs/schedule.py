@@ -41,3 +41,35 @@ class Due:
 def images(kimg):
     """Thousands of images as a whole number of images, at least one."""
     return max(round(kimg * 1000), 1)
+
+
+class Clock:
+    """How long a run has trained, and how fast.
+
+    Args:
+        earlier: seconds of training before this process.
+        seen: images seen so far.
+    """
+
+    def __init__(self, earlier: float, seen: int) -> None:
+        self._earlier, self._seen, self._lap_seen = earlier, seen, seen
+        self._begun = self._now = self._lap = time.monotonic()
+
+    def read(self, seen: int) -> float:
+        """Take the time after a step. Returns: seconds of training, earlier processes included."""
+        self._now, self._seen = time.monotonic(), seen
+        return self._earlier + self._now - self._begun
+
+    @property
+    def here(self) -> float:
+        """Seconds of training in this process."""
+        return self._now - self._begun
+
+    @property
+    def images_per_s(self) -> float:
+        """Speed since the last lap."""
+        return (self._seen - self._lap_seen) / (self._now - self._lap)
+
+    def lap(self) -> None:
+        """Measure the speed from here on."""
+        self._lap, self._lap_seen = self._now, self._seen

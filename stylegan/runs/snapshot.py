@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots on disk: whole or not at all, the newest kept."""
 
-import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from stylegan.errors import SnapshotError, UserError
@@ -72,7 +70,7 @@ def read_state(snapshot):
     """
     path = Path(snapshot) / STATE
     if not path.is_file():
-        raise SnapshotError(snapshot, f"holds no {STATE}, so training cannot go on from it")
+        raise SnapshotError(snapshot, f"has no {STATE}, so training cannot continue from it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
@@ -82,29 +80,6 @@ def read_state(snapshot):
     except Exception as e:  # torch.load raises whatever the damage leads to
         reason = one_line(e, 200) or type(e).__name__
         raise SnapshotError(path, f"cannot be read ({reason})") from e
-
-
-def random_state():
-    """The state of the process's random number generators: torch, CUDA, NumPy, Python."""
-    kind, keys, *rest = np.random.get_state()
-    version, words, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        "numpy": [kind, keys.tolist(), *rest],
-        "python": [version, list(words), gauss],
-    }
-
-
-def set_random_state(state):
-    """The inverse of `random_state`; CUDA's where there are as many devices as then."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
 
 
 def _remove(snapshot):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From settings and images to a run: what fits what, and the header that says so."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -8,8 +11,10 @@ import torch
 
 import stylegan
 import stylegan_ops
+from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
+from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
@@ -44,6 +49,28 @@ def fit_to_data(config, gpus=1):
         dataset.refuse(f"{e} (--resolution crops and resizes)")
     config = replace(config, **networks, data=replace(data, workers=workers))
     return config.resolved(gpus), dataset
+
+
+def open_batches(
+    config: Config,
+    dataset: ImageDataset,
+    device: torch.device,
+    images_seen: int,
+    warn: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> Batches:
+    """The batches of a run from `images_seen` on; `warn` and `stop` as for `Batches`."""
+    return Batches(
+        dataset,
+        config.train.batch,
+        config.train.seed,
+        config.data.mirror,
+        position=images_seen,
+        workers=config.data.workers,
+        pin_memory=device.type == "cuda",
+        warn=warn,
+        stop=stop,
+    )
 
 
 def configure_device(device, tf32):

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from stylegan.models.build import build_discriminator, build_generator
-from stylegan.runs.log import Stats
 from stylegan.training import losses
 from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.ema import ema_beta, update_ema
 from stylegan.training.guards import Finite, first_nonfinite
+from stylegan.training.stats import Stats
 
 
 class TrainingStep:

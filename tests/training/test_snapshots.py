@@ -14,8 +14,8 @@ from stylegan.errors import SnapshotError
 from stylegan.networks import Networks, snapshots_of
 from stylegan.runs import folder, schedule
 from stylegan.runs import snapshot as snapshots
-from stylegan.training import trainer as trainer_module
-from stylegan.training.trainer import Trainer
+from stylegan.training import saving
+from stylegan.training.ticks import Ticks
 
 
 def names(run_dir):
@@ -137,7 +137,7 @@ def test_the_last_snapshot_waits_for_room(images, tmp_path, monkeypatch):
     t = trainer(images, tmp_path / "run", kimg=0.008)
     tries, save = iter(range(99)), Networks.save
     monkeypatch.setattr(Networks, "save", lambda *a: full() if next(tries) < 3 else save(*a))
-    monkeypatch.setattr(trainer_module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
     assert t.run().name == "000000.008" and next(tries) == 4
 
 
@@ -312,14 +312,14 @@ def test_two_processes_do_not_train_in_one_folder(images, tmp_path, monkeypatch)
 
 def test_an_error_between_two_steps_saves_what_is_whole(images, tmp_path, monkeypatch):
     t = trainer(images, tmp_path / "run", snapshot_minutes=None, snapshot_kimg=100)
-    tick = Trainer._tick
+    write = Ticks.write
 
     def fail(self, *args):
-        if self.kimg == 0.012:
+        if t.kimg == 0.012:
             raise ValueError("something\nodd")
-        return tick(self, *args)
+        return write(self, *args)
 
-    monkeypatch.setattr(Trainer, "_tick", fail)
+    monkeypatch.setattr(Ticks, "write", fail)
     with pytest.raises(ValueError):
         t.run()
     assert names(t.run_dir) == ["000000.012"]

@@ -13,8 +13,8 @@ from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
 from stylegan.networks import snapshots_of
 from stylegan.runs import snapshot as snapshots
+from stylegan.training.loop import Trainer
 from stylegan.training.setup import fit_to_data, header
-from stylegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -132,7 +132,7 @@ def test_other_files_than_the_run_had_are_warned_of(images, tmp_path):
     t.resume(snapshot)
     t.run()
     (warning,) = [e for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
-    assert "the files or labels are not those of 10 images" in warning["text"]
+    assert "the files or labels are not the 10 images that the run had" in warning["text"]
 
 
 def test_the_run_ends_by_time(images, tmp_path):
@@ -161,7 +161,7 @@ def test_snapshots_without_their_state_or_damaged(images, tmp_path):
     with pytest.raises(UserError, match="training_state.pt: cannot be read"):
         t.resume(snapshot)
     state.unlink()
-    with pytest.raises(UserError, match="so training cannot go on from it"):
+    with pytest.raises(UserError, match="so training cannot continue from it"):
         t.resume(snapshot)
     weights = snapshot / "G_ema.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -200,7 +200,7 @@ def test_training_needs_more_than_inference(images, tmp_path):
     snapshot = t.save_snapshot()
     (snapshot / "D.safetensors").unlink()
     assert load_networks(snapshot).D is None
-    with pytest.raises(SnapshotError, match="holds no D, so training cannot go on"):
+    with pytest.raises(SnapshotError, match="has no D, so training cannot continue"):
         t.resume(snapshot)
 
 
