@@ -17,8 +17,9 @@ import click
 from common import report, where
 
 from stylegan import build_discriminator, build_generator
+from stylegan.checkpoints.nvidia import writer as nvidia_writer
+from stylegan.checkpoints.rosinality import writer as rosinality_writer
 from stylegan.config import preset
-from stylegan.interop import nvidia_writer, rosinality_writer
 from stylegan.networks import Networks
 
 MEASURE = """

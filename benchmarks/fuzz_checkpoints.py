@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damaged checkpoints: how many are refused, how many give networks, and the slowest of them.
 
-The damage is that of tests/interop/mutations.py, the same for the same seed. Stops with exit code 1
-at the first file of which anything else becomes: another error than CheckpointError, a network of
-other shapes than its config, more time or memory than it may take.
+The damage is that of tests/checkpoints/mutations.py, the same for the same seed. Stops with exit
+code 1 at the first file that gives anything else: another error than CheckpointError, a network of
+other shapes than its config, more time or memory than allowed.
 """
 
 import collections
@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "interop"), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-import mutations  # noqa: E402
+from checkpoints import mutations  # noqa: E402
 
 
 @click.command()

@@ -17,10 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from stylegan.checkpoints.open import open_checkpoint
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config, preset
 from stylegan.device import resolve_device
 from stylegan.errors import CheckpointError, SnapshotError, UserError
-from stylegan.interop.open import open_checkpoint
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator

@@ -17,7 +17,7 @@ FLOORS = [
     ["stylegan.config"],
     ["stylegan.device", "stylegan.imaging", "stylegan.data"],
     ["stylegan.models"],
-    ["stylegan.interop"],
+    ["stylegan.checkpoints"],
     ["stylegan.networks"],
     ["stylegan.runs"],
     ["stylegan.metrics"],

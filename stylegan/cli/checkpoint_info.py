@@ -8,7 +8,7 @@ SHOWN = 40  # layers of a network that is not built here
 
 def checkpoint_rows(path):
     """{what: value} for the file `path`."""
-    from stylegan.interop.open import open_checkpoint, sha256
+    from stylegan.checkpoints.open import open_checkpoint, sha256
 
     checkpoint = open_checkpoint(path)
     config, meta = checkpoint.config, checkpoint.meta

@@ -58,8 +58,8 @@ def command(source, out, to):
 
 
 def _load(source):
+    from stylegan.checkpoints.open import sha256
     from stylegan.errors import UserError
-    from stylegan.interop.open import sha256
     from stylegan.networks import load_networks
 
     nets = load_networks(source, "cpu")
@@ -79,7 +79,8 @@ def _snapshot(source, out, kind):
 
 
 def _foreign(source, out, kind):
-    from stylegan.interop import nvidia_writer, rosinality_writer
+    from stylegan.checkpoints.nvidia import writer as nvidia_writer
+    from stylegan.checkpoints.rosinality import writer as rosinality_writer
 
     nets = _load(source)
     with output_file(out, "OUT") as part:
@@ -90,7 +91,7 @@ def _foreign(source, out, kind):
 def _tensors(source, out, kind):
     from safetensors.torch import save_file
 
-    from stylegan.interop.open import open_checkpoint
+    from stylegan.checkpoints.open import open_checkpoint
     from stylegan.networks import load_networks
 
     metadata = {"format": "pt"}

@@ -36,7 +36,7 @@ def command(path, as_json, sheet, no_sheet):
     stylegan info ffhq.pkl
     stylegan info photos.zip
     """
-    from stylegan.interop.open import SUFFIXES, is_checkpoint
+    from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
     from stylegan.networks import is_snapshot, snapshots_of
     from stylegan.runs.folder import is_run
 

@@ -4,8 +4,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from stylegan.checkpoints.open import is_checkpoint
 from stylegan.errors import SnapshotError, UserError
-from stylegan.interop.open import is_checkpoint
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import is_run, read_about, runs_of
 from stylegan.runs.snapshot import set_aside
