@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening checkpoints: seconds, and memory as a multiple of what the networks take.
+"""Opening checkpoints: seconds, and peak memory as a multiple of the networks' size.
 
-Each in a process of its own, with the file in the system's cache. "open" reads the file's structure
-and compares every name and shape; "load" is with the weights. A snapshot folder of safetensors is
-what to compare with, and `torch.load` of the .pt, which knows nothing of networks.
+Each file is opened in a new process, from the system's cache. "open" reads the structure of the
+file and compares all names and shapes; "load" also reads the weights. For comparison: a snapshot
+folder of safetensors, and `torch.load` of the .pt, which builds no networks.
 """
 
 import json
@@ -27,7 +27,7 @@ import json, re, sys, time
 import torch, stylegan
 from stylegan.networks import load_networks
 stylegan.build_generator("stylegan2", resolution=16, channel_base=256)  # what is imported late
-def memory():  # the peak; that of getrusage would begin with the parent's
+def memory():  # the peak; getrusage would count that of the parent process
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 path, *names = sys.argv[1:]
 before, begun = memory(), time.perf_counter()
@@ -49,8 +49,8 @@ print(json.dumps({"open s": opened - begun, "load s": done - begun, "MB": size /
 
 @click.command()
 @click.option("--resolution", default=1024)
-@click.option("--repeats", default=3, help="Runs of each; the median by load time is shown.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--repeats", default=3, help="Runs of each; the table shows the median one.")
+@click.option("--out", help="Path of the result files without suffix.")
 def main(resolution, repeats, out):
     """Print the table."""
     config = preset("stylegan2", resolution=resolution).resolved()
@@ -72,7 +72,7 @@ def main(resolution, repeats, out):
 
 
 def run(*args):
-    """What `MEASURE` prints, plus the seconds of the whole process."""
+    """The output of `MEASURE`, and the seconds of the whole process."""
     begun = time.perf_counter()
     child = subprocess.run(
         [sys.executable, "-c", MEASURE, *map(str, args)], check=True, capture_output=True, text=True
@@ -81,7 +81,7 @@ def run(*args):
 
 
 def median(rows):
-    """The row in the middle."""
+    """The row with the median load time."""
     return sorted(rows, key=lambda row: row["load s"])[len(rows) // 2]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged checkpoints: how many are refused, how many give networks, and the slowest of them.
+"""Opens damaged checkpoints: how many are refused, how many give networks, and the slowest ones.
 
 The damage is that of tests/checkpoints/mutations.py, the same for the same seed. Stops with exit
 code 1 at the first file that gives anything else: another error than CheckpointError, a network of
@@ -21,17 +21,17 @@ from checkpoints import mutations  # noqa: E402
 
 
 @click.command()
-@click.option("--count", default=10_000, help="Files.")
-@click.option("--seed", default=1_000, help="Of the first; each has the next.")
-@click.option("--seconds", default=2.0, help="Of work that one file may take.")
+@click.option("--count", default=10_000, help="Number of files.")
+@click.option("--seed", default=1_000, help="Seed of the first file; each file has the next one.")
+@click.option("--seconds", default=2.0, help="CPU time that one file may take.")
 @click.option("--fixtures", default=str(ROOT / "tests" / "fixtures"), help="Folder of checkpoints.")
 def main(count, seed, seconds, fixtures):
-    """Damage checkpoints and open them."""
+    """Damage checkpoints, open them, and print the outcomes."""
     outcomes, times = collections.Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         made = mutations.tensorflow_file(folder)
         subjects = [*mutations.fixtures(fixtures), mutations.subject(made)]
-        for path in (*Path(fixtures).iterdir(), made):  # what the first of a kind makes is made now
+        for path in (*Path(fixtures).iterdir(), made):  # late imports happen here
             if path.suffix in (".pkl", ".pt"):
                 mutations.outcome(path, 60)
     with tempfile.TemporaryDirectory() as folder, mutations.little_memory():

@@ -1,57 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a file of another program holds, once it has been understood."""
+"""What all readers share: the networks that a file contains."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
-from stylegan.checkpoints.pickle.source import Array, Derived
-from stylegan.config import Config, DiscriminatorConfig
+from stylegan.checkpoints.pickle.arrays import Array, Derived, TensorSource
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
 from stylegan.words import one_line
 
-GROWTH = 4  # times as much memory as the file, for a network; float16 takes 2
-ROOM = 1 << 20  # bytes that one of any size may take
+MAX_GROWTH = 4  # times the file's memory that a network may take; float16 takes twice
+FREE_BYTES = 1 << 20  # that any network may take, however small its file
+HAS_EXTRA = "has the unexpected tensor"
+
+Tensors = dict[str, TensorSource]
 
 
 @dataclass
 class Checkpoint:
-    """Networks that lie in a file.
+    """The networks of a file.
 
     Attributes:
-        format: who writes such files.
-        family: which networks they are, for people.
-        stored: {"G_ema", "G", "D": {their name of a tensor: `Array`}}, as far as they are there.
-        tensors: the same under our names, or None where we cannot build them, and
-        reason: why not.
-        config: what they are built from, or None.
-        meta: JSON for the snapshot: data set, ADA's p.
-        recorded: {"resolution", "channels"} as far as the file says them in so many words.
-        code: characters of source text that came with it, which nobody runs.
+        format: which program writes such files.
+        family: what the networks are, for people.
+        stored: {"G_ema", "G" or "D": {their name: tensor}} of the networks in the file.
+        tensors: the same under our names; None if the networks cannot be built here.
+        reason: why they cannot be built.
+        config: what they are built from; None if they cannot be built.
+        meta: JSON for a snapshot: data set, ADA's p.
+        recorded: "resolution" and "channels" as the file names them.
+        code: characters of source text in the file, which is not run.
     """
 
     format: str
     family: str
-    stored: dict
-    tensors: dict | None = None
+    stored: dict[str, Any]
+    tensors: dict[str, Tensors] | None = None
     config: Config | None = None
     reason: str | None = None
-    meta: dict = field(default_factory=dict)
-    recorded: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    recorded: dict[str, int] = field(default_factory=dict)
     code: int = 0
 
-    def check(self):
-        """Compare every name and shape with the networks that `config` gives.
+    def check(self) -> None:
+        """Compare all names and shapes with the networks that `config` gives.
 
-        Raises: ValueError that names the first that does not fit.
+        Raises: ValueError that names the first difference.
         """
+        assert self.tensors is not None
         for name, tensors in self.tensors.items():
             check_growth(name, tensors)
             with torch.device("meta"), Unfilled():
                 expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
             missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
             if missing or extra:
-                what, which = ("lacks", missing) if missing else ("has, beyond our network,", extra)
+                what, which = ("lacks", missing) if missing else (HAS_EXTRA, extra)
                 more = f" and {len(which) - 1} more" if len(which) > 1 else ""
                 raise ValueError(f"{name} {what} {min(which)}{more}")
             for key, shape in expected.items():
@@ -61,24 +69,26 @@ class Checkpoint:
                         f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
                     )
 
-    def fail(self, reason):
-        """The networks cannot be built. Args: reason: an exception or text."""
+    def fail(self, reason: object) -> None:
+        """Note that the networks cannot be built. Args: reason: an exception or text."""
         self.reason = one_line(reason, 300)
         self.tensors = self.config = None
 
-    def number_classes(self):
-        """Their names are in no file: numbers stand for them."""
+    def number_classes(self) -> None:
+        """Name the classes by their numbers, if the file has no names for them."""
+        assert self.config is not None
         count = self.config.G.c_dim
         if count > 1 and not self.meta.get("dataset", {}).get("class_names"):
             self.meta.setdefault("dataset", {})["class_names"] = [str(i) for i in range(count)]
 
-    def parameters(self, name):
-        """Number of trainable numbers of a network that can be built."""
+    def parameters(self, name: str) -> int:
+        """Number of parameters of a network that can be built."""
         with torch.device("meta"), Unfilled():
             return sum(p.numel() for p in self._empty(name).parameters())
 
-    def read(self, name):
-        """A network with its weights, on the CPU, or None if there is none."""
+    def read(self, name: str) -> torch.nn.Module | None:
+        """A network with its weights, on the CPU; None if the file does not contain it."""
+        assert self.tensors is not None
         if name not in self.tensors:
             return None
         with Unfilled():
@@ -88,21 +98,40 @@ class Checkpoint:
                 value.copy_(self.tensors[name][key].read().reshape(value.shape))
         return network
 
-    def _empty(self, name):
+    def _empty(self, name: str) -> torch.nn.Module:
         if name == "D":
             return build_discriminator(self.config.D)
         return build_generator(self.config.G)
 
 
-def fresh_discriminator(G):
-    """Settings of one that begins anew beside a generator. Args: G: its config."""
+class WritableNetworks(Protocol):
+    """What a writer needs of `stylegan.networks.Networks`."""
+
+    config: Config
+    meta: dict[str, Any]
+
+    @property
+    def G(self) -> torch.nn.Module | None:
+        """The generator in training."""
+
+    @property
+    def D(self) -> torch.nn.Module | None:
+        """The discriminator."""
+
+    @property
+    def G_ema(self) -> torch.nn.Module | None:
+        """The averaged generator."""
+
+
+def fresh_discriminator(G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
+    """Settings of a new discriminator for a generator whose file has none."""
     return DiscriminatorConfig(
         resolution=G.resolution, channels=G.channels, c_dim=G.c_dim, channel_base=G.channel_base
     )
 
 
-def check_growth(name, tensors):
-    """Tensors that lie over each other must not make a small file a large network.
+def check_growth(name: str, tensors: Mapping[str, TensorSource]) -> None:
+    """Refuse tensors that overlap so much that a small file would give a large network.
 
     Raises: ValueError.
     """
@@ -112,14 +141,16 @@ def check_growth(name, tensors):
             array = array.array
         if isinstance(array, Array):
             data = array.storage.data
-            size = max(size, 0 if isinstance(data, bytes) else data.file.size)
+            size = max(size, 0 if data is None or isinstance(data, bytes) else data.file.size)
             total += max(array.extent * array.dtype.itemsize, array.numel * 4)
-    if total > GROWTH * size + ROOM:
-        raise ValueError(f"{name}: its tensors are the same numbers over and over")
+    if total > MAX_GROWTH * size + FREE_BYTES:
+        raise ValueError(f"{name}: its tensors are the same numbers, used many times")
 
 
-def widths_of(widths, channel_base, channel_max):
-    """None if the channels of blocks, from the smallest, follow from channel_base and channel_max;
-    else themselves, for `GeneratorConfig.widths`."""
+def widths_of(widths: Sequence[int], channel_base: int, channel_max: int) -> tuple[int, ...] | None:
+    """`GeneratorConfig.widths` for the channels of all blocks, from the smallest resolution.
+
+    Returns: None if they follow from channel_base and channel_max.
+    """
     ruled = [max(1, min(channel_base // (4 << i), channel_max)) for i in range(len(widths))]
     return None if list(widths) == ruled else tuple(widths)

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a file of another program to networks."""
 
-import hashlib
-from pathlib import Path
+from __future__ import annotations
 
-from stylegan.checkpoints.formats import check_growth
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.pickle.nodes import Node
@@ -14,9 +20,25 @@ from stylegan.checkpoints.tensorflow import reader as tensorflow
 from stylegan.errors import CheckpointError
 from stylegan.words import one_line
 
-FORMATS = (nvidia, tensorflow, rosinality)
+
+@dataclass(frozen=True)
+class Format:
+    """A format that can be read.
+
+    Attributes:
+        recognises: whether the value of a file is of this format.
+        read: the networks of such a value; raises ValueError.
+    """
+
+    recognises: Callable[[Any], bool]
+    read: Callable[[Any], Checkpoint]
+
+
+FORMATS = tuple(
+    Format(module.recognises, module.read) for module in (nvidia, tensorflow, rosinality)
+)
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
-# What a file that means nothing makes of code that expects something.
+# Errors of readers on a file that is damaged in a way that they do not check for.
 DAMAGE = (
     ValueError,
     KeyError,
@@ -28,8 +50,8 @@ DAMAGE = (
 )
 
 
-def is_checkpoint(path):
-    """Whether a file looks like a checkpoint, by its name or how it begins."""
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether a file looks like a checkpoint, by its suffix or its first bytes."""
     path = Path(path)
     if not path.is_file():
         return False
@@ -37,19 +59,18 @@ def is_checkpoint(path):
         return True
     with open(path, "rb") as f:
         start = f.read(512)
-    of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # its first file
+    of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # the archive's first file
     return of_torch or start[:1] == b"\x80"
 
 
-def open_checkpoint(path):
-    """What is in a checkpoint. Nothing of the file is run, and tensors stay in it until they are
-    asked for.
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint. Nothing in the file is run, and tensors stay in it until they are read.
 
-    Args: path: NVIDIA's .pkl (PyTorch and TensorFlow), rosinality's .pt.
-    Returns: `Checkpoint`; with config None and a reason if its networks cannot be built here.
-    Raises: CheckpointError (a ValueError) if it is refused, damaged or of another kind; OSError.
+    Args: path: NVIDIA's .pkl (PyTorch or TensorFlow), or rosinality's .pt.
+    Returns: the networks; with config None and a reason if they cannot be built here.
+    Raises: CheckpointError if the file is refused, damaged or of an unknown kind; OSError.
     """
-    _, root = read_root(path)
+    root = read_root(path)
     try:
         for kind in FORMATS:
             if kind.recognises(root):
@@ -59,17 +80,26 @@ def open_checkpoint(path):
                     check_growth(name, tensors)
                 return checkpoint
     except DAMAGE as e:
-        plain = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
+        expected = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
         reason = one_line(e, 300)
-        raise CheckpointError(path, f"{'' if plain else 'damaged: '}{reason}") from e
+        raise CheckpointError(path, f"{'' if expected else 'damaged: '}{reason}") from e
     raise CheckpointError(
         path,
-        "holds no networks that are known here (NVIDIA's G, D, G_ema; a tuple of "
-        "TensorFlow networks; rosinality's g_ema)",
+        "contains no known networks (expected NVIDIA's G, D or G_ema, a tuple of TensorFlow "
+        "networks, or rosinality's g_ema)",
     )
 
 
-def _code(root):
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The hash of a file, in hexadecimal."""
+    with open(path, "rb") as f:
+        digest = hashlib.sha256()
+        while chunk := f.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _code(root: Any) -> int:
     """Characters of the longest source text that came with a network."""
     nodes = root if type(root) is tuple else root.values()
     lengths = [0]
@@ -78,12 +108,3 @@ def _code(root):
             text = node.get("build_module_src", "")
             lengths.append(max(node.code, len(text) if type(text) is str else 0))
     return max(lengths)
-
-
-def sha256(path):
-    """The hash of a file, in hexadecimal."""
-    with open(path, "rb") as f:
-        digest = hashlib.sha256()
-        while chunk := f.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

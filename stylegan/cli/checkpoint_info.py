@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `stylegan info` says of another program's checkpoint."""
+"""What `stylegan info` shows of another program's checkpoint."""
 
+from __future__ import annotations
+
+import os
 import re
+from typing import TYPE_CHECKING, Any
 
-SHOWN = 40  # layers of a network that is not built here
+if TYPE_CHECKING:  # they import torch, which takes seconds
+    from stylegan.checkpoints.formats import Checkpoint
+    from stylegan.config import GeneratorConfig, Stylegan3Config
+
+MAX_LAYERS = 40  # shown of a network that cannot be built here
 
 
-def checkpoint_rows(path):
-    """{what: value} for the file `path`."""
+def checkpoint_rows(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """{name of a row: value} for a file."""
     from stylegan.checkpoints.open import open_checkpoint, sha256
 
     checkpoint = open_checkpoint(path)
@@ -15,14 +23,12 @@ def checkpoint_rows(path):
     rows = {"file": str(path), "format": checkpoint.format, "family": checkpoint.family}
     if config is None:
         rows["networks"] = f"cannot be built: {checkpoint.reason}"
-        size, channels = (checkpoint.recorded.get(name) for name in ("resolution", "channels"))
-        said = [f"{size}x{size} px"] * bool(size) + [f"{channels} channels"] * bool(channels)
-        rows["images"] = ", ".join(said) or "not recorded"
+        rows["images"] = _recorded_images(checkpoint)
     else:
         height, width = config.G.resolution
         rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
-        rows[name] = _holds(checkpoint, name)
+        rows[name] = _network(checkpoint, name)
     if config is None:
         rows["layers"] = _stored_layers(checkpoint)
     else:
@@ -34,14 +40,14 @@ def checkpoint_rows(path):
     rows |= training_rows(meta)
     if checkpoint.code:
         rows["source text"] = (
-            f"{checkpoint.code:,} characters of Python come with it; they are not run"
+            f"{checkpoint.code:,} characters of Python in the file, which are not run"
         )
     rows["sha256"] = sha256(path)
     return rows
 
 
-def training_rows(meta):
-    """What is known of the training of networks from another program's file."""
+def training_rows(meta: dict[str, Any]) -> dict[str, str]:
+    """What is known about the training of networks from another program's file."""
     rows = {}
     if "augment_p" in meta:
         rows["augmentation"] = f"p {meta['augment_p']:.4g}"
@@ -51,8 +57,8 @@ def training_rows(meta):
     return rows
 
 
-def layers(config):
-    """The layers of a generator with their channels, in words."""
+def layers(config: GeneratorConfig | Stylegan3Config) -> str:
+    """The layers of a generator and their channels, as text."""
     mapping = f"mapping {config.mapping_layers}; "
     if config.model == "stylegan3":
         from stylegan.models.stylegan3_filters import geometry
@@ -64,19 +70,25 @@ def layers(config):
     return mapping + ", ".join(f"b{r} {channels_of(r, config)}" for r in blocks)
 
 
-def _listed(values):
+def _recorded_images(checkpoint: Checkpoint) -> str:
+    size, channels = (checkpoint.recorded.get(name) for name in ("resolution", "channels"))
+    parts = [f"{size}x{size} px"] * bool(size) + [f"{channels} channels"] * bool(channels)
+    return ", ".join(parts) or "not recorded"
+
+
+def _listed(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _stored_layers(checkpoint):
-    """The layers of a generator that is not built here, by the names of its tensors."""
+def _stored_layers(checkpoint: Checkpoint) -> str:
+    """The layers of a generator that cannot be built here, by the names of its tensors."""
     tensors = checkpoint.stored.get("G_ema") or checkpoint.stored.get("G") or {}
     names = list(dict.fromkeys(re.split(r"[./](?=[^./]*$)", key)[0] for key in tensors))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MAX_LAYERS} more" if len(names) > MAX_LAYERS else ""
+    return ", ".join(names[:MAX_LAYERS]) + more
 
 
-def _holds(checkpoint, name):
+def _network(checkpoint: Checkpoint, name: str) -> str:
     tensors = checkpoint.stored.get(name)
     if tensors is None:
         return "not in the file"

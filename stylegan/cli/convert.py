@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan convert`: networks from one format to another."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stylegan.cli.outputs import output_file, output_folder
 
+if TYPE_CHECKING:
+    from stylegan.networks import Networks
+
 KINDS = {
     "snapshot": "a folder of safetensors and JSON, for every other command",
     "rosinality": "a .pt for rosinality's programs, pSp, e4e: g_ema, latent_avg, g, d",
     "nvidia": "a .pkl in NVIDIA's layout without code, for its stylegan3 programs",
-    "safetensors": "every tensor of the file under its own name, of whatever kind it is",
+    "safetensors": "every tensor of the file under its own name, also of unsupported networks",
 }
 BY_SUFFIX = {
     "": "snapshot",
@@ -29,13 +35,15 @@ BY_SUFFIX = {
 @click.option(
     "--to",
     type=click.Choice(list(KINDS)),
-    help="What to write; by default what OUT's ending says, a snapshot without one. "
+    help="Format of OUT, by default from its suffix; without a suffix, a snapshot. "
     + "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     + ".",
 )
-def command(source, out, to):
-    """Convert the networks of IN, a run, a snapshot, NVIDIA's .pkl (PyTorch or TensorFlow) or
-    rosinality's .pt. Nothing in a file is run.
+def command(source: str, out: str, to: str | None) -> None:
+    """Convert the networks of IN to another format.
+
+    IN is a run, a snapshot, NVIDIA's .pkl (PyTorch or TensorFlow) or rosinality's .pt. Nothing in a
+    file is run.
 
     \b
     stylegan convert ffhq.pkl ffhq             a snapshot folder, for every other command
@@ -46,31 +54,30 @@ def command(source, out, to):
     if kind is None:
         wanted = ", ".join(suffix for suffix in BY_SUFFIX if suffix)
         raise click.BadParameter(
-            f"{out}: expected a folder or a file {wanted}; --to says what it shall be",
+            f"{out}: expected a folder or a file {wanted}, or an option --to",
             param_hint="OUT",
         )
     if kind != "snapshot" and os.path.lexists(out):
-        raise click.BadParameter(f"{out}: is there already", param_hint="OUT")
-    for line in {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)(
-        source, Path(out), kind
-    ):
+        raise click.BadParameter(f"{out}: already exists", param_hint="OUT")
+    convert = {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)
+    for line in convert(source, Path(out), kind):
         click.echo(line)
 
 
-def _load(source):
+def _load(source: str) -> Networks:
     from stylegan.checkpoints.open import sha256
     from stylegan.errors import UserError
     from stylegan.networks import load_networks
 
     nets = load_networks(source, "cpu")
     if nets.G_ema is None:
-        raise UserError(source, "holds no averaged generator (G_ema)")
+        raise UserError(source, "contains no averaged generator (G_ema)")
     if nets.checkpoint is not None:
         nets.meta["source"]["sha256"] = sha256(source)
     return nets
 
 
-def _snapshot(source, out, kind):
+def _snapshot(source: str, out: Path, kind: str) -> list[str]:
     nets = _load(source)
     with output_folder(out, "OUT") as part:
         nets.save(part)
@@ -78,7 +85,7 @@ def _snapshot(source, out, kind):
     return [f"{out}: {', '.join(names)}; {nets.config.G.title}, {_size(nets)}"]
 
 
-def _foreign(source, out, kind):
+def _foreign(source: str, out: Path, kind: str) -> list[str]:
     from stylegan.checkpoints.nvidia import writer as nvidia_writer
     from stylegan.checkpoints.rosinality import writer as rosinality_writer
 
@@ -88,7 +95,7 @@ def _foreign(source, out, kind):
     return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
 
 
-def _tensors(source, out, kind):
+def _tensors(source: str, out: Path, kind: str) -> list[str]:
     from safetensors.torch import save_file
 
     from stylegan.checkpoints.open import open_checkpoint
@@ -112,6 +119,6 @@ def _tensors(source, out, kind):
     return [f"{out}: {len(tensors):,} tensors of {', '.join(parts)}"]
 
 
-def _size(nets):
+def _size(nets: Networks) -> str:
     height, width = nets.config.G.resolution
     return f"{width}x{height} px, {nets.config.G.channels} channels"

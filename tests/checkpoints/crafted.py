@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An assembler of pickles and of files of torch.save, for files that no honest program writes."""
+"""An assembler of pickles and of files of torch.save, for files that no program writes."""
 
 import io
 import pickle

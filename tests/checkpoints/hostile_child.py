@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens every file of hostile.py and its sequels in the working directory, under an audit hook.
+"""Opens every file of hostile.py, hostile_files.py and hostile_sizes.py under an audit hook.
 
-One process for all, since starting one takes longer than all of them. Writes to the file in its
-argument, as JSON, {name: {entry: what came of it}}.
+One process opens them all, since starting a process takes longer than all of them. It writes
+{name: {entry: outcome}} as JSON to the file in its argument.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from checkpoints import (
 )
 from stylegan.checkpoints.open import open_checkpoint
 
-# What running something begins with, by the name of Python's audit event.
+# Beginnings of the names of audit events that show that something is run.
 RUNS = ("exec", "compile", "import", "marshal.", "pickle.", "code.__new__", "os.", "subprocess.",
         "socket.", "ctypes.", "shutil.", "webbrowser.", "pty.", "function.__new__")  # fmt: skip
 HARMLESS = ("os.listdir", "os.scandir")
@@ -28,14 +28,14 @@ STATUS = Path("/proc/self/status")
 
 
 class Watch:
-    """An audit hook; `events` is what was run while `on`."""
+    """An audit hook. Attribute: events, what was run while `on`."""
 
     def __init__(self):
         self.on, self.events = False, []
         sys.addaudithook(self.hook)
 
     def hook(self, event, arguments):
-        """Called by Python for every event."""
+        """Called by Python for every audit event."""
         if not self.on or event in HARMLESS:
             return
         if event.startswith(RUNS) or event == "open" and set(str(arguments[1])) & set("wax+"):
@@ -43,20 +43,20 @@ class Watch:
 
 
 def peak_mb():
-    """The most memory that this process took since the last `forget_peak`; 0 if unknown."""
+    """Peak memory of this process since the last `forget_peak`; 0 if unknown."""
     lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
     return found[0] / 1024 if found else 0
 
 
 def forget_peak():
-    """Begin anew with the memory that is taken now."""
+    """Set the peak to the memory in use."""
     if STATUS.is_file():
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def judge(entry, path, watch):
-    """What came of one file; seconds are of work, since other programs run beside this one."""
+    """The outcome of one file. Seconds are CPU time, since other programs run at the same time."""
     forget_peak()
     before, begun = peak_mb(), time.thread_time()
     watch.on, error = True, None
@@ -77,19 +77,19 @@ def judge(entry, path, watch):
 
 
 def main(out):
-    """All of them."""
+    """Open all files."""
     watch, results = Watch(), {}
-    for fixture in hostile.FIXTURES.glob("*.p[kt]*"):  # what is imported late is imported now
+    for fixture in hostile.FIXTURES.glob("*.p[kt]*"):  # imports what is imported late
         networks = stylegan.load_networks(fixture)
         assert networks.G_ema is not None, fixture
     codecs.lookup("cp437")  # of names in a zip
     for name, build in hostile.ATTACKS.items():
         attack, path = build(), Path("hostile.pkl")
         path.write_bytes(attack.data)
-        of_it = dict(says=attack.says, at=attack.at, part=attack.part)
+        expected = dict(message=attack.message, at=attack.at, nested=attack.nested)
         del attack
         results[name] = {entry: judge(ENTRIES[entry], path, watch) for entry in ENTRIES}
-        results[name]["expected"] = of_it
+        results[name]["expected"] = expected
     Path(out).write_text(json.dumps(results))
 
 

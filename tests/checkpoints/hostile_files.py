@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged files of torch.save, and networks that are none, in the form of hostile.py."""
+"""Damaged files of torch.save, and invalid networks, in the form of hostile.py."""
 
 import random
 import struct
@@ -27,23 +27,23 @@ from checkpoints.crafted import (
     zipped,
 )
 from checkpoints.hostile import attack, given
-from stylegan.checkpoints.pickle.source import contiguous
+from stylegan.checkpoints.pickle.arrays import contiguous
 from stylegan.config import GeneratorConfig
 from stylegan.models.build import Unfilled, build_generator
 
 BIG = 10**9
 
-# Files that are something else
+# Files of another kind
 
 given("an empty file", "the file is empty", b"")
-given("one byte", "the file ends in the middle", b"\x80")
+given("one byte", "the file is truncated", b"\x80")
 given("text", "neither a pickle nor", b"<!doctype html>\n<title>404 Not Found</title>\n" * 100)
 given("a picture", "neither a pickle nor", b"\x89PNG\r\n\x1a\n" + bytes(1000))
 given("random bytes", "(at byte 0)", b"\x80" + random.Random(0).randbytes(100_000))
 given("zeros", "neither a pickle nor", bytes(100_000))
-given("a number", "holds no networks", pickled(1))
-given("no networks", "holds no networks", pickled({"G_ema": None, "G": None, "D": None}))
-given("numbers as networks", "holds no networks", pickled({"G_ema": 1, "G": [], "D": "D"}))
+given("a number", "contains no known networks", pickled(1))
+given("no networks", "contains no known networks", pickled({"G_ema": None, "G": None, "D": None}))
+given("numbers as networks", "contains no known networks", pickled({"G_ema": 1, "G": [], "D": "D"}))
 
 # Legacy files of torch.save
 
@@ -51,19 +51,23 @@ ID = storage_id(4, view=(None,))
 given("big-endian", "big-endian", legacy(None, system={"little_endian": False}))
 given("no byte order", "big-endian", legacy(None, system={}))
 given("no description of the machine", "big-endian", legacy(None, system=[]))
-given("another version", "no file of torch.save", saved(MAGIC, 1002, SYSTEM, ID, ["0"]))
-given("a view of a storage", "no storage", legacy(None, view=(("1", 0, 2),)))
-given("a storage of 10^9 numbers", "ends in the middle", legacy(storage_id(BIG, view=(None,))))
-given("a storage of 2^60 numbers", "no storage", legacy(storage_id(1 << 60, view=(None,))))
-given("a storage of -1 numbers", "no storage", legacy(storage_id(-1, view=(None,))))
+given("another version", "not a file of torch.save", saved(MAGIC, 1002, SYSTEM, ID, ["0"]))
+given("a view of a storage", "invalid storage id", legacy(None, view=(("1", 0, 2),)))
+given("a storage of 10^9 numbers", "the file is truncated", legacy(storage_id(BIG, view=(None,))))
+given("a storage of 2^60 numbers", "invalid storage id", legacy(storage_id(1 << 60, view=(None,))))
+given("a storage of -1 numbers", "invalid storage id", legacy(storage_id(-1, view=(None,))))
 given("a storage that is missing", "without contents", legacy(None, keys=()))
-given("a storage that nobody announced", "does not fit", legacy(None, keys=("0", "1")))
-given("a storage of another size", "another size", legacy(None, sizes=(4,)).replace(
+given(
+    "a storage that nobody announced",
+    "the list of storages does not match",
+    legacy(None, keys=("0", "1")),
+)
+given("a storage of another size", "size differs from its id", legacy(None, sizes=(4,)).replace(
       struct.pack("<q", 4), struct.pack("<q", -4)))  # fmt: skip
-given("a storage that ends too early", "ends in the middle", legacy(None)[:-1])
-given("a storage of two kinds", "two kinds", legacy(Raw(b"(" + ID
+given("a storage that ends too early", "the file is truncated", legacy(None)[:-1])
+given("a storage of two kinds", "with two types or sizes", legacy(Raw(b"(" + ID
       + storage_id(5, view=(None,)) + b"t")))  # fmt: skip
-given("a tensor that is no storage", "something else than a storage", pickled(tensor(
+given("a tensor that is no storage", "something other than a storage", pickled(tensor(
       blob=legacy([1], keys=(), sizes=()))))  # fmt: skip
 given("the tensor's bytes are a zip", "not a pickle of protocol 2", pickled(tensor(
       blob=torch_zip(storage_id(4)))))  # fmt: skip
@@ -72,8 +76,11 @@ given("the tensor's bytes are a zip", "not a pickle of protocol 2", pickled(tens
 
 
 def with_directory(change):
-    """A file of torch.save with another list of its files. change: of a bytearray, and where the
-    entry of data.pkl, the last entry and the end of the list are in it."""
+    """A file of torch.save with a changed zip directory.
+
+    Args: change: function of a bytearray and three offsets: of the entry of data.pkl, of the last
+        entry and of the end of the directory.
+    """
     data = bytearray(torch_zip(storage_id(4)))
     first = data.index(b"PK\x01\x02")
     change(data, first, data.index(b"PK\x01\x02", first + 1), data.index(b"PK\x05\x06"))
@@ -98,22 +105,24 @@ given("a zip without data.pkl", "no data.pkl", zipped([("a/data/0", bytes(16))])
 given("a zip of nothing", "neither a pickle nor", zipped([]))
 given("two folders with data.pkl", "no data.pkl", zipped([("a/data.pkl", pickled(1)),
       ("b/data.pkl", pickled(2))]))  # fmt: skip
-given("data.pkl is empty", "ends in the middle", zipped([("a/data.pkl", b"")]))
-given("a zip without its storage", "no storage '0'", zipped([("a/data.pkl",
+given("data.pkl is empty", "the file is truncated", zipped([("a/data.pkl", b"")]))
+given("a zip without its storage", "storage '0' is missing", zipped([("a/data.pkl",
       pickled(storage_id(4)))]))  # fmt: skip
-given("a zip's storage is short", "shorter than announced", torch_zip(storage_id(5)))
-given("a zip's storage of 10^9 numbers", "shorter than", torch_zip(storage_id(BIG)))
-given("a path as a storage's name", "no storage", torch_zip(storage_id(4, "../../etc/passwd")))
+given("a zip's storage is short", "shorter than its id says", torch_zip(storage_id(5)))
+given("a zip's storage of 10^9 numbers", "shorter than its id says", torch_zip(storage_id(BIG)))
+given(
+    "a path as a storage's name", "passwd' is missing", torch_zip(storage_id(4, "../../etc/passwd"))
+)
 given("a big-endian zip", "big-endian", zipped([("a/data.pkl", pickled(1)),
       ("a/byteorder", b"big")]))  # fmt: skip
-given("a byteorder of 1 MB", "does not fit", zipped([("a/data.pkl", pickled(1)),
+given("a byteorder of 1 MB", "the zip directory does not match", zipped([("a/data.pkl", pickled(1)),
       ("a/byteorder", bytes(1 << 20))]))  # fmt: skip
-given("a zip without its end", "list of its contents is missing", torch_zip(None)[:-22])
-given("a zip's entry beyond the file", "does not fit",
+given("a zip without its end", "directory of the zip archive is missing", torch_zip(None)[:-22])
+given("a zip's entry beyond the file", "the zip directory does not match",
       with_directory(lambda d, first, last, end: put(d, first + 42, "<I", 1 << 31)))  # fmt: skip
-given("a zip's entry that is no entry", "does not fit",
+given("a zip's entry that is no entry", "the zip directory does not match",
       with_directory(lambda d, first, last, end: put(d, first + 42, "<I", 7)))  # fmt: skip
-given("a zip's entry of 2 GB", "does not fit",
+given("a zip's entry of 2 GB", "the zip directory does not match",
       with_directory(lambda d, first, last, end: (put(d, first + 20, "<I", 1 << 31),
                                                   put(d, first + 24, "<I", 1 << 31))))  # fmt: skip
 given("a zip whose list lies elsewhere", "damaged",
@@ -137,7 +146,7 @@ def twice():
 
 @attack("a zip of 200,000 files", "takes more than 2 MiB")
 def many_files():
-    body = PROTO  # any bytes: nobody gets as far as to the files
+    body = PROTO  # any bytes, since the files are never reached
     entry = b"PK\x01\x02" + bytes(24) + struct.pack("<HHHHHII", 1, 0, 0, 0, 0, 0, 0) + b"x"
     directory = entry * 200_000
     end = struct.pack("<HHHHIIH", 0, 0, 65535, 65535, len(directory), 4 + len(body), 0)
@@ -168,23 +177,35 @@ for name in OF_STYLEGAN3:
     for size in (BIG, -1, "4", float("nan")):
         data = generator({"num_layers": 1, name: size}, ALIAS_FREE)
         given(f"{name} of {size!r}", f"{name} is ", data)
-given("no arguments", "there is no ", pickled({"G": module(children={"mapping": module(),
-      "synthesis": module()})}))  # fmt: skip
+given("no arguments", "img_resolution is missing", pickled({"G": module(children={
+      "mapping": module(), "synthesis": module()})}))  # fmt: skip
 given("arguments that are a list", "recorded arguments", pickled({"G": module(_init_kwargs=[],
       children={"mapping": module(), "synthesis": module()})}))  # fmt: skip
 given("more arguments than there are", "recorded arguments", pickled({"G": module(
       _init_args=(1,) * 1000, children={"mapping": module(), "synthesis": module()})}))  # fmt: skip
-given("modules that are a list", "no dictionary by name", pickled({"G": module(children=[1])}))
-given("tensors that are numbers", "no tensor", pickled({"G": module(tensors={"weight": 1})}))
-given("a module that is a tensor", "no module", pickled({"G": module(children={"a": tensor()})}))
-given("a name of two lines", "no dictionary by name", pickled({"G": module(
+given(
+    "modules that are a list",
+    "is not a dictionary with names as keys",
+    pickled({"G": module(children=[1])}),
+)
+given(
+    "tensors that are numbers",
+    "G.weight is not a tensor",
+    pickled({"G": module(tensors={"weight": 1})}),
+)
+given(
+    "a module that is a tensor",
+    "G.a is not a module",
+    pickled({"G": module(children={"a": tensor()})}),
+)
+given("a name of two lines", "is not a dictionary with names as keys", pickled({"G": module(
       tensors={"a\nb": tensor()})}))  # fmt: skip
-given("a name of 200 characters", "no dictionary by name", pickled({"G": module(
+given("a name of 200 characters", "is not a dictionary with names as keys", pickled({"G": module(
       tensors={"a" * 200: tensor()})}))  # fmt: skip
 
 
 def nest(levels, width, name="m", leaf=None):
-    """Modules, each of which holds the next `width` times."""
+    """Modules, each of which contains the next one `width` times."""
     inner = leaf or module()
     for _ in range(levels):
         inner = Raw(inner + b"q\x070" + module(children={f"{name}{i}": Raw(b"h\x07") for i in
@@ -208,7 +229,7 @@ def nothing():
 
 
 def whole(config, numbers, **more):
-    """A generator that lacks nothing, all of whose tensors lie at the beginning of one storage."""
+    """A complete generator whose tensors are all views of the start of one storage."""
     blob = legacy(storage_id(numbers, view=(None,)), sizes=(numbers,), numbers=bytes(4 * numbers))
     tree = {}
     shared = dump(call("torch.storage", "_load_from_bytes", blob)) + b"q\x090"
@@ -234,7 +255,7 @@ def modules(tree, **state):
     return module(children=children, tensors=tensors, **state)
 
 
-@attack("60 layers on the same numbers", "the same numbers over and over")
+@attack("60 layers on the same numbers", "the same numbers, used many times")
 def same_numbers():
     return whole(
         GeneratorConfig(resolution=8, z_dim=512, w_dim=512, mapping_layers=60, channel_max=32),
@@ -249,19 +270,19 @@ def layers():
     return whole(config, 1024, **more)
 
 
-@attack("another filter", "resample_filter is another filter")
+@attack("another filter", "resample_filter is not the filter")
 def filters():
     config = GeneratorConfig(resolution=8, z_dim=4, w_dim=4, mapping_layers=2, channel_max=4)
     return whole(config, 1024, **{"synthesis.b8.resample_filter": (4, 4)})
 
 
 def strided(stride):
-    """Two numbers that lie far from each other."""
+    """Two numbers that are far from each other."""
     blob = legacy(storage_id(9000, view=(None,)), sizes=(9000,), numbers=bytes(36000))
     return pickled({"G": module(tensors={"a": tensor(0, (2,), (stride,), blob)})})
 
 
-given("two numbers of 8,000", "lie scattered among 8001", strided(8000))
+given("two numbers of 8,000", "are spread over 8001", strided(8000))
 
 
 # Tuples of TensorFlow networks
@@ -279,15 +300,19 @@ def tensorflow(variables=(), components=None, **arguments):
 ONE = [("synthesis/4x4/Conv/mod_weight", array())]
 given("a TensorFlow network with code", "os.system", tensorflow(ONE, x=call("os", "system", "1")),
       b"cos\n")  # fmt: skip
-given("a TensorFlow network of no networks", "no network", tensorflow(components={"mapping": 1}))
-given("a TensorFlow variable alone", "no pair", tensorflow([1]))
+given(
+    "a TensorFlow network of no networks",
+    "mapping is not a network",
+    tensorflow(components={"mapping": 1}),
+)
+given("a TensorFlow variable alone", "not a pair of name and array", tensorflow([1]))
 given("a TensorFlow variable of text", "expected an array", tensorflow([("x", "y")]))
-given("a TensorFlow name of two lines", "a name that no variable has",
+given("a TensorFlow name of two lines", "an invalid variable name",
       tensorflow([("x\ny", array())]))  # fmt: skip
 LAYERS_4 = [(f"synthesis/4x4/{name}/weight", array((1, 1, 1, 4))) for name in ("Conv", "ToRGB")]
 given("a TensorFlow network of 10^9 channels", "num_channels is 1000000000", tensorflow(
       [("synthesis/4x4/Conv/mod_weight", array((1, 4))), *LAYERS_4], num_channels=BIG))  # fmt: skip
 EMPTY = Raw(named("dnnlib.tflib.network", "Network") + b")\x81(" + dump("variables") + b"]"
             + dump("components") + b"h\x08db")  # fmt: skip
-given("a TensorFlow network within itself", "a name that no variable has", tensorflow(
+given("a TensorFlow network within itself", "an invalid variable name", tensorflow(
       components=Raw(b"}q\x08"), x=Raw(b"h\x08" + dump("a") + EMPTY + b"s")))  # fmt: skip

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints with a little damage, most of it where a file says what it holds and not in its
-numbers, and what may become of them."""
+"""Checkpoints with a little damage, and their valid outcomes.
+
+Most of the damage is in the structure of a file, and not in the numbers of its tensors.
+"""
 
 import contextlib
 import functools
@@ -19,8 +21,8 @@ import stylegan
 from stylegan import build_discriminator, build_generator
 from stylegan.errors import CheckpointError
 
-HEAD = 700  # bytes at the beginning of a byte string that may be a file of torch.save
-LONG = 1000  # bytes from which on a string is numbers
+HEAD = 700  # bytes at the start of a byte string that may be a file of torch.save
+LONG = 1000  # bytes; a longer string is the numbers of a tensor
 LENGTHS = {"B": "<I", "X": "<I", "\x8e": "<Q", "\x8d": "<Q", "\x96": "<Q"}
 NUMBERS = {"K": "<B", "M": "<H", "J": "<i", "h": "<B", "q": "<B", "j": "<I", "r": "<I", **LENGTHS}
 EXTREMES = (0, 1, 2, 3, 127, 255, 256, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 63) - 1)
@@ -29,16 +31,21 @@ OPCODES = [ord(info.code) for info in pickletools.opcodes]
 
 @dataclass
 class Subject:
-    """A file to damage. Attributes: name, data; spans, (start, stop) of what is no number in a
-    tensor; opcodes, (position, code) in the pickles that could be followed."""
+    """A file to damage.
+
+    Attributes:
+        name, data: of the file.
+        spans: (start, stop) of all parts except the numbers of tensors.
+        opcodes: (position, code) in all pickles that can be parsed.
+    """
 
     name: str
     data: bytes
     spans: list = field(default_factory=list)
     opcodes: list = field(default_factory=list)
 
-    def place(self, rng):
-        """A random position, nine times of ten in a span."""
+    def position(self, rng):
+        """A random position; nine out of ten are in a span."""
         if rng.random() < 0.1:
             return rng.randrange(len(self.data))
         start, stop = rng.choices(self.spans, [b - a for a, b in self.spans])[0]
@@ -63,7 +70,7 @@ def subject(path):
 
 
 def _follow(subject, start, stop):
-    """Add the pickles from `start` on, one after the other, and those in their byte strings."""
+    """Add the consecutive pickles from `start`, and the pickles in their byte strings."""
     data = subject.data
     while data[start : min(start + 1, stop)] == pickle.PROTO:
         try:
@@ -84,17 +91,17 @@ def _follow(subject, start, stop):
         subject.spans.append((begun, start))
 
 
-# Each gives (damaged bytes, what was done).
+# Each returns (damaged bytes, what was done).
 
 
 def flip(rng, subject, others):
     """Other values of one to eight bytes."""
-    data, places = bytearray(subject.data), []
+    data, positions = bytearray(subject.data), []
     for _ in range(rng.choice((1, 1, 1, 2, 4, 8))):
-        at = subject.place(rng)
+        at = subject.position(rng)
         data[at] = rng.choice((data[at] ^ 1 << rng.randrange(8), rng.randrange(256)))
-        places.append(at)
-    return data, f"bytes {places}"
+        positions.append(at)
+    return data, f"bytes {positions}"
 
 
 def opcode(rng, subject, others):
@@ -105,7 +112,7 @@ def opcode(rng, subject, others):
 
 
 def integer(rng, subject, others):
-    """Another number: in an opcode, of the memo, or a length."""
+    """Another number: an operand, an index of the memo, or a length."""
     known = [(at, code) for at, code in rng.sample(subject.opcodes, 200) if code in NUMBERS]
     data, (at, code) = bytearray(subject.data), rng.choice(known)
     format = NUMBERS[code]
@@ -118,14 +125,14 @@ def integer(rng, subject, others):
 
 def cut(rng, subject, others):
     """Bytes are missing."""
-    at, n = subject.place(rng), rng.choice((1, 2, 4, 9, rng.randrange(1, 2000)))
+    at, n = subject.position(rng), rng.choice((1, 2, 4, 9, rng.randrange(1, 2000)))
     return subject.data[:at] + subject.data[at + n :], f"{n} bytes at {at} are missing"
 
 
 def insert(rng, subject, others):
-    """Bytes that were not there: random ones, opcodes, or a piece of the file."""
-    at, n = subject.place(rng), rng.choice((1, 2, 4, 9, 64))
-    other = subject.place(rng)
+    """More bytes: random ones, opcodes, or a piece of the file."""
+    at, n = subject.position(rng), rng.choice((1, 2, 4, 9, 64))
+    other = subject.position(rng)
     new = rng.choice(
         (rng.randbytes(n), bytes(rng.choices(OPCODES, k=n)), subject.data[other : other + n])
     )
@@ -133,16 +140,16 @@ def insert(rng, subject, others):
 
 
 def swap(rng, subject, others):
-    """Two pieces change places."""
-    a, b = sorted((subject.place(rng), subject.place(rng)))
+    """Two pieces are swapped."""
+    a, b = sorted((subject.position(rng), subject.position(rng)))
     n = min(rng.choice((1, 4, 16, 300)), b - a)
     data = subject.data
     data = data[:a] + data[b : b + n] + data[a + n : b] + data[a : a + n] + data[b + n :]
-    return data, f"{n} bytes at {a} and {b} change places"
+    return data, f"{n} bytes at {a} and {b} are swapped"
 
 
 def repeat(rng, subject, others):
-    """Opcodes happen again."""
+    """Opcodes are repeated."""
     i = rng.randrange(len(subject.opcodes) - 60)
     start, stop = subject.opcodes[i][0], subject.opcodes[i + rng.randrange(1, 60)][0]
     piece = subject.data[start:stop] * rng.choice((1, 2, 50))
@@ -158,7 +165,7 @@ def splice(rng, subject, others):
 
 def truncate(rng, subject, others):
     """The end is missing."""
-    at = subject.place(rng)
+    at = subject.position(rng)
     return subject.data[:at], f"only {at} bytes"
 
 
@@ -167,7 +174,7 @@ KINDS = (flip, flip, flip, opcode, opcode, integer, integer, cut, insert, swap, 
 
 
 def mutate(seed, subjects):
-    """(bytes, what was done), the same for the same seed."""
+    """(damaged bytes, what was done), the same for the same seed."""
     rng = random.Random(seed)
     chosen, kind = rng.choice(subjects), rng.choice(KINDS)
     data, what = kind(rng, chosen, subjects)
@@ -175,13 +182,14 @@ def mutate(seed, subjects):
 
 
 class Wrong(AssertionError):
-    """What must not become of a file."""
+    """An outcome that no file may have."""
 
 
 def outcome(path, seconds):
-    """What becomes of a file: "refused" or "networks". Raises: Wrong for everything else.
+    """The outcome of a file: "refused" or "networks".
 
-    seconds: of work that it may take; what other programs take does not count.
+    Args: seconds: CPU time that it may take.
+    Raises: Wrong for any other outcome.
     """
     begun = time.thread_time()
     try:
@@ -222,9 +230,8 @@ def _shapes(config, discriminator):
 
 
 @contextlib.contextmanager
-def little_memory(room=2 << 30):
-    """What asks for more than `room` bytes beyond what this process has gets a MemoryError; where
-    the system knows such a limit."""
+def little_memory(extra_bytes=2 << 30):
+    """Limit the memory of this process to `extra_bytes` more than it uses, if the system can."""
     try:
         import resource
     except ImportError:
@@ -234,7 +241,7 @@ def little_memory(room=2 << 30):
     statm = Path("/proc/self/statm")
     if statm.is_file():
         taken = int(statm.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + room, before[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + extra_bytes, before[1]))
     try:
         yield
     finally:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes pickles in the layout of NVIDIA's PyTorch repositories, with the pickle module and real
-tensors, of networks that are built here. The functions that they name raise if they are called, and
-so does the text that stands in place of their source."""
+"""Writes our networks as pickles in the layout of NVIDIA's PyTorch repositories.
+
+They are written by the pickle module, with real tensors. The functions that they name raise if they
+are called, and so does the text in place of source code.
+"""
 
 import contextlib
 import math
@@ -38,12 +40,12 @@ OF_STYLEGAN3 = dict(
 )
 OURS = {"margin_size": "margin", "use_radial_filters": "radial_filters"}
 HOOKS = ("_backward_hooks", "_forward_hooks", "_forward_pre_hooks", "_state_dict_hooks")
-CORES = ("numpy._core", "numpy.core")  # how NumPy 2 spells its module, and how NumPy 1 does
+CORES = ("numpy._core", "numpy.core")  # the module of NumPy 2, and of NumPy 1
 NATIVE = np.float64().__reduce__()[0].__module__.removesuffix(".multiarray")
 
 
 def _never(module, name):
-    """A function that pickles may name and nobody may call."""
+    """A function that pickles may name and that raises when it is called."""
 
     def never(*args, **kwargs):
         raise AssertionError(f"{module}.{name} was called")
@@ -81,7 +83,7 @@ class Persistent:
 
 
 class Pickler(pickle.Pickler):
-    """Writes the numbers and arrays of NumPy under the other spelling than this NumPy's."""
+    """Writes numbers and arrays of NumPy under the module name of NumPy 1 or NumPy 2."""
 
     def __init__(self, file, protocol, core):
         super().__init__(file, protocol)
@@ -97,7 +99,7 @@ class Pickler(pickle.Pickler):
 
 @contextlib.contextmanager
 def importable(*objects):
-    """Let functions and classes be found where they say that they are."""
+    """Make functions and classes importable under their `__module__`."""
     names = {thing.__module__ for thing in objects}
     names |= {name.partition(".")[0] for name in names} - sys.modules.keys()
     before = {name: sys.modules.get(name) for name in names}
@@ -294,3 +296,9 @@ def _of_layer(m):
         down_radial=g.radial,
         padding=list(m.padding),
     )
+
+
+def of_class(path, base=torch.nn.Module):
+    """A class with this module path, which pickles name."""
+    module, _, name = path.rpartition(".")
+    return types.new_class(name, (base,), {}, lambda ns: ns.update(__module__=module))

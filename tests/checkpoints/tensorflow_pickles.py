@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes pickles in the layout of NVIDIA's TensorFlow repositories, with the pickle module
-and NumPy, of networks that are built here."""
+"""Writes our networks as pickles in the layout of NVIDIA's TensorFlow repositories."""
 
 import numpy as np
 

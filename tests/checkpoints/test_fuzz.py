@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints with a little damage are refused in one line, or give networks that can be read.
 
-benchmarks/fuzz_checkpoints.py does the same with many more.
+benchmarks/fuzz_checkpoints.py does the same with many more files.
 """
 
 import collections
@@ -47,7 +47,7 @@ def test_both_outcomes_occur(outcomes):
 
 
 def test_subjects(subjects):
-    """Damage goes where files say what they hold."""
+    """Most positions are in the structure of the file."""
     for subject in subjects:
         assert len(subject.opcodes) > 3000 and subject.opcodes == sorted(subject.opcodes)
         assert all(0 <= start < stop <= len(subject.data) for start, stop in subject.spans)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan info` and the tensors of networks that are not built here."""
+"""`stylegan info`, and the tensors of networks that cannot be built here."""
 
 import json
 
@@ -9,8 +9,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from checkpoints import tensorflow_pickles as tf
-from checkpoints.nvidia_pickles import dump
-from checkpoints.test_nvidia_refusals import of_class
+from checkpoints.nvidia_pickles import dump, of_class
 from stylegan import build_generator
 from stylegan.cli.main import program
 

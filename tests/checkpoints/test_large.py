@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A published network of full size opens quickly, in hardly more memory than it takes."""
+"""A network of published size opens quickly, in little more memory than its own."""
 
 import json
 import subprocess

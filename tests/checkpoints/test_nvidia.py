@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks from NVIDIA's PyTorch pickles are those that were written, with all their settings."""
+"""Networks read from NVIDIA's PyTorch pickles equal those that were written, with all settings."""
 
 import copy
 import dataclasses
@@ -17,56 +17,11 @@ from checkpoints.nvidia_pickles import (
     published,
     write,
 )
-from stylegan import build_discriminator, build_generator, load_networks
+from checkpoints.small_networks import FEW_LAYERS, check, discriminator, generator, settled
+from stylegan import build_generator, load_networks
 from stylegan.checkpoints.open import open_checkpoint
 
 LINES = (ADA, STYLEGAN3)
-SIZES = dict(resolution=16, channel_base=256, channel_max=16, low_precision_blocks=2)
-SIZES_G = dict(z_dim=16, w_dim=16, mapping_layers=2, **SIZES)
-FEW_LAYERS = dict(SIZES_G, resolution=32, num_layers=4, num_critical=1, low_precision_blocks=3)
-
-
-@torch.no_grad()
-def settled(network, seed=0):
-    """With values as training leaves them: none is 0 or 1 any more."""
-    g = torch.Generator().manual_seed(seed)
-    for name, value in network.state_dict().items():
-        if name.endswith("magnitude_ema"):
-            value.copy_(torch.rand(value.shape, generator=g) + 0.5)
-        elif not name.endswith("_filter"):
-            value.add_(torch.randn(value.shape, generator=g) / 10)
-    return network.eval().requires_grad_(False)
-
-
-def generator(seed=0, model="stylegan2", **fields):
-    sizes = SIZES_G if model == "stylegan2" else FEW_LAYERS
-    return settled(build_generator(model, **{**sizes, **fields}), seed)
-
-
-def discriminator(**fields):
-    return settled(build_discriminator("stylegan2", **{**SIZES, **fields}))
-
-
-@torch.no_grad()
-def check(read, written, change=lambda t: t):
-    """Settings, tensors and results of a network are those of the one that was written, after
-    `change` of every tensor."""
-    assert read.config == written.config
-    expected = {k: change(v).float() for k, v in written.state_dict().items()}
-    assert read.state_dict().keys() == expected.keys()
-    for key, value in read.state_dict().items():
-        assert value.dtype == torch.float32 and torch.equal(value, expected[key]), key
-    for (key, value), buffer in zip(written.named_buffers(), read.buffers(), strict=True):
-        assert key in expected or torch.equal(value, buffer), key
-    written.load_state_dict(expected)
-    c, g = written.config, torch.Generator().manual_seed(1)
-    label = torch.eye(c.c_dim)[[0] * 4] if c.c_dim else None
-    shape = (c.z_dim,) if hasattr(c, "z_dim") else (c.channels, *c.resolution)
-    x = torch.randn(4, *shape, generator=g)
-    assert torch.equal(read(x, label), written(x, label))
-    assert not read.training and not any(p.requires_grad for p in read.parameters())
-
-
 VARIANTS = {
     "plain": ({}, {}),
     "resnet": (dict(architecture="resnet"), dict(architecture="skip")),
@@ -111,8 +66,8 @@ def test_settings_of_stylegan2(tmp_path, variant, line, attributes):
 
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("attributes", [True, False], ids=["attributes", "arguments alone"])
-def test_what_a_line_leaves_out(tmp_path, line, attributes):
-    """Half precision stops above 4 px, however many blocks are asked for."""
+def test_arguments_that_a_line_does_not_record(tmp_path, line, attributes):
+    """The block of 4 px never runs in half precision."""
     halves = {ADA: 0, STYLEGAN3: 4}[line]
     defaults = {**DEFAULTS[line], "low_precision_blocks": halves}
     beta = {ADA: 0.995, STYLEGAN3: 0.998}[line]
@@ -149,7 +104,7 @@ def test_settings_of_stylegan3(tmp_path, variant, attributes):
 
 
 def test_the_preset_of_stylegan3_r(tmp_path):
-    """Its factor on channels is a part of the recorded ones."""
+    """The recorded channels include its factor."""
     G = settled(build_generator("stylegan3-r", **FEW_LAYERS))
     read = load_networks(write(tmp_path / "a.pkl", {"G_ema": G}, STYLEGAN3)).G_ema
     assert G.config.channel_factor == 2
@@ -159,7 +114,7 @@ def test_the_preset_of_stylegan3_r(tmp_path):
 
 
 def test_arguments_of_converted_networks(tmp_path):
-    """Those that came from TensorFlow have every argument recorded, most of them the default."""
+    """Networks from TensorFlow have all arguments recorded, also default ones."""
     G, D = (make(c_dim=2, **DEFAULTS[ADA]) for make in (generator, discriminator))
     theirs = published(G, ADA, attributes=False), published(D, ADA, attributes=False)
     given, given_D = (network.state["_init_kwargs"] for network in theirs)
@@ -179,7 +134,7 @@ def test_arguments_of_converted_networks(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("attributes", [True, False])
 def test_another_learning_rate_of_the_mapping(tmp_path, attributes):
-    """NVIDIA's conditional discriminators from TensorFlow have 0.1 there: the outputs stay."""
+    """NVIDIA's conditional discriminators from TensorFlow have 0.1. The outputs stay the same."""
     G, D = generator(c_dim=3), discriminator(c_dim=3)
     theirs = []
     for network, multiplier in ((G, 0.02), (D, 0.1)):
@@ -199,8 +154,8 @@ def test_another_learning_rate_of_the_mapping(tmp_path, attributes):
             torch.testing.assert_close(read.state_dict()[key], value)
 
 
-def test_attributes_are_what_a_network_ran_with(tmp_path):
-    """Where the recorded arguments say something else."""
+def test_attributes_count_more_than_arguments(tmp_path):
+    """The network ran with its attributes."""
     G, D = (
         generator(architecture="resnet", conv_clamp=4, w_avg_beta=0.9),
         discriminator(conv_clamp=2),
@@ -275,7 +230,7 @@ def test_views_of_storages(tmp_path, model, view, protocol):
 @pytest.mark.parametrize("model", ["stylegan2", "stylegan3-t"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_dtypes(tmp_path, model, dtype):
-    """Tensors in another dtype become float32; filters in it are no other filters."""
+    """Tensors of another dtype become float32. Filters of another dtype still match."""
     taps = dict(resample_filter=(1, 2, 3, 2, 1)) if model == "stylegan2" else {}
     G, D = generator(model=model, **taps), discriminator(resample_filter=(1, 2, 3, 2, 1))
     networks = {"G_ema": G, "D": D}
@@ -308,7 +263,7 @@ def test_tied_parameters(tmp_path):
     assert read.mapping.fc1.bias.all()
 
 
-def test_which_networks_there_are(tmp_path):
+def test_missing_networks(tmp_path):
     G, averaged, D = generator(), generator(seed=1), discriminator()
     path = write(tmp_path / "all.pkl", {"G": G, "D": D, "G_ema": averaged}, STYLEGAN3)
     nets = load_networks(path)

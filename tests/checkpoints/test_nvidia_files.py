@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pickles as files: known-good ones, what is read of them when, and what they are good for."""
+"""NVIDIA's pickles as files: known outputs, when tensors are read, inference and training."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tiny import tiny
 
 import stylegan
 from checkpoints.nvidia_pickles import SOURCE, STYLEGAN3, Persistent, write
-from checkpoints.test_nvidia import check, discriminator, generator, settled
+from checkpoints.small_networks import check, discriminator, generator, settled
 from stylegan import CheckpointError, Pipeline, UserError, load_networks
 from stylegan.checkpoints.pickle.source import File
 from stylegan.training.transfer import transfer
@@ -69,7 +69,7 @@ print(sorted(heavy), seen)
 
 
 def test_nothing_is_run_or_imported(tmp_path):
-    """Neither source text nor what the pickles name; opening does not load torch's compiler."""
+    """Neither source text nor names in the pickles. Opening does not import torch's compiler."""
     written = tmp_path / "a.pkl"
     G = generator(model="stylegan3-t")
     write(written, {"G": G, "G_ema": G, "D": discriminator()}, STYLEGAN3, protocol=2)
@@ -84,7 +84,7 @@ def test_nothing_is_run_or_imported(tmp_path):
 
 
 def test_long_source_text(tmp_path, monkeypatch):
-    """Text of other repositories, of any length, is passed over."""
+    """Source text of any length is skipped."""
     G = generator()
     path = tmp_path / "a.pkl"
     for length in (1 << 15, 1 << 17):
@@ -100,7 +100,7 @@ def written(tmp_path):
     return write(tmp_path / "a.pkl", networks, STYLEGAN3), networks
 
 
-def test_networks_are_read_when_they_are_asked_for(written, monkeypatch):
+def test_networks_are_read_when_they_are_needed(written, monkeypatch):
     path, networks = written
     lengths = []
     read = File.read
@@ -120,7 +120,7 @@ def test_networks_are_read_when_they_are_asked_for(written, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not delete open files")
-def test_the_file_may_go(written, tmp_path):
+def test_the_file_may_be_deleted(written, tmp_path):
     path, networks = written
     nets = load_networks(path)
     write(tmp_path / "b.pkl", {"G_ema": generator(7)}, STYLEGAN3)
@@ -134,7 +134,7 @@ def test_a_file_that_is_cut_after_opening(written):
     path, networks = written
     nets = load_networks(path)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(CheckpointError, match="has become shorter since it was opened") as e:
+    with pytest.raises(CheckpointError, match="has shrunk since it was opened") as e:
         nets.G_ema, nets.G, nets.D  # noqa: B018
     assert "\n" not in str(e.value) and str(path) in str(e.value)
 
@@ -152,7 +152,7 @@ def test_pipeline(tmp_path):
 
 
 @pytest.mark.parametrize("preset", ["stylegan2", "stylegan3-t"])
-def test_a_run_begins_with_one(tmp_path, preset):
+def test_training_from_a_pickle(tmp_path, preset):
     trained, model = (
         types.SimpleNamespace(
             G=stylegan.build_generator(tiny(preset)),

@@ -3,32 +3,29 @@ import copy
 import io
 import pickle
 import pickletools
-import sys
-import types
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import tiny
 
-from stylegan import build_discriminator, build_generator
+from checkpoints.nvidia_networks import (
+    CLASSES,
+    assert_same_state,
+    images,
+    modules,
+    networks_of,
+    stand_ins,
+)
 from stylegan.checkpoints.nvidia.writer import write
+from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.checkpoints.pickle.container import read_root
-from stylegan.checkpoints.pickle.source import Array
-from stylegan.networks import Networks, load_networks
+from stylegan.networks import load_networks
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 STYLEGAN3 = ("sg2-32", "sg3t-64", "sg3r-32")  # files of its repository,
 ADA = ("sg2ada-64", "sg2ada-cond-32")  # and of the one before
 NAMES = ("G_ema", "G", "D")
-CLASSES = {
-    "stylegan2": "Generator MappingNetwork SynthesisNetwork SynthesisBlock SynthesisLayer "
-    "ToRGBLayer FullyConnectedLayer Conv2dLayer Discriminator DiscriminatorBlock "
-    "DiscriminatorEpilogue MinibatchStdLayer",
-    "stylegan3": "Generator MappingNetwork SynthesisNetwork SynthesisInput SynthesisLayer "
-    "FullyConnectedLayer",
-}
-CLASSES = {f"training.networks_{line}": names.split() for line, names in CLASSES.items()}
 FUNCTIONS = {
     "collections OrderedDict",
     "torch._utils _rebuild_parameter",
@@ -42,7 +39,7 @@ FUNCTIONS = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """name -> (networks of the fixture, the file that they were written to)."""
+    """Function of a name: (networks of the fixture, the file that they were written to)."""
     cache, folder = {}, tmp_path_factory.mktemp("written")
 
     def get(name):
@@ -53,38 +50,6 @@ def written(tmp_path_factory):
         return cache[name]
 
     return get
-
-
-def networks_of(config, D=True, **fields):
-    """Fresh networks with numbers in every parameter."""
-    torch.manual_seed(0)
-    built = {"G_ema": build_generator(config)}
-    if D:
-        built["D"] = build_discriminator(config)
-    with torch.no_grad():
-        for network in built.values():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return Networks(config, {}, **built, **fields)
-
-
-def images(network):
-    z = torch.randn(2, network.z_dim, generator=torch.Generator().manual_seed(1))
-    c = torch.eye(network.c_dim)[[0, 1]] if network.c_dim else None
-    with torch.no_grad():
-        return network(z, c, truncation_psi=0.7)
-
-
-def assert_same_state(a, b):
-    a, b = a.state_dict(), b.state_dict()
-    assert a.keys() == b.keys()
-    for key in a:
-        assert a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]), key
-
-
-def reread(nets, tmp_path):
-    write(nets, tmp_path / "a.pkl")
-    return load_networks(tmp_path / "a.pkl", "cpu")
 
 
 @pytest.mark.parametrize("name", STYLEGAN3 + ADA)
@@ -106,14 +71,8 @@ def test_networks_come_back_bit_for_bit(name, written):
         assert torch.equal(before.D(img, c), after.D(img, c))
 
 
-def modules(node, path):
-    yield path, node
-    for name, child in node.state["_modules"].items():
-        yield from modules(child, f"{path}.{name}")
-
-
 def plain(value):
-    """For comparison; without the number that hangs on the batch."""
+    """A value to compare, without the number that depends on the batch size."""
     if isinstance(value, Array):
         return value.shape, value.dtype, value.read().contiguous().numpy().tobytes()
     if type(value) is dict:
@@ -123,7 +82,7 @@ def plain(value):
 
 def trees(name, path):
     """(path, their module, ours) of all modules, which have the same names and order."""
-    theirs, ours = (read_root(p)[1] for p in (FIXTURES / f"{name}.pkl", path))
+    theirs, ours = (read_root(p) for p in (FIXTURES / f"{name}.pkl", path))
     assert theirs.keys() == ours.keys()
     for network in NAMES:
         if theirs[network] is None:
@@ -135,7 +94,7 @@ def trees(name, path):
 
 
 @pytest.mark.parametrize("name", STYLEGAN3)
-def test_every_attribute_is_that_of_their_file(name, written):
+def test_every_attribute_equals_that_of_their_file(name, written):
     count = 0
     for path, theirs, ours in trees(name, written(name)[1]):
         line = "stylegan3" if name.startswith("sg3") and path[0] == "G" else "stylegan2"
@@ -148,7 +107,7 @@ def test_every_attribute_is_that_of_their_file(name, written):
 
 
 @pytest.mark.parametrize("name", ADA)
-def test_attributes_that_the_older_line_has_too(name, written):
+def test_attributes_shared_with_the_older_line(name, written):
     count = 0
     for path, theirs, ours in trees(name, written(name)[1]):
         assert ours.kind == f"training.networks_stylegan2.{theirs.kind}"
@@ -158,8 +117,8 @@ def test_attributes_that_the_older_line_has_too(name, written):
     assert count > 1500
 
 
-def test_arguments_of_the_older_line_are_recorded_where_the_newer_has_other_defaults(written):
-    kwargs = read_root(written("sg2ada-cond-32")[1])[1]["G"].state["_init_kwargs"]
+def test_arguments_that_differ_from_the_newer_defaults_are_recorded(written):
+    kwargs = read_root(written("sg2ada-cond-32")[1])["G"].state["_init_kwargs"]
     assert "synthesis_kwargs" not in kwargs
     assert kwargs["num_fp16_res"] == 0 and kwargs["conv_clamp"] is None
     assert kwargs["mapping_kwargs"] == {"num_layers": 2, "w_avg_beta": 0.995}
@@ -176,26 +135,6 @@ def test_decay_of_magnitudes_is_that_of_the_batch():
     assert G._init_kwargs["magnitude_ema_beta"] == beta
     layers = [m for m in G.modules() if hasattr(m, "magnitude_ema_beta")]
     assert len(layers) == 15 and {m.magnitude_ema_beta for m in layers} == {beta}
-
-
-class stand_ins:
-    """Modules of the names that the files give, with classes that have no code, while it lasts."""
-
-    def __enter__(self):
-        self.before = {k: sys.modules.get(k) for k in ("training", *CLASSES)}
-        sys.modules["training"] = types.ModuleType("training")
-        for module, names in CLASSES.items():
-            sys.modules[module] = types.ModuleType(module)
-            for name in names:
-                kind = type(name, (torch.nn.Module,), {"__module__": module})
-                setattr(sys.modules[module], name, kind)
-
-    def __exit__(self, *error):
-        for name, module in self.before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
 
 
 @pytest.mark.parametrize("name", STYLEGAN3 + ADA)
@@ -238,7 +177,7 @@ def test_no_code_and_few_names(name, written):
 
 
 def opcodes(data):
-    """(names of globals, byte strings) in a pickle, whose globals all come by GLOBAL."""
+    """(names of globals, byte strings) in a pickle, which may name globals by GLOBAL alone."""
     names, strings = set(), []
     for opcode, argument, _ in pickletools.genops(data):
         assert opcode.name not in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that no fixture has, in files of NVIDIA's layout; and what is refused."""
+"""Settings that no fixture has, in NVIDIA's layout, and settings that are refused."""
 
 import io
 import pickle
@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import tiny
 
-from checkpoints.test_nvidia_writer import (
+from checkpoints.nvidia_networks import (
     assert_same_state,
     images,
     modules,
@@ -51,7 +51,7 @@ def test_settings_that_no_fixture_has(name, fields, tmp_path):
 
 def test_architectures_are_recorded(tmp_path):
     write(networks_of(tiny(g_architecture="orig", d_architecture="skip")), tmp_path / "a.pkl")
-    root = read_root(tmp_path / "a.pkl")[1]
+    root = read_root(tmp_path / "a.pkl")
     for name, architecture in (("G", "orig"), ("D", "skip")):
         assert root[name].state["_init_kwargs"]["architecture"] == architecture
     for path, node in [*modules(root["G"], "G"), *modules(root["D"], "D")]:
@@ -68,7 +68,7 @@ def test_settings_of_stylegan3_are_recorded(tmp_path):
     fields = dict(margin=4, radial_filters=True, precision="float32", low_precision_blocks=2)
     config = tiny("stylegan3-t", **network, **layers, **fields)
     write(networks_of(config, D=False), tmp_path / "a.pkl")
-    G = read_root(tmp_path / "a.pkl")[1]["G"]
+    G = read_root(tmp_path / "a.pkl")["G"]
     synthesis = G.child("synthesis")
     expected = {**network, **layers, "margin_size": 4, "use_radial_filters": True}
     expected |= {"channel_base": 128, "channel_max": 8, "num_fp16_res": 0}
@@ -95,15 +95,15 @@ def test_conditional_networks_and_layers_of_the_mappings(tmp_path):
     assert (after.config.G.mapping_layers, after.config.D.mapping_layers) == (3, 2)
     assert_same_state(nets.D, after.D)
     assert after.meta["dataset"]["arguments"]["use_labels"] is True
-    D = read_root(tmp_path / "a.pkl")[1]["D"]
+    D = read_root(tmp_path / "a.pkl")["D"]
     assert D.state["_init_kwargs"]["mapping_kwargs"] == {"num_layers": 2}
     kwargs = D.child("mapping").state["_init_kwargs"]
     assert kwargs["num_layers"] == 2 and kwargs["w_avg_beta"] is None
 
 
-def test_layers_without_noise_are_recorded_so(tmp_path):
+def test_layers_without_noise_are_recorded(tmp_path):
     write(networks_of(tiny(use_noise=False), D=False), tmp_path / "a.pkl")
-    G = read_root(tmp_path / "a.pkl")[1]["G"]
+    G = read_root(tmp_path / "a.pkl")["G"]
     layer = G.child("synthesis", "b8", "conv0").state
     for state in (G.state, layer):
         assert state["_init_kwargs"]["use_noise"] is False
@@ -112,7 +112,7 @@ def test_layers_without_noise_are_recorded_so(tmp_path):
 
 def test_a_discriminator_without_minibatch_standard_deviation(tmp_path):
     write(networks_of(tiny(mbstd_channels=0)), tmp_path / "a.pkl")
-    b4 = read_root(tmp_path / "a.pkl")[1]["D"].child("b4")
+    b4 = read_root(tmp_path / "a.pkl")["D"].child("b4")
     assert b4.state["mbstd"] is None and list(b4.state["_modules"]) == ["conv", "fc", "out"]
 
 
@@ -137,7 +137,7 @@ def half_flags(network):
 def test_low_precision_blocks(precision, low, flags, tmp_path):
     config = tiny(resolution=32, low_precision_blocks=low, precision=precision)
     write(networks_of(config), tmp_path / "a.pkl")
-    root = read_root(tmp_path / "a.pkl")[1]
+    root = read_root(tmp_path / "a.pkl")
     sizes = (4, 8, 16, 32)
     expected = {f".synthesis.b{s}": bool(flag) for s, flag in zip(sizes, flags)}
     assert half_flags(root["G"]) == expected
@@ -147,15 +147,15 @@ def test_low_precision_blocks(precision, low, flags, tmp_path):
 
 
 @pytest.mark.parametrize("taps", [(1, 2, 1), (1, 2, 3, 4, 5, 6, 7, 8)])
-def test_custom_filters_where_layers_resample_and_the_usual_ones_elsewhere(taps, tmp_path):
-    """As their constructors make them: only resampling layers are given the taps."""
+def test_only_layers_that_resample_have_custom_filters(taps, tmp_path):
+    """NVIDIA's constructors pass the taps to these layers alone."""
     nets = networks_of(tiny(resample_filter=taps, g_architecture="resnet"))
     after = reread(nets, tmp_path)
     assert after.config.G.resample_filter == after.config.D.resample_filter == taps
     assert torch.equal(images(nets.G_ema), images(after.G_ema))
     shape = (3, 3) if len(taps) == 3 else (8,)  # separable from 8 taps on
     taps = list(taps)
-    root = read_root(tmp_path / "a.pkl")[1]
+    root = read_root(tmp_path / "a.pkl")
     assert root["G"].state["_init_kwargs"]["resample_filter"] == taps
     assert root["D"].state["_init_kwargs"]["block_kwargs"]["resample_filter"] == taps
     resampling = 0
@@ -188,7 +188,7 @@ def test_data_set_of_a_run(tmp_path):
     nets.meta["dataset"] = {"name": "photos", "images": 70, "class_names": []}
     nets.config = replace(nets.config, data=replace(nets.config.data, mirror=True))
     write(nets, tmp_path / "a.pkl")
-    assert read_root(tmp_path / "a.pkl")[1]["training_set_kwargs"] == {
+    assert read_root(tmp_path / "a.pkl")["training_set_kwargs"] == {
         "class_name": "training.dataset.ImageFolderDataset",
         "path": "photos",
         "use_labels": False,
@@ -256,7 +256,7 @@ def test_widths_that_follow_another_rule_than_the_config_names(tmp_path):
     assert_same_state(nets.D, after.D)
 
 
-def test_a_path_gets_a_whole_file_or_keeps_what_it_had(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     nets, path = networks_of(tiny(), D=False), tmp_path / "a.pkl"
     path.write_bytes(b"before")
     bias = nets.G_ema.synthesis.b16.torgb.bias

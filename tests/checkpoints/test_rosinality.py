@@ -27,7 +27,7 @@ def known(path):
 
 
 def contents(path):
-    """What is in a file of ours or of the fixtures, by torch.load itself."""
+    """The contents of a file, by torch.load."""
     with torch.serialization.safe_globals([argparse.Namespace]):  # and nothing else
         return torch.load(path, weights_only=True)
 
@@ -50,7 +50,7 @@ def test_known_good(path):
     assert (nets.D is None) == (path == CONVERTED)
 
 
-def test_what_a_training_checkpoint_says_beside_its_networks():
+def test_metadata_of_a_training_checkpoint():
     nets = stylegan.load_networks(TRAINING)
     assert nets.meta["augment_p"] == 0.25
     assert nets.meta["arguments"]["channel_multiplier"] == 2
@@ -64,7 +64,7 @@ def test_channels_that_follow_no_rule_are_read_from_the_tensors():
 
 
 @torch.no_grad()
-def test_the_mean_of_w_where_the_file_has_none():
+def test_the_mean_of_w_of_a_file_without_one():
     G = stylegan.load_networks(TRAINING).G_ema
     z = np.random.RandomState(1).randn(20 * SAMPLES, G.z_dim).astype(np.float32)
     w = G.mapping(torch.from_numpy(z))[:, 0]
@@ -74,7 +74,7 @@ def test_the_mean_of_w_where_the_file_has_none():
 
 
 @pytest.mark.parametrize("path", [CONVERTED, TRAINING], ids=lambda p: p.stem)
-def test_written_as_they_came(path, tmp_path):
+def test_files_are_written_as_they_were_read(path, tmp_path):
     write(stylegan.load_networks(path), tmp_path / "a.pt")
     ours, theirs = contents(tmp_path / "a.pt"), contents(path)
     parts = [name for name in ("g", "g_ema", "d") if name in theirs]
@@ -177,7 +177,7 @@ for _ in range(6):
         5,
     ],
 )
-def test_what_it_says_beside_the_weights_is_taken_in_its_types_alone(tmp_path, meta):
+def test_metadata_of_other_types_is_dropped(tmp_path, meta):
     content = contents(CONVERTED)
     content["stylegan"] = {"G": {}, "meta": meta}
     torch.save(content, tmp_path / "a.pt")
@@ -189,7 +189,7 @@ def test_what_it_says_beside_the_weights_is_taken_in_its_types_alone(tmp_path, m
     assert back.class_names == () and "kimg" not in back.meta and back.G_ema is not None
 
 
-def test_psp_keeps_the_generator_with_its_encoder(tmp_path):
+def test_the_generator_in_a_file_of_psp(tmp_path):
     content = contents(CONVERTED)
     state = {f"decoder.{k}": v for k, v in content["g_ema"].items()}
     state["encoder.input_layer.0.weight"] = torch.ones(3)
@@ -213,7 +213,7 @@ def test_other_filters_and_groups(tmp_path):
 
 
 def test_without_noise_inputs(tmp_path):
-    """There they have some that add nothing."""
+    """The file has noise inputs that add nothing."""
     nets = networks_of(use_noise=False)
     back = same_after_writing(nets, tmp_path / "a.pt")
     assert back.config.G == nets.config.G
@@ -231,44 +231,44 @@ def test_without_noise_inputs(tmp_path):
         torch.testing.assert_close(theirs.G_ema(z), nets.G_ema(z))
 
 
-def test_who_can_read_it(tmp_path):
+def test_which_programs_can_read_a_file(tmp_path):
     usual = dict(channel_base=32768, channel_max=512, z_dim=512, w_dim=512, mapping_layers=8)
     usual["mbstd_group"] = 4
     first, second, third = write(networks_of(**usual), tmp_path / "a.pt")
     assert first == "rosinality/stylegan2-pytorch, its generator: yes"
     assert second == "pSp, e4e and others with its generator: yes"
-    assert "not clamped" in third
+    assert "do not clamp" in third
     for fields, reason in (
-        ({"channels": 4}, "4 channels, it has 3"),
-        ({"z_dim": 256}, "z 256 and w 512, it has 512"),
-        ({"w_dim": 256}, "z 512 and w 256, it has 512"),
-        ({"mapping_layers": 2}, "2 mapping layers, it has 8"),
-        ({"resolution": 4 << 9, "channel_base": 16384}, "2048 px, it has 8 to 1024"),
-        ({"channel_max": 256}, "other channel counts than its own"),
-        ({"channel_base": 8192}, "other channel counts than its own"),
-        ({"resample_filter": (1, 2, 1)}, "other filters than its own"),
+        ({"channels": 4}, "4 channels, expected 3"),
+        ({"z_dim": 256}, "z 256 and w 512, expected 512"),
+        ({"w_dim": 256}, "z 512 and w 256, expected 512"),
+        ({"mapping_layers": 2}, "2 mapping layers, expected 8"),
+        ({"resolution": 4 << 9, "channel_base": 16384}, "2048 px, expected 8 to 1024"),
+        ({"channel_max": 256}, "other channel counts"),
+        ({"channel_base": 8192}, "other channel counts"),
+        ({"resample_filter": (1, 2, 1)}, "other filters"),
     ):
         config = tiny("stylegan2", **{**usual, **fields})
         first, second, _ = readers(config, True)
         assert first.endswith(f": no ({reason})") and reason in second
     config = tiny("stylegan2", **{**usual, "channel_base": 16384})
     first, second, _ = readers(config, True)
-    assert first.endswith(": yes") and second.endswith("no (channel_base 16384, they have 32768)")
+    assert first.endswith(": yes") and second.endswith("no (channel_base 16384, expected 32768)")
     assert readers(tiny("stylegan2", **{**usual, "conv_clamp": None}), True)[2:] == []
     for fields in ({"mbstd_group": 8}, {"channel_base": 8192}, {"resample_filter": (1, 2, 1)}):
         D = dataclasses.replace(config.D, **fields)
         last = readers(dataclasses.replace(config, D=D), True)[-1]
-        assert last.startswith("the discriminator is none of theirs")
+        assert last.startswith("these programs cannot read the discriminator")
     lines = write(networks_of(d_architecture="orig"), tmp_path / "a.pt")
-    assert lines[-1] == "the discriminator is not in it"
+    assert lines[-1] == "the file does not contain the discriminator"
     assert "d" not in contents(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize(
     "fields, reason",
     [
-        ({"g_architecture": "resnet"}, "skip architecture, and this is StyleGAN2, resnet"),
-        ({"c_dim": 3}, "without classes, and this has 3"),
+        ({"g_architecture": "resnet"}, "skip architecture, got StyleGAN2, resnet"),
+        ({"c_dim": 3}, "without classes, got 3"),
         ({"resolution": (16, 32)}, "squares"),
         ({"resolution": 24}, "squares"),
     ],
@@ -294,19 +294,28 @@ def widen(content):
         (lambda c: drop(c, "noises.noise_4"), "lacks noises.noise_4"),
         (
             lambda c: drop(c, "latent_avg") or widen(c),
-            "no latent_avg, and the mapping is too large",
+            "latent_avg is missing, and the mapping network is too large",
         ),
-        (lambda c: c["g_ema"].update(extra=torch.ones(1)), "beyond our network, extra"),
-        (lambda c: c["g_ema"].update({"input.input": torch.ones(2, 24, 4, 4)}), "has the shape"),
+        (lambda c: c["g_ema"].update(extra=torch.ones(1)), "unexpected tensor extra"),
+        (
+            lambda c: c["g_ema"].update({"input.input": torch.ones(2, 24, 4, 4)}),
+            "has the unexpected shape",
+        ),
         (lambda c: c["g_ema"].update({"convs.1.conv.weight": torch.ones(1, 8, 8, 3, 3)}), "is"),
         (lambda c: c.update(latent_avg=torch.ones(7)), "w_avg"),
         (lambda c: c.update(latent_avg=torch.ones(0, 32)), "w_avg"),
-        (lambda c: c["g_ema"].update({"convs.0.conv.blur.kernel": torch.eye(4)}), "outer product"),
-        (lambda c: c["g_ema"].update({"style.1.weight": torch.tensor(1.0)}), "another shape"),
+        (
+            lambda c: c["g_ema"].update({"convs.0.conv.blur.kernel": torch.eye(4)}),
+            "not the outer product",
+        ),
+        (
+            lambda c: c["g_ema"].update({"style.1.weight": torch.tensor(1.0)}),
+            "missing or has an unexpected shape",
+        ),
         (lambda c: c.update(stylegan={"G": {"conv_clamp": "x"}}), "conv_clamp"),
     ],
 )
-def test_what_does_not_fit_is_named(damage, reason, tmp_path):
+def test_a_mismatch_is_named(damage, reason, tmp_path):
     content = contents(CONVERTED)
     damage(content)
     torch.save(content, tmp_path / "a.pt")
@@ -317,7 +326,7 @@ def test_what_does_not_fit_is_named(damage, reason, tmp_path):
     assert checkpoint.config is None and checkpoint.stored["G_ema"]
 
 
-def test_something_else_than_tensors(tmp_path):
+def test_values_that_are_not_tensors(tmp_path):
     first = {"input.input": torch.ones(1)}
     for state in (
         {"input.input": 3},
@@ -331,7 +340,7 @@ def test_something_else_than_tensors(tmp_path):
 
 
 def test_wide_latents_take_little_memory_for_their_mean(tmp_path):
-    """The mean of w is computed from latents as wide as the file says."""
+    """The width of the latents comes from the file."""
     content = contents(TRAINING)
     with pytest.MonkeyPatch.context() as patch:
         sizes = []

@@ -8,31 +8,14 @@ import torch
 
 from checkpoints import tensorflow_pickles as tf
 from checkpoints.nvidia_pickles import CORES
-from stylegan import Pipeline, build_discriminator, build_generator
+from checkpoints.small_networks import small_D, small_G
+from stylegan import Pipeline
 from stylegan.checkpoints.open import open_checkpoint
 from stylegan.errors import CheckpointError
 from stylegan.networks import load_networks
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FORMAT = "NVIDIA TensorFlow .pkl"
-SMALL = dict(resolution=16, channel_base=64, channel_max=8, conv_clamp=None, low_precision_blocks=0)
-
-
-def filled(network):
-    """With every number different from what networks begin with."""
-    with torch.no_grad():
-        for value in network.state_dict().values():
-            value.copy_(torch.randn(value.shape))
-    return network.eval().requires_grad_(False)
-
-
-def small_G(**fields):
-    fields = SMALL | dict(z_dim=6, w_dim=5, mapping_layers=2) | fields
-    return filled(build_generator("stylegan2", **fields))
-
-
-def small_D(**fields):
-    return filled(build_discriminator("stylegan2", **(SMALL | fields)))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +30,7 @@ def path(tmp_path_factory):
 
 
 def same(found, expected):
-    """Two networks have the same numbers; 1 was taken from biases of theirs and added again."""
+    """Two networks have the same numbers. In the file, 1 is subtracted from some biases."""
     found, expected = found.state_dict(), expected.state_dict()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
@@ -115,7 +98,7 @@ def test_architectures(architecture, channels, base, path):
 
 @torch.no_grad()
 def test_nothing_recorded(path):
-    """Defaults of their functions hold, and sizes are those of the tensors."""
+    """Settings are the defaults of their functions, and sizes those of the tensors."""
     G, D = small_G(c_dim=3), small_D(c_dim=3, mapping_layers=1)
     networks = (tf.published(D, lr_mult=0.1), tf.published(G))
     for network in (*networks, *networks[1].components.values()):
@@ -157,8 +140,8 @@ def _written(path, network, **how):
 
 
 @torch.no_grad()
-def test_learning_rate_of_the_mapping(G, path):
-    """Their factor on it is ours in the end: w is the same."""
+def test_learning_rate_of_the_mapping_network(G, path):
+    """Another factor on its parameters gives the same w."""
     tf.write(path, {"G_ema": G}, lr_mult=0.02, settings=dict(mapping_lrmul=0.02))
     found, z = load_networks(path, "cpu").G_ema, torch.randn(4, 6)
     assert torch.allclose(found.mapping.fc0.weight, G.mapping.fc0.weight)
@@ -180,7 +163,7 @@ def test_minibatch_statistics_that_do_not_fit(made, recorded, G, path):
     D = small_D(mbstd_channels=made)
     tf.write(path, {"G_ema": G, "D": D}, settings=dict(mbstd_num_features=recorded))
     reason = open_checkpoint(path).reason
-    assert f"{recorded} channels of minibatch statistics beside 8" in reason
+    assert f"{recorded} channels of minibatch statistics and 8 others" in reason
 
 
 def test_pipeline_and_logits(path):
@@ -196,7 +179,7 @@ def test_pipeline_and_logits(path):
     assert logits.shape == (2, 1) and logits.isfinite().all()
 
 
-def test_what_is_absent(G, path):
+def test_missing_networks(G, path):
     for networks in ({"G_ema": G}, {"G": G}, {"G_ema": G, "D": small_D()}):
         tf.write(path, networks)
         nets = load_networks(path, "cpu")
@@ -211,7 +194,7 @@ def test_what_is_absent(G, path):
     assert found.stored["D"]["4x4/Conv/weight"].shape == (3, 3, 9, 8)
 
 
-def test_own_names_are_kept(G, path):
+def test_stored_tensors_keep_their_names(G, path):
     stored = _written(path, G).stored["G_ema"]
     assert stored.keys() == tf.variables_G(G).keys()
     for name, value in tf.variables_G(G).items():
@@ -232,8 +215,8 @@ def _stylegan1():
 
 
 @pytest.mark.parametrize("version, styles", [(2, True), (3, False), (4, True)])
-def test_stylegan1_is_kept(version, styles, path):
-    """By either sign of it: the version of the file, or the names."""
+def test_tensors_of_stylegan1(version, styles, path):
+    """The version of the file shows it, and so do the names."""
     about = dict(version=version, name="G", static_kwargs={}, components={})
     own = [v for v in _stylegan1() if styles or "StyleMod" not in v[0]]
     network = tf.Network(**about, build_module_src=tf.SOURCE, variables=own)
@@ -241,13 +224,12 @@ def test_stylegan1_is_kept(version, styles, path):
     found = open_checkpoint(path)
     assert found.family == "StyleGAN1" and found.config is found.tensors is None
     assert found.reason == (
-        "StyleGAN1's networks are not built here yet; its tensors can be written with "
-        "--to safetensors"
+        "StyleGAN1 is not supported yet; `stylegan convert --to safetensors` can write its tensors"
     )
     arrays = found.stored["G_ema"]
     assert {k: a.shape for k, a in arrays.items()} == {k: v.shape for k, v in own}
     assert arrays["synthesis/4x4/Const/const"].read().sum() == 128
-    with pytest.raises(CheckpointError, match="StyleGAN1's networks"):
+    with pytest.raises(CheckpointError, match="StyleGAN1 is not supported"):
         load_networks(path, "cpu")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow pickles that do not fit, or cannot be."""
+"""TensorFlow pickles that do not fit our networks, or are invalid."""
 
 import random
 import time
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from checkpoints import tensorflow_pickles as tf
-from checkpoints.test_tensorflow import small_D, small_G
+from checkpoints.small_networks import small_D, small_G
 from stylegan import build_discriminator, build_generator
 from stylegan.checkpoints.open import open_checkpoint
 from stylegan.config import Config
@@ -29,7 +29,7 @@ def path(tmp_path_factory):
 
 
 def _changed(change):
-    """A file whose averaged generator was changed, and the reason that it is refused."""
+    """A function that writes a file with a changed averaged generator."""
 
     def write(G, path):
         network = tf.published(G)
@@ -80,32 +80,35 @@ def _given(**settings):
             _set("8x8/Conv0_up/weight", np.ones((3, 3, 8), np.float32)),
             r"conv0.weight is \[3, 3, 8\]",
         ),
-        (_set("8x8/Conv1/weight", np.float32(1)), "no synthesis.b8.conv1.weight, or its shape"),
+        (
+            _set("8x8/Conv1/weight", np.float32(1)),
+            "synthesis.b8.conv1.weight is missing or has an invalid shape",
+        ),
         (_set("4x4/Const/const", np.ones((2, 8, 4, 4), np.float32)), "b4.const is"),
         (_set("noise3", np.ones((1, 1, 8, 8), np.float32)), r"b16.conv0.noise_const is \[8, 8\]"),
         (_set("Dense0/weight", np.ones((0, 5), np.float32), "mapping"), "mapping.fc0.weight"),
         (_without("8x8/Conv1/bias"), "lacks synthesis.b8.conv1.bias"),
-        (_without("16x16/ToRGB/weight"), "no synthesis.b16.torgb.weight"),
+        (_without("16x16/ToRGB/weight"), "synthesis.b16.torgb.weight is missing"),
         (_without("noise2"), "lacks synthesis.b8.conv1.noise_const"),
-        (_also("noise5"), "beyond our network, synthesis.b32.conv0.noise_const"),
-        (_also("8x8/Conv1/other"), "beyond our network, synthesis/8x8/Conv1/other"),
-        (_also("8x8/Conv2/weight"), "beyond our network, synthesis/8x8/Conv2/weight"),
-        (_also("LabelEmbed/weight", (2, 6), "mapping"), "6 numbers of the label and 0 of z"),
-        (_also("4x4/Conv1/weight"), "b4.conv1.weight twice"),
-        (_given(architecture="resnet"), "architecture is 'resnet', and the tensors are for skip"),
-        (_given(architecture="other"), "architecture is 'other', and the tensors are for skip"),
-        (_given(resolution=32), "resolution is 32, and the tensors are for 16"),
-        (_given(num_channels=1), "num_channels is 1, and the tensors are for 3"),
-        (_given(latent_size=7), "latent_size is 7, and the tensors are for 6"),
-        (_given(dlatent_size=6), "dlatent_size is 6, and the tensors are for 5"),
-        (_given(mapping_layers=8), "mapping_layers is 8, and the tensors are for 2"),
-        (_given(label_size=2), "label_size is 2, and the tensors are for 0"),
+        (_also("noise5"), "unexpected tensor synthesis.b32.conv0.noise_const"),
+        (_also("8x8/Conv1/other"), "unexpected tensor synthesis/8x8/Conv1/other"),
+        (_also("8x8/Conv2/weight"), "unexpected tensor synthesis/8x8/Conv2/weight"),
+        (_also("LabelEmbed/weight", (2, 6), "mapping"), "6 inputs from the label and 0 from z"),
+        (_also("4x4/Conv1/weight"), "b4.conv1.weight twice, the second time as"),
+        (_given(architecture="resnet"), "architecture is 'resnet', but the tensors are for skip"),
+        (_given(architecture="other"), "architecture is 'other', but the tensors are for skip"),
+        (_given(resolution=32), "resolution is 32, but the tensors are for 16"),
+        (_given(num_channels=1), "num_channels is 1, but the tensors are for 3"),
+        (_given(latent_size=7), "latent_size is 7, but the tensors are for 6"),
+        (_given(dlatent_size=6), "dlatent_size is 6, but the tensors are for 5"),
+        (_given(mapping_layers=8), "mapping_layers is 8, but the tensors are for 2"),
+        (_given(label_size=2), "label_size is 2, but the tensors are for 0"),
         (_given(fmap_base="many"), "fmap_base is 'many'"),
         (_given(nonlinearity="relu"), "nonlinearity is 'relu'"),
         (_given(normalize_latents=False), "does not normalize z"),
     ],
 )
-def test_what_does_not_fit_is_said(write, reason, G, path):
+def test_a_mismatch_is_named(write, reason, G, path):
     found = open_checkpoint(write(G, path))
     assert found.config is found.tensors is None and found.family.startswith("StyleGAN2")
     assert found.stored["G_ema"].keys() >= {"dlatent_avg", "synthesis/8x8/ToRGB/bias"}
@@ -131,7 +134,7 @@ def _folded(levels):
 
 
 def _wide(network):
-    """Many components in many components."""
+    """Three levels of 3,000 components each."""
     inner = tf.Network(components={}, static_kwargs={}, variables=[])
     for _ in range(3):
         parts = {str(i): inner for i in range(3000)}
@@ -150,31 +153,31 @@ def _state(**state):
 @pytest.mark.parametrize(
     "change, reason",
     [
-        (_itself, "a name that no variable has"),
+        (_itself, "an invalid variable name"),
         (_folded(40), "more than 20,000"),
         (_wide, "more than 20,000"),
-        (_state(components={"x": "text"}), "x is no network"),
-        (_state(components={"x": None}), "x is no network"),
-        (_state(components=[1]), "it lacks variables or components"),
-        (_state(components={3: None}), "a name that no variable has"),
-        (_state(static_kwargs=[]), "it lacks variables or components"),
-        (_state(variables=None), "it lacks variables or components"),
+        (_state(components={"x": "text"}), "x is not a network"),
+        (_state(components={"x": None}), "x is not a network"),
+        (_state(components=[1]), "the network lacks variables or components"),
+        (_state(components={3: None}), "an invalid variable name"),
+        (_state(static_kwargs=[]), "the network lacks variables or components"),
+        (_state(variables=None), "the network lacks variables or components"),
         (_state(version="5"), "version is '5'"),
         (_variables({}), "mapping lacks variables"),
-        (_variables(["Dense0/weight"]), "no pair of name and array"),
-        (_variables([("Dense0/weight", 1, 2)]), "no pair of name and array"),
-        (_variables([(None, np.ones(3))]), "a name that no variable has"),
-        (_variables([("a" * 200, np.ones(3))]), "a name that no variable has"),
-        (_variables([("a\x1b[31m", np.ones(3))]), "a name that no variable has"),
+        (_variables(["Dense0/weight"]), "not a pair of name and array"),
+        (_variables([("Dense0/weight", 1, 2)]), "not a pair of name and array"),
+        (_variables([(None, np.ones(3))]), "an invalid variable name"),
+        (_variables([("a" * 200, np.ones(3))]), "an invalid variable name"),
+        (_variables([("a\x1b[31m", np.ones(3))]), "an invalid variable name"),
         (_variables([("Dense0/weight", "text")]), "mapping/Dense0/weight: expected an array"),
         (_variables([("Dense0/weight", None)]), "mapping/Dense0/weight: expected an array"),
         (_variables([("Dense0/weight", True)]), "mapping/Dense0/weight: expected an array"),
-        (_variables([("Dense0/weight", 1e300)]), "is no float32"),
+        (_variables([("Dense0/weight", 1e300)]), "does not fit in float32"),
         (_variables([("Dense0/weight", [1.0])]), "expected an array, got a list"),
         (_variables([(f"Dense{i}/weight", 1.0) for i in range(30000)]), "more than 20,000"),
     ],
 )
-def test_what_cannot_be_is_refused(change, reason, G, path):
+def test_invalid_contents_are_refused(change, reason, G, path):
     _changed(change)(G, path)
     start = time.perf_counter()
     with pytest.raises(CheckpointError, match=reason) as e:
@@ -188,11 +191,11 @@ def test_what_cannot_be_is_refused(change, reason, G, path):
     [
         ((1, 2, tf.Network(variables=[])), "G: expected a dnnlib"),
         ((None, None, tf.Network(variables=[]), None), "expected a tuple of G, D and Gs, got 4"),
-        ([None, None, tf.Network(variables=[])], "holds no networks"),
-        ((None, None, None), "holds no networks"),
+        ([None, None, tf.Network(variables=[])], "contains no known networks"),
+        ((None, None, None), "contains no known networks"),
     ],
 )
-def test_what_is_no_tuple_of_networks(root, reason, path):
+def test_not_a_tuple_of_networks(root, reason, path):
     with pytest.raises(CheckpointError, match=reason):
         load_networks(tf.write_root(path, root), "cpu")
 
@@ -215,7 +218,7 @@ def _check(path):
 
 @pytest.fixture(scope="module")
 def tiny(path):
-    """A file that is structure for the larger part."""
+    """A file with more structure than numbers."""
     fields = dict(resolution=8, channel_max=2, channel_base=16)
     G = small_G(**fields, z_dim=2, w_dim=2)
     return tf.write(path, {"G": G, "D": small_D(**fields), "G_ema": G}).read_bytes()

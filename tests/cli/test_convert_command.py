@@ -136,14 +136,14 @@ def test_tensors_under_their_own_names(run, tmp_path):
         ("{ada} full", "full: is there already"),
         ("{ada} file", "file: is there already"),
         ("{ada} a.zip", "expected a folder or a file .pt, .pth, .pkl, .safetensors"),
-        ("{cond} a.pt", "and this is StyleGAN2, resnet"),
-        ("{t} a.pt", "and this is StyleGAN3-T"),
+        ("{cond} a.pt", "got StyleGAN2, resnet"),
+        ("{t} a.pt", "got StyleGAN3-T"),
         ("{ada} file/a.pt", "cannot make the folder file"),
-        ("{ada} full.pt", "full.pt: is there already"),
-        ("file out", "neither a pickle nor one of torch.save"),
+        ("{ada} full.pt", "full.pt: already exists"),
+        ("file out", "neither a pickle nor written by torch.save"),
         ("evil.pkl out", "evil.pkl: refuses the global posix.system"),
         ("evil.pkl out --to safetensors", "evil.pkl: refuses the global posix.system"),
-        ("short.pkl out", "short.pkl: the file ends in the middle"),
+        ("short.pkl out", "short.pkl: the file is truncated"),
         ("empty.pt out", "empty.pt: the file is empty"),
         ("{ada} out --to x", "'x' is not one of"),
     ],
@@ -225,7 +225,7 @@ def test_a_link_stays_one_and_what_is_no_file_stays_that(run, tmp_path):
     assert code == 2 and "is no ordinary file" in err
     assert stat.S_ISFIFO((tmp_path / "fifo.webp").stat().st_mode)
     code, _, err = run("convert", ADA, "link.webp", "--to", "rosinality")
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "already exists" in err
     code, _, err = run("info", "fifo.webp")
     assert code == 2 and "neither a file nor a folder" in err
 

@@ -176,7 +176,8 @@ def test_nothing_can_be_used(store):
 
 def test_a_disk_that_goes_away_is_not_the_files_fault(store):
     data = ImageDataset(store({f"{i:03}.png": encoded(picture(seed=i)) for i in range(120)}))
-    data.source.read = lambda name: exec('raise UserError("a.png", "gone")', {"UserError": UserError})
+    fail = 'raise UserError("a.png", "gone")'
+    data.source.read = lambda name: exec(fail, {"UserError": UserError})
     with pytest.raises(UserError, match="100 files in a row cannot be used; the last: a.png: gone"):
         data[30]
 

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our settings as NVIDIA's constructor arguments, and our layers as objects of NVIDIA's classes:
-attributes, tensors and arguments, as PyTorch keeps them in a module. The networks made of them are
-in nvidia_writer.py."""
+"""Our layers as objects of NVIDIA's classes: attributes, tensors and arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 import torch.nn as nn
 
+from stylegan.checkpoints.nvidia.arguments import TAPS, non_default
 from stylegan.checkpoints.pickle.writer import ORDERED_DICT, Global, Object
-from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.config import GeneratorConfig, Stylegan3Config
 from stylegan_ops import setup_filter
 from stylegan_ops.bias_act import ACTIVATIONS
 
-HALF = 4  # num_fp16_res where none is given
-TAPS = (1, 3, 3, 1)  # of a layer's filter where no others are given
 HOOKS = (
     "_backward_pre_hooks",
     "_backward_hooks",
@@ -27,81 +29,44 @@ HOOKS = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
-# Defaults of constructor arguments. As in their files, only others are recorded.
-DEFAULTS = {
-    "num_fp16_res": HALF,
-    "conv_clamp": 256,
-    "w_avg_beta": 0.998,
-    "resample_filter": TAPS,
-    "use_noise": True,
-    "num_layers": 14,
-    "num_critical": 2,
-    "first_cutoff": 2,
-    "first_stopband": 2**2.1,
-    "last_stopband_rel": 2**0.3,
-    "margin_size": 10,
-    "output_scale": 0.25,
-    "conv_kernel": 3,
-    "filter_size": 6,
-    "lrelu_upsampling": 2,
-    "use_radial_filters": False,
-}
 
 
-def unusual(**arguments):
-    """Those that differ from `DEFAULTS`."""
-    values = {k: v for k, v in arguments.items() if v != DEFAULTS[k]}
-    return {k: list(v) if type(v) is tuple else v for k, v in values.items()}
+@dataclass(frozen=True)
+class LayerArguments:
+    """What all layers of a StyleGAN3 network share.
+
+    Attributes:
+        num_fp16_res: how many resolutions run in float16.
+        magnitude_ema_beta: decay of the running mean of magnitudes, per batch.
+        others: constructor arguments that differ from the defaults.
+    """
+
+    num_fp16_res: int
+    magnitude_ema_beta: float
+    others: dict[str, Any]
 
 
-def block_sizes(name, c):
-    """Resolutions of the blocks, 4, 8, ... px."""
-    height, width = c.resolution
-    if height != width or height < 8 or height & (height - 1):
-        raise UserError(
-            f"{name}.resolution",
-            f"NVIDIA's programs know squares of 8, 16, 32, ... px, not {width}x{height}",
-        )
-    return list(block_resolutions(c.resolution))
-
-
-def channel_rule(name, c, sizes):
-    """channel_base and channel_max that give the channels of all blocks."""
-    widths = [channels_of(size, c) for size in sizes]
-    for base, most in ((c.channel_base, c.channel_max), (widths[-1] * sizes[-1], max(widths))):
-        if widths == [min(base // size, most) for size in sizes]:
-            return {"channel_base": base, "channel_max": most}
-    raise UserError(
-        f"{name}.widths",
-        "NVIDIA's programs have min(channel_base // resolution, channel_max) "
-        f"channels in every block, not {', '.join(map(str, widths))}",
-    )
-
-
-def is_half(c):
-    """Whether low-precision blocks of these settings run in float16, the only kind of theirs."""
-    return c.precision in ("auto", "float16")
-
-
-def half_blocks(c, sizes):
-    """num_fp16_res; their default where it means the same."""
-    most = len(sizes) - 1
-    low = min(c.low_precision_blocks, most) if is_half(c) else 0
-    return HALF if low == min(HALF, most) else low
-
-
-def module(line, name, attributes, tensors=None, children=None, args=(), kwargs=None):
-    """`Object` of a class.
+def module(
+    line: str,
+    name: str,
+    attributes: dict[str, Any],
+    tensors: dict[str, torch.Tensor | None] | None = None,
+    children: dict[str, Object] | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+) -> Object:
+    """An object of a class of modules.
 
     Args:
-        line: "stylegan2" or "stylegan3", which has it.
+        line: "stylegan2" or "stylegan3", whose file of networks has the class.
         name: of the class.
-        attributes: dict, plain.
-        tensors: {name: Parameter, Tensor (a buffer) or None (a buffer that is not there)}.
-        children: {name: `Object`}.
+        attributes: plain data.
+        tensors: parameters by name; other tensors, and None, are buffers.
+        children: modules by name.
         args, kwargs: recorded constructor arguments.
     """
-    parameters, buffers = {}, {}
+    parameters: dict[str, nn.Parameter] = {}
+    buffers: dict[str, torch.Tensor | None] = {}
     for key, value in (tensors or {}).items():
         if isinstance(value, nn.Parameter):
             parameters[key] = nn.Parameter(value.detach(), requires_grad=False)
@@ -122,8 +87,8 @@ def module(line, name, attributes, tensors=None, children=None, args=(), kwargs=
     return Object(Global(f"training.networks_{line}", name), state)
 
 
-def dense(line, layer, **given):
-    """FullyConnectedLayer of an `EqualLinear`."""
+def dense(line: str, layer: Any, **given: Any) -> Object:
+    """FullyConnectedLayer of an `EqualLinear`. Args: given: further recorded arguments."""
     size_out, size_in = layer.weight.shape
     attributes = {
         "in_features": size_in,
@@ -139,8 +104,13 @@ def dense(line, layer, **given):
     return module(line, "FullyConnectedLayer", attributes, tensors, None, args, {**kwargs, **given})
 
 
-def conv(layer, taps, **given):
-    """Conv2dLayer of an `EqualConv2d`; `taps` of the filters that resample."""
+def conv(layer: Any, taps: tuple[float, ...], **given: Any) -> Object:
+    """Conv2dLayer of an `EqualConv2d`.
+
+    Args:
+        taps: of the filter of layers that resample.
+        given: further recorded arguments.
+    """
     size_out, size_in, kernel, _ = layer.weight.shape
     shared = {"activation": layer.act} if layer.bias is not None else {}
     if layer.bias is not None:
@@ -163,8 +133,8 @@ def conv(layer, taps, **given):
     return module("stylegan2", "Conv2dLayer", attributes, tensors, None, args, {**kwargs, **given})
 
 
-def mapping(line, layer, w_dim, **given):
-    """MappingNetwork of a `Mapping`."""
+def mapping(line: str, layer: Any, w_dim: int, **given: Any) -> Object:
+    """MappingNetwork of a `Mapping`. Args: given: further recorded arguments."""
     shared = {"z_dim": layer.z_dim, "c_dim": layer.c_dim, "w_dim": w_dim, "num_ws": layer.num_ws}
     beta = {"w_avg_beta": None if layer.num_ws is None else layer.w_avg_beta}
     attributes = {**shared, "num_layers": layer.num_layers, **beta}
@@ -176,8 +146,8 @@ def mapping(line, layer, w_dim, **given):
     return module(line, "MappingNetwork", attributes, tensors, children, (), kwargs)
 
 
-def layer2(layer, config, size, taps):
-    """SynthesisLayer of StyleGAN2; `size` in px."""
+def stylegan2_layer(layer: Any, config: GeneratorConfig, size: int) -> Object:
+    """SynthesisLayer of a `stylegan2.SynthesisLayer`. Args: size: resolution in px."""
     size_out, size_in = layer.weight.shape[:2]
     shared = {"w_dim": config.w_dim, "resolution": size}
     attributes = {
@@ -191,8 +161,8 @@ def layer2(layer, config, size, taps):
         "padding": 1,
         "act_gain": ACTIVATIONS["lrelu"].gain,
     }
-    kwargs = {**shared, **_resampling(layer, taps), "conv_clamp": layer.clamp}
-    kwargs |= {"channels_last": False, **unusual(use_noise=layer.use_noise)}
+    kwargs = {**shared, **_resampling(layer, config.resample_filter), "conv_clamp": layer.clamp}
+    kwargs |= {"channels_last": False, **non_default(use_noise=layer.use_noise)}
     tensors = {**_weights(layer), "resample_filter": _filter(kwargs)}
     if layer.use_noise:
         tensors["noise_strength"] = _scalar(layer.noise_strength)
@@ -202,8 +172,8 @@ def layer2(layer, config, size, taps):
     return module("stylegan2", "SynthesisLayer", attributes, tensors, affine, args, kwargs)
 
 
-def torgb2(layer, config):
-    """ToRGBLayer of StyleGAN2."""
+def stylegan2_torgb(layer: Any, config: GeneratorConfig) -> Object:
+    """ToRGBLayer of a `stylegan2.ToRGB`."""
     size_out, size_in = layer.weight.shape[:2]
     shared = {"w_dim": config.w_dim, "conv_clamp": layer.clamp}
     attributes = {"in_channels": size_in, "out_channels": size_out, **shared}
@@ -214,8 +184,8 @@ def torgb2(layer, config):
     return module("stylegan2", "ToRGBLayer", attributes, _weights(layer), affine, args, kwargs)
 
 
-def input3(layer, config):
-    """SynthesisInput of StyleGAN3."""
+def stylegan3_input(layer: Any, config: Stylegan3Config) -> Object:
+    """SynthesisInput of a `stylegan3.FourierInput`."""
     kwargs = {
         "w_dim": config.w_dim,
         "channels": len(layer.weight),
@@ -229,14 +199,15 @@ def input3(layer, config):
     return module("stylegan3", "SynthesisInput", attributes, tensors, affine, (), kwargs)
 
 
-def layer3(layer, config, critical, half, beta, given):
-    """SynthesisLayer of StyleGAN3.
+def stylegan3_layer(
+    layer: Any,
+    config: Stylegan3Config,
+    critical: bool,
+    arguments: LayerArguments,
+) -> Object:
+    """SynthesisLayer of a `stylegan3.SynthesisLayer`.
 
-    Args:
-        critical: whether its filters reach up to the cutoff.
-        half: num_fp16_res.
-        beta: decay of the running mean of magnitudes, per batch.
-        given: other arguments that differ from the defaults.
+    Args: critical: whether its filters reach up to the cutoff.
     """
     g = layer.geometry
     a, b = g.before, g.after
@@ -244,7 +215,7 @@ def layer3(layer, config, critical, half, beta, given):
         "w_dim": config.w_dim,
         "is_torgb": g.torgb,
         "is_critically_sampled": critical,
-        "use_fp16": b.rate << half > config.resolution[0],
+        "use_fp16": b.rate << arguments.num_fp16_res > config.resolution[0],
         "in_channels": a.channels,
         "out_channels": b.channels,
         "in_size": a.size,
@@ -263,7 +234,7 @@ def layer3(layer, config, critical, half, beta, given):
         "tmp_sampling_rate": a.rate * g.up,
         "conv_kernel": g.kernel,
         "conv_clamp": layer.clamp,
-        "magnitude_ema_beta": beta,
+        "magnitude_ema_beta": arguments.magnitude_ema_beta,
         "up_factor": g.up,
         "up_taps": g.up_taps,
         "down_factor": g.down,
@@ -274,31 +245,31 @@ def layer3(layer, config, critical, half, beta, given):
     tensors = {**_weights(layer), "magnitude_ema": _scalar(layer.magnitude_ema)}
     tensors |= {k: getattr(layer, k, None) for k in ("up_filter", "down_filter")}
     affine = {"affine": dense("stylegan3", layer.affine, bias_init=1)}
-    kwargs = {**shared, **given}
+    kwargs = {**shared, **arguments.others}
     return module("stylegan3", "SynthesisLayer", attributes, tensors, affine, (), kwargs)
 
 
-def _weights(layer):
+def _weights(layer: Any) -> dict[str, torch.Tensor | None]:
     return {k: v for k in ("weight", "bias") if (v := getattr(layer, k)) is not None}
 
 
-def _resampling(layer, taps):
-    """Arguments of a layer that changes the resolution."""
+def _resampling(layer: Any, taps: tuple[float, ...]) -> dict[str, Any]:
+    """Arguments of a layer that changes the resolution; none for other layers."""
     factors = {k: v for k in ("up", "down") if (v := getattr(layer, k, 1)) > 1}
     return {**factors, "resample_filter": list(taps)} if factors else {}
 
 
-def _filter(kwargs):
-    """The buffer of a layer with these arguments; every layer has one."""
+def _filter(kwargs: dict[str, Any]) -> torch.Tensor:
+    """The filter of a layer with these arguments. Every layer has one, used or not."""
     return setup_filter(kwargs.get("resample_filter", TAPS))
 
 
-def _scalar(value):
-    """[1] as []."""
+def _scalar(value: torch.Tensor) -> torch.Tensor:
+    """A tensor of shape [1] with shape []."""
     scalar = value.detach().reshape(())
     return nn.Parameter(scalar) if isinstance(value, nn.Parameter) else scalar
 
 
-def _pair(size):
-    """Width and height, as an array of NumPy."""
+def _pair(size: int) -> np.ndarray:
+    """Width and height of a square."""
     return np.array([size, size], dtype=np.int64)

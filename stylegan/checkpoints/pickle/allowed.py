@@ -1,62 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The globals that checkpoints may name, and the plain data that stands for each.
 
-Nothing is ever imported by the name in a file: either a function below answers for it, or it is no
-more than a name.
+Nothing is ever imported by a name in a file. Either a function below computes plain data for it, or
+it remains a name. Each of these functions takes the machine and the arguments in the file.
 """
 
+from __future__ import annotations
+
 import re
-from dataclasses import dataclass
+from typing import Any
 
-from stylegan.checkpoints.pickle.nodes import DType, Node, NumpyArray
-from stylegan.checkpoints.pickle.source import (
-    DTYPES,
-    STORAGES,
-    Array,
-    Encoded,
-    Storage,
-    Text,
-    storage_of,
-)
+import torch
 
-KEYS = (str, int, bool, bytes, type(None))  # what may be a key: hashed in no time, and no integer
-KEY_BITS = 60  # of more bits than this, since many of those can have the same hash
-# Classes of modules that were pickled without source text (R3GAN and others): names alone.
+from stylegan.checkpoints.pickle.arrays import DTYPES, STORAGES, Array, Storage, storage_of
+from stylegan.checkpoints.pickle.budget import is_key
+from stylegan.checkpoints.pickle.machine import Machine
+from stylegan.checkpoints.pickle.names import Global, Globals
+from stylegan.checkpoints.pickle.nodes import Node
+from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
+from stylegan.checkpoints.pickle.source import Encoded, Text
+from stylegan.checkpoints.pickle.torchfile import read_nested
+
+MAX_PARTS, MAX_PART = 64, 1000  # names in a path, and characters of each
+# Modules that were pickled without source text, as in R3GAN: their classes are names alone.
 MODULES = re.compile(r"training\.(networks|augment)\w*|R3GAN(\.\w+)*|torch\.nn\.modules\.\w+")
 
 
-@dataclass(frozen=True)
-class Global:
-    """A name that is known. Attributes: reduce, what calling it gives, a function of the machine
-    and the arguments, or None; new, what an empty object of it is, or None; value, what it stands
-    for by itself."""
-
-    name: str
-    reduce: object = None
-    new: object = None
-    value: object = None
-
-    def __str__(self):
-        return self.name
-
-
-def find_global(module, name):
-    """The `Global` of that name, or None."""
-    if (module, name) in ALLOWED:
-        return ALLOWED[module, name]
-    if MODULES.fullmatch(module) and re.fullmatch(r"[A-Z]\w*", name) and len(module + name) < 100:
-        kind = f"{module}.{name}"
-        return Global(kind, new=lambda: Node(kind))
-    return None
-
-
-def is_key(value):
-    """Whether it may be a key of a dict, or in a set."""
-    return type(value) in KEYS and (type(value) is not int or value.bit_length() <= KEY_BITS)
-
-
-def persistent_object(machine, meta):
-    """An object of the NVIDIA line: its attributes, without the source text that came with them."""
+def persistent_object(machine: Machine, meta: Any) -> Node:
+    """An object of NVIDIA's PyTorch line: its attributes, without its source text."""
     if type(meta) is not dict or meta.get("type") != "class":
         raise ValueError("damaged: an object that is not described by a dictionary")
     kind, state, code = (meta.get(key) for key in ("class_name", "state", "module_src"))
@@ -65,42 +36,51 @@ def persistent_object(machine, meta):
     return Node(kind[:100], state, len(code) if type(code) is str else getattr(code, "length", 0))
 
 
-def dictionary(machine, items=()):
-    """An empty dict, or one of pairs."""
+def dictionary(machine: Machine, items: Any = ()) -> dict[Any, Any]:
+    """A dict: empty, of pairs, or a copy."""
     if type(items) not in (list, tuple, dict):
-        raise ValueError("a dictionary of something else than pairs")
-    machine.spend(len(items))
+        raise ValueError("a dictionary of something other than pairs")
+    machine.budget.spend_opcodes(len(items))
     result = {}
     for key, value in items.items() if type(items) is dict else items:
         if not is_key(key):
-            raise ValueError("a key that is no string or integer")
+            raise ValueError("a key that is not a string or integer")
         result[key] = value
     return result
 
 
-def scalars(machine, items=()):
+def scalars(machine: Machine, items: Any = ()) -> set[Any]:
     """A set."""
     if type(items) not in (list, tuple) or not all(map(is_key, items)):
-        raise ValueError("a set of something else than strings and integers")
-    machine.spend(len(items))
+        raise ValueError("a set of something other than strings and integers")
+    machine.budget.spend_opcodes(len(items))
     return set(items)
 
 
-def encode(machine, text, encoding):
-    """Bytes, as protocol 2 writes them."""
+def encode(machine: Machine, text: Any, encoding: Any) -> bytes | Encoded:
+    """Bytes, which protocol 2 writes as text."""
     if encoding != "latin1":
         raise ValueError("an encoding other than latin1")
     if isinstance(text, Text):
-        machine.spend_text(text.length)
+        machine.budget.spend_text(text.length)
         return Encoded(text, 0, text.size())
     if type(text) is not str:
-        raise ValueError("damaged: bytes of something else than text")
-    machine.spend_bytes(len(text))
+        raise ValueError("damaged: bytes of something other than text")
+    machine.budget.spend_bytes(len(text))
     return text.encode("latin1")
 
 
-def tensor(machine, storage, offset, shape, strides, requires_grad, hooks, metadata=None):
-    """An `Array`."""
+def tensor(
+    machine: Machine,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any,
+    hooks: Any,
+    metadata: Any = None,
+) -> Array:
+    """A tensor."""
     if type(storage) is not Storage:
         raise ValueError("damaged: a tensor without storage")
     if type(shape) is not tuple or type(strides) is not tuple:
@@ -108,39 +88,41 @@ def tensor(machine, storage, offset, shape, strides, requires_grad, hooks, metad
     return Array(storage, offset, shape, strides)
 
 
-def parameter(machine, data, requires_grad, hooks, attributes=None):
-    """The tensor itself, without attributes that somebody gave it."""
+def parameter(
+    machine: Machine, data: Any, requires_grad: Any, hooks: Any, attributes: Any = None
+) -> Array:
+    """The tensor of a parameter, without further attributes."""
     if not isinstance(data, Array):
         raise ValueError("damaged: a parameter without a tensor")
     return data
 
 
-def nested_storage(machine, data):
-    """The storage in a second file within the file."""
-    from stylegan.checkpoints.pickle.torchfile import read_nested
-
+def nested_storage(machine: Machine, data: Any) -> Storage:
+    """The storage in a file of torch.save that is a byte string."""
     storage = read_nested(machine, data)
     if type(storage) is not Storage:
-        raise ValueError("something else than a storage inside a tensor")
+        raise ValueError("something other than a storage inside a tensor")
     return storage
 
 
-def dtype(machine, name, align=False, copy=True):
-    """`DType`."""
+def dtype(machine: Machine, name: Any, align: Any = False, copy: Any = True) -> DType:
+    """A dtype of NumPy."""
     return DType(name)
 
 
-def empty_array(machine, kind, shape, typecode):
-    """`NumpyArray` that BUILD completes."""
+def empty_array(machine: Machine, kind: Any, shape: Any, typecode: Any) -> NumpyArray:
+    """An array that BUILD fills."""
     if type(kind) is not Global or kind.name != "numpy.ndarray":
-        raise ValueError("an array of another class than numpy.ndarray")
+        raise ValueError("an array of a class other than numpy.ndarray")
     array = NumpyArray()
-    machine.unbuilt.append(array)
+    machine.arrays.append(array)
     return array
 
 
-def array_of_buffer(machine, data, dtype, shape, order, axes=None):
-    """`NumpyArray`, as protocol 5 writes it; with axes, transposed by them."""
+def array_of_buffer(
+    machine: Machine, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
+) -> NumpyArray:
+    """An array, as protocol 5 writes it; with `axes`, transposed."""
     if order not in (("C", "F") if axes is None else ("K",)):
         raise ValueError("an order other than C, F or K")
     array = NumpyArray()
@@ -150,8 +132,8 @@ def array_of_buffer(machine, data, dtype, shape, order, axes=None):
     return array
 
 
-def scalar(machine, dtype, data):
-    """A Python number."""
+def scalar(machine: Machine, dtype: Any, data: Any) -> float:
+    """A number of NumPy, as one of Python."""
     if type(dtype) is not DType:
         raise ValueError("damaged: a number without dtype")
     storage = storage_of(data, dtype.dtype)
@@ -160,66 +142,70 @@ def scalar(machine, dtype, data):
     return storage.read(0, 1).item()
 
 
-def path(machine, *parts):
-    """A string."""
-    if len(parts) > 64 or any(type(part) is not str or len(part) > 1000 for part in parts):
-        raise ValueError("damaged: a path of something else than names")
+def path(machine: Machine, *parts: Any) -> str:
+    """A path, as a string."""
+    if len(parts) > MAX_PARTS or any(type(p) is not str or len(p) > MAX_PART for p in parts):
+        raise ValueError("damaged: a path of something other than names")
     return "/".join(parts)
 
 
-def size(machine, shape=()):
-    """A tuple."""
+def size(machine: Machine, shape: Any = ()) -> tuple[Any, ...]:
+    """A shape, as a tuple."""
     if type(shape) not in (list, tuple):
-        raise ValueError("a size that is no list")
-    machine.spend(len(shape))
+        raise ValueError("a size that is not a list")
+    machine.budget.spend_opcodes(len(shape))
     return tuple(shape)
 
 
-def _table():
-    """{(module, name): Global}."""
-    entries = {
-        "torch_utils.persistence": {"_reconstruct_persistent_obj": {"reduce": persistent_object}},
-        "dnnlib.util": {"EasyDict": {"reduce": dictionary, "new": dict}},
-        "dnnlib.tflib.network": {"Network": {"new": lambda: Node("dnnlib.tflib.network.Network")}},
-        "collections": {
-            "OrderedDict": {"reduce": dictionary, "new": dict},
-            "defaultdict": {"reduce": lambda machine, factory=None: {}},
-            "Counter": {"reduce": dictionary},
-        },
-        "pathlib": {f"{kind}Path": {"reduce": path} for kind in ("", "Posix", "Windows")},
-        "argparse": {"Namespace": {"new": lambda: Node("argparse.Namespace")}},
-        "_codecs": {"encode": {"reduce": encode}},
-        "torch._utils": {
-            "_rebuild_tensor_v2": {"reduce": tensor},
-            "_rebuild_parameter": {"reduce": parameter},
-            "_rebuild_parameter_with_state": {"reduce": parameter},
-        },
-        "torch.storage": {"_load_from_bytes": {"reduce": nested_storage}},
-        "torch": {
-            "Size": {"reduce": size},
-            "device": {"reduce": lambda machine, *where: None},
-            **{name: {"value": dtype} for name, dtype in STORAGES.items()},
-            **{name: {"value": dtype} for name, dtype in DTYPES.items()},
-        },
-        "numpy": {"ndarray": {}, "dtype": {"reduce": dtype}},
-    }
-    for module in ("builtins", "__builtin__"):
-        entries[module] = {
-            "set": {"reduce": scalars},
-            "bytes": {"reduce": lambda machine: b""},
-            **{name: {} for name in ("dict", "list", "int", "float")},  # of a defaultdict
-        }
-    for core in ("numpy.core", "numpy._core"):
-        entries[f"{core}.multiarray"] = {
-            "scalar": {"reduce": scalar},
-            "_reconstruct": {"reduce": empty_array},
-        }
-        entries[f"{core}.numeric"] = {"_frombuffer": {"reduce": array_of_buffer}}
-    return {
-        (module, name): Global(f"{module}.{name}", **how)
-        for module, names in entries.items()
-        for name, how in names.items()
-    }
+def _values(dtypes: dict[str, torch.dtype]) -> dict[str, dict[str, Any]]:
+    return {name: {"value": dtype} for name, dtype in dtypes.items()}
 
 
-ALLOWED = _table()
+# {module: {name: fields of its `Global`}}
+ENTRIES: dict[str, dict[str, dict[str, Any]]] = {
+    "torch_utils.persistence": {"_reconstruct_persistent_obj": {"reduce": persistent_object}},
+    "dnnlib.util": {"EasyDict": {"reduce": dictionary, "new": dict}},
+    "dnnlib.tflib.network": {"Network": {"new": lambda: Node("dnnlib.tflib.network.Network")}},
+    "collections": {
+        "OrderedDict": {"reduce": dictionary, "new": dict},
+        "defaultdict": {"reduce": lambda machine, factory=None: {}},
+        "Counter": {"reduce": dictionary},
+    },
+    "pathlib": {f"{kind}Path": {"reduce": path} for kind in ("", "Posix", "Windows")},
+    "argparse": {"Namespace": {"new": lambda: Node("argparse.Namespace")}},
+    "_codecs": {"encode": {"reduce": encode}},
+    "torch._utils": {
+        "_rebuild_tensor_v2": {"reduce": tensor},
+        "_rebuild_parameter": {"reduce": parameter},
+        "_rebuild_parameter_with_state": {"reduce": parameter},
+    },
+    "torch.storage": {"_load_from_bytes": {"reduce": nested_storage}},
+    "torch": {
+        "Size": {"reduce": size},
+        "device": {"reduce": lambda machine, *where: None},
+        **_values(STORAGES),
+        **_values(DTYPES),
+    },
+    "numpy": {"ndarray": {}, "dtype": {"reduce": dtype}},
+}
+for _module in ("builtins", "__builtin__"):
+    ENTRIES[_module] = {
+        "set": {"reduce": scalars},
+        "bytes": {"reduce": lambda machine: b""},
+        **{name: {} for name in ("dict", "list", "int", "float")},  # of a defaultdict
+    }
+for _module in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
+    ENTRIES[f"{_module}.multiarray"] = {
+        "scalar": {"reduce": scalar},
+        "_reconstruct": {"reduce": empty_array},
+    }
+    ENTRIES[f"{_module}.numeric"] = {"_frombuffer": {"reduce": array_of_buffer}}
+
+ALLOWED = Globals(
+    {
+        (module, name): Global(f"{module}.{name}", **fields)
+        for module, names in ENTRIES.items()
+        for name, fields in names.items()
+    },
+    MODULES,
+)

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any checkpoint of another program, as plain data."""
+"""Any checkpoint of another program as plain data."""
+
+from __future__ import annotations
 
 import gc
+import os
+from typing import Any
 
-from stylegan.checkpoints.pickle.machine import Refusal
-from stylegan.checkpoints.pickle.source import File
+from stylegan.checkpoints.pickle.allowed import ALLOWED
+from stylegan.checkpoints.pickle.budget import Refusal
+from stylegan.checkpoints.pickle.source import File, Region
 from stylegan.checkpoints.pickle.torchfile import MAGIC, ZIP, read_legacy, read_zip
-from stylegan.checkpoints.pickle.unpickle import unpickle
+from stylegan.checkpoints.pickle.unpickle import Unpickler
 from stylegan.errors import CheckpointError
 
 
-def read_root(path):
-    """(File, the value in it): a pickle, or a file of torch.save.
+def read_root(path: str | os.PathLike[str]) -> Any:
+    """The value in a pickle, or in a file of torch.save. Its tensors stay in the file.
 
-    Raises: CheckpointError if it is refused, damaged or of another kind; OSError.
+    Raises: CheckpointError if it is refused, damaged or of an unknown kind; OSError.
     """
     file = File(path)
     collecting = gc.isenabled()
-    gc.disable()  # it would look through all of what is read again and again: most of the time
+    gc.disable()  # it would traverse all that is read, again and again: most of the time
     try:
         root = _read(file, bytes(file.view[:16]))
     except Refusal as e:
@@ -30,16 +35,17 @@ def read_root(path):
         if collecting:
             gc.enable()
     file.unmap()
-    return file, root
+    return root
 
 
-def _read(file, start):
+def _read(file: File, start: bytes) -> Any:
     if start.startswith(ZIP):
-        return read_zip(file)
+        return read_zip(file, ALLOWED)
     if start[:1] != b"\x80":
         raise Refusal(
             "expected a snapshot folder, a run folder or a checkpoint (NVIDIA's .pkl, rosinality's "
-            ".pt), got a file that is neither a pickle nor one of torch.save"
+            ".pt), got a file that is neither a pickle nor written by torch.save"
         )
-    value, _ = unpickle(file, file.view)
-    return read_legacy(file, file.view) if value == MAGIC else value
+    region = Region(file, file.view)
+    value = Unpickler(region, ALLOWED).read()
+    return read_legacy(region, ALLOWED) if value == MAGIC else value

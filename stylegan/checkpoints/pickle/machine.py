@@ -1,50 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine that a pickle's opcodes work on: a stack, a memo, and what it may cost."""
+"""The machine that a pickle's opcodes work on: a stack and a memo, under a budget."""
+
+from __future__ import annotations
 
 import pickle
 import pickletools
 import struct
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
-from stylegan.checkpoints.pickle.allowed import Global, find_global, is_key
-from stylegan.checkpoints.pickle.nodes import Node, Unbuilt
-from stylegan.checkpoints.pickle.source import Span, Text
+from stylegan.checkpoints.pickle.budget import Budget, Refusal, is_key
+from stylegan.checkpoints.pickle.names import Global, Globals
+from stylegan.checkpoints.pickle.nodes import Node
+from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
+from stylegan.checkpoints.pickle.source import Region, Span, Text
 from stylegan.errors import CheckpointError
 
-OPCODES = 200_000  # of one file; the largest published networks have 60,000
-SMALL = 1 << 4  # bytes; longer byte strings stay in the file,
-TEXT = 1 << 16  # and text longer than this
-KEPT = 64 << 20  # bytes of the shorter ones, all together
-LONG = 64  # bytes of an integer
+MAX_SMALL = 1 << 4  # bytes; longer byte strings stay in the file
+MAX_TEXT = 1 << 16  # bytes; longer text stays in the file
+MAX_INTEGER = 64  # bytes
+MAX_LINE = 512  # bytes
 MARK = object()
 
 
-class Budget:
-    """What one file may still cost."""
-
-    def __init__(self):
-        self.opcodes, self.kept = OPCODES, KEPT
-        self.decoded = 0  # bytes of text that were read as bytes
-        self.nested = False  # whether this is inside the file that a tensor is
-
-
-class Refusal(Exception):
-    """Why a pickle is not read on; without file and offset."""
-
-
 class Machine:
-    """The state of one run. `at` is the next byte, `start` that of the opcode."""
+    """The state of one pickle being read.
 
-    def __init__(self, file, view, base, persistent, budget):
-        self.file, self.view, self.base = file, view, base
-        self.persistent, self.budget = persistent, budget
-        self.stack, self.memo, self.unbuilt = [], {}, []
-        self.at = self.start = 0
+    Args:
+        region: what to read.
+        names: the globals that the pickle may name.
+        budget: shared by all pickles of a file.
+        persistent: gives the object of a persistent id; None refuses these ids.
+        at: offset of the pickle in the region.
+    Attributes: at: offset of the next byte; start: of the current opcode.
+    """
 
-    def run(self, actions):
-        """Execute up to STOP. Args: actions: {opcode: function of the machine}."""
-        view, budget = self.view, self.budget
-        if view[0] != pickle.PROTO[0] or not 2 <= view[1] <= pickle.HIGHEST_PROTOCOL:
+    def __init__(
+        self,
+        region: Region,
+        names: Globals,
+        budget: Budget,
+        persistent: Callable[[Any], Any] | None,
+        at: int,
+    ) -> None:
+        self.file, self.view, self.base = region.file, region.view, region.base
+        self.names, self.persistent, self.budget = names, persistent, budget
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.arrays: list[NumpyArray] = []  # created empty, filled by BUILD
+        self.at = self.start = at
+
+    def run(self, actions: Mapping[int, Callable[[Machine], Any]]) -> Any:
+        """Execute up to STOP. Args: actions: by opcode. Returns: the value of the pickle."""
+        view, budget, at = self.view, self.budget, self.at
+        if view[at] != pickle.PROTO[0] or not 2 <= view[at + 1] <= pickle.HIGHEST_PROTOCOL:
             raise Refusal("not a pickle of protocol 2 to 5")
         while True:
             self.start = self.at
@@ -54,108 +64,84 @@ class Machine:
                 break
             budget.opcodes -= 1
             if budget.opcodes < 0:
-                self.spend(0)
+                budget.spend_opcodes(0)
             action = actions.get(code)
             if action is None:
                 self.refuse(code)
             action(self)
-        if any(array.storage is None for array in self.unbuilt):
+        if not all(array.filled for array in self.arrays):
             raise Refusal("damaged: an array without contents")
         (value,) = self.stack
-        return value, self.at
+        return value
 
-    def refuse(self, code):
-        """An opcode that no such file needs."""
-        info = pickletools.code2op.get(chr(code))
-        name = info.name if info else f"{code:#04x}"
+    def refuse(self, code: int) -> NoReturn:
+        """Raise for an opcode that no honest file contains."""
+        names = {info.code: info.name for info in pickletools.opcodes}
+        name = names.get(chr(code), f"{code:#04x}")
         if name == "INST":
             module, qualname = (self.line().decode("utf-8", "replace") for _ in range(2))
             name += f" of the global {shown(module, qualname)}"
         elif name.startswith("EXT"):
             name += " (a global by a number)"
-        raise Refusal(f"refuses the opcode {name}; no network needs it")
-
-    # What it may cost
-
-    def spend(self, opcodes):
-        """Count work that a single opcode asks for, such as a copy of so many items."""
-        self.budget.opcodes -= opcodes
-        if self.budget.opcodes < 0:
-            raise Refusal(f"more than {OPCODES:,} opcodes, or work as of so many")
-
-    def spend_bytes(self, length):
-        """Count bytes that stay in memory."""
-        self.budget.kept -= length
-        if self.budget.kept < 0:
-            raise Refusal(f"more than {KEPT >> 20} MiB of text")
-
-    def spend_text(self, length):
-        """Count text in the file that is read as bytes: twice, of an honest file."""
-        self.budget.decoded += length
-        if self.budget.decoded > 2 * self.file.size:
-            raise Refusal("damaged: the same text in many places")
+        raise Refusal(f"refuses the opcode {name}: no network needs it")
 
     # Reading arguments
 
-    def take(self, length):
-        """The next bytes, a view."""
+    def take(self, length: int) -> memoryview:
+        """The next bytes."""
         stop = self.at + length
         if stop > len(self.view):
-            raise Refusal("the file ends in the middle")
+            raise Refusal("the file is truncated")
         part = self.view[self.at : stop]
         self.at = stop
         return part
 
-    def number(self, format, size):
+    def number(self, format: str, size: int) -> Any:
         """The next number."""
         (value,) = struct.unpack_from(format, self.view, self.at)
         self.at += size
         return value
 
-    def line(self):
+    def line(self) -> bytes:
         """The bytes up to a newline."""
-        window = bytes(self.view[self.at : self.at + 512])
+        window = bytes(self.view[self.at : self.at + MAX_LINE])
         stop = window.find(b"\n")
         if stop < 0:
             raise Refusal("damaged: a name without an end")
         self.at += stop + 1
         return window[:stop]
 
-    def keep(self, length, limit):
-        """Whether so many bytes are read now rather than later."""
-        if length > limit and self.base is not None:
-            return False
-        self.spend_bytes(length)
-        return True
-
-    def push_bytes(self, length):
-        """Push a byte string, or where it lies."""
+    def push_bytes(self, length: int) -> None:
+        """Push a byte string, or its span in the file."""
         part = self.take(length)
-        if self.keep(length, SMALL):
-            self.stack.append(bytes(part))
-        else:
+        if length > MAX_SMALL and self.base is not None:
             self.stack.append(Span(self.file, self.base + self.at - length, length))
-
-    def push_text(self, length):
-        """Push a string, or where it lies."""
-        part = self.take(length)
-        if self.keep(length, TEXT):
-            text = str(part, "utf-8", "surrogatepass")
-            self.spend_bytes(max(sys.getsizeof(text) - length, 0))  # up to 4 bytes a character
-            self.stack.append(text)
         else:
-            self.stack.append(Text(self.file, self.base + self.at - length, length))
+            self.budget.spend_bytes(length)
+            self.stack.append(bytes(part))
 
-    def push_long(self, length):
-        """Push an integer of so many bytes."""
-        if not 0 <= length <= LONG:
+    def push_text(self, length: int) -> None:
+        """Push a string, or the text in the file."""
+        part = self.take(length)
+        if length > MAX_TEXT and self.base is not None:
+            self.stack.append(Text(self.file, self.base + self.at - length, length))
+        else:
+            self.budget.spend_bytes(length)
+            text = str(part, "utf-8", "surrogatepass")
+            wide = sys.getsizeof(text) - length  # a string takes up to 4 bytes a character
+            self.budget.spend_bytes(max(wide, 0))
+            self.stack.append(text)
+
+    def push_long(self, length: int) -> None:
+        """Push an integer of `length` bytes."""
+        if not 0 <= length <= MAX_INTEGER:
             raise Refusal(f"an integer of {length} bytes")
         self.stack.append(int.from_bytes(self.take(length), "little", signed=True))
 
     # The stack
 
-    def pop_mark(self):
-        """What lies above the topmost mark."""
+    def pop_mark(self) -> list[Any]:
+        """The values above the topmost mark."""
         stack, i = self.stack, len(self.stack) - 1
         while stack[i] is not MARK:
             i -= 1
@@ -165,57 +151,63 @@ class Machine:
         del stack[i:]
         return items
 
-    def pop(self):
+    def pop(self) -> Any:
         """The topmost value."""
         value = self.stack.pop()
         if value is MARK:
             raise Refusal("damaged: a mark where a value belongs")
         return value
 
-    def pop_tuple(self, n):
+    def pop_tuple(self, n: int) -> None:
         """Push a tuple of the topmost n values."""
         items = [self.pop() for _ in range(n)]
         self.stack.append(tuple(reversed(items)))
 
-    def remember(self, key):
+    def remember(self, key: int) -> None:
         """Keep the topmost value under a number."""
         if self.stack[-1] is MARK:
             raise Refusal("damaged: a mark where a value belongs")
         self.memo[key] = self.stack[-1]
 
-    def set_items(self, items):
-        """Into the topmost dict."""
+    def set_items(self, items: list[Any]) -> None:
+        """Set keys and values of the topmost dict."""
         target = self.stack[-1]
         if type(target) is not dict or len(items) % 2:
-            raise Refusal("sets items of what is no dict")
+            raise Refusal("sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2]):
             if not is_key(key):
-                raise Refusal("a key that is no string or integer")
+                raise Refusal("a key that is not a string or integer")
             target[key] = value
 
-    def append(self, items):
-        """To the topmost list."""
+    def append(self, items: list[Any]) -> None:
+        """Extend the topmost list."""
         if type(self.stack[-1]) is not list:
-            raise Refusal("appends to what is no list")
+            raise Refusal("appends to something that is not a list")
         self.stack[-1].extend(items)
 
-    def add(self, items):
-        """To the topmost set."""
+    def add(self, items: list[Any]) -> None:
+        """Add to the topmost set."""
         if type(self.stack[-1]) is not set or not all(map(is_key, items)):
-            raise Refusal("adds to what is no set of strings and integers")
+            raise Refusal("adds to something that is not a set of strings and integers")
         self.stack[-1].update(items)
 
-    def from_items(self, kind):
-        """Push a dict or a frozenset of what lies above the mark."""
+    def push_dict(self) -> None:
+        """Push a dict of the keys and values above the mark."""
         items = self.pop_mark()
-        self.stack.append({} if kind is dict else set())
-        (self.set_items if kind is dict else self.add)(items)
+        self.stack.append({})
+        self.set_items(items)
+
+    def push_set(self) -> None:
+        """Push a set of the values above the mark."""
+        items = self.pop_mark()
+        self.stack.append(set())
+        self.add(items)
 
     # Globals
 
-    def push_global(self, module, name):
-        """Push a `Global`, if it is one that we know."""
-        found = find_global(module, name)
+    def push_global(self, module: str, name: str) -> None:
+        """Push a global, if it is allowed."""
+        found = self.names.find(module, name)
         if found is None:
             raise Refusal(
                 f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
@@ -223,22 +215,22 @@ class Machine:
             )
         self.stack.append(found)
 
-    def named_global(self):
-        """GLOBAL: two lines."""
+    def named_global(self) -> None:
+        """GLOBAL: module and name in two lines."""
         self.push_global(str(self.line(), "utf-8"), str(self.line(), "utf-8"))
 
-    def stack_global(self):
-        """STACK_GLOBAL: two strings."""
+    def stack_global(self) -> None:
+        """STACK_GLOBAL: module and name on the stack."""
         name, module = self.pop(), self.pop()
         if type(name) is not str or type(module) is not str:
-            raise Refusal("damaged: a global whose name is no string")
+            raise Refusal("damaged: a global whose name is not a string")
         self.push_global(module, name)
 
-    def reduce(self):
-        """REDUCE: what the call of a known global would give, as plain data."""
+    def reduce(self) -> None:
+        """REDUCE: what the call of an allowed global would give, as plain data."""
         args, called = self.pop(), self.pop()
         if type(args) is not tuple:
-            raise Refusal("damaged: arguments that are no tuple")
+            raise Refusal("damaged: arguments that are not a tuple")
         if type(called) is not Global or called.reduce is None:
             raise Refusal(f"refuses to call {describe(called)}")
         try:
@@ -249,40 +241,40 @@ class Machine:
             raise Refusal(f"{called}: {e}") from e
         self.stack.append(value)
 
-    def new(self):
-        """NEWOBJ: an empty object of a known class."""
+    def new(self) -> None:
+        """NEWOBJ: an empty object of an allowed class."""
         args, called = self.pop(), self.pop()
         if type(called) is not Global or called.new is None or args != ():
-            raise Refusal(f"refuses to make a {describe(called)}")
+            raise Refusal(f"refuses to create {describe(called)}")
         self.stack.append(called.new())
 
-    def build(self):
+    def build(self) -> None:
         """BUILD: attributes of the topmost object."""
         state, target = self.pop(), self.stack[-1]
         if type(target) is dict and type(state) is dict:
-            return  # attributes of an OrderedDict or EasyDict: versions of modules, say
+            return  # attributes of an OrderedDict or EasyDict, such as versions of modules
         if type(target) is Node and target.state is None and type(state) is dict:
             target.state = state
-        elif isinstance(target, Unbuilt) and type(state) is tuple:
-            target.build(self, *state)
+        elif isinstance(target, (DType, NumpyArray)) and type(state) is tuple:
+            target.build(*state)
         else:
             raise Refusal(f"refuses to set the state of {describe(target)}")
 
-    def persistent_id(self):
-        """BINPERSID: something outside the pickle."""
+    def persistent_id(self) -> None:
+        """BINPERSID: an object outside the pickle."""
         key = self.pop()
         if self.persistent is None:
-            raise Refusal("refuses a persistent id; files of this kind have none")
+            raise Refusal("refuses a persistent id: files of this kind have none")
         self.stack.append(self.persistent(key))
 
 
-def shown(module, name):
+def shown(module: str, name: str) -> str:
     """A global for a message."""
     return ascii(f"{module}.{name}"[:120])[1:-1][:200]
 
 
-def describe(value):
-    """What a value is, in a few words; its contents may be endless."""
+def describe(value: object) -> str:
+    """What a value is, in a few words. Its contents may be endless."""
     if type(value) in (Global, Node):
         return str(value)
-    return f"a {type(value).__name__}"
+    return f"a value of type {type(value).__name__}"

@@ -1,134 +1,159 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of torch.save, both kinds, without torch.load: pickles that name storages by an id.
+"""Files of torch.save, both formats, without torch.load: pickles that name storages by an id.
 
 Source: torch/serialization.py (BSD licence), the formats before and since PyTorch 1.6.
 """
 
+from __future__ import annotations
+
 import re
 import struct
 import zipfile
+from typing import Any
 
-from stylegan.checkpoints.pickle.allowed import Global
-from stylegan.checkpoints.pickle.machine import Budget, Refusal
-from stylegan.checkpoints.pickle.source import DTYPES, Encoded, Span, Storage
-from stylegan.checkpoints.pickle.unpickle import unpickle
+from stylegan.checkpoints.pickle.arrays import DTYPES, Storage
+from stylegan.checkpoints.pickle.budget import Budget, Refusal
+from stylegan.checkpoints.pickle.machine import Machine
+from stylegan.checkpoints.pickle.names import Global, Globals
+from stylegan.checkpoints.pickle.source import Encoded, File, Region, Span
+from stylegan.checkpoints.pickle.unpickle import Unpickler
 from stylegan.words import one_line
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
-HEAD = 1 << 17  # bytes of a tensor's own file that lie before its numbers, rather too much
-ZIP = b"PK\x03\x04"  # how one of today's format begins
-DIRECTORY = 2 << 20  # bytes of the list of a zip's files; 10,000 tensors take 1 MB
+MAX_HEAD = 1 << 17  # bytes of a tensor's own file before its numbers; far more than it takes
+ZIP = b"PK\x03\x04"  # how a file of today's format begins
+MAX_DIRECTORY = 2 << 20  # bytes of a zip directory; 10,000 tensors take 1 MB
+BAD_ID = "damaged: an invalid storage id"
 
 
-def read_nested(machine, data):
-    """What is in a legacy file that is a byte string of another pickle."""
+def read_nested(machine: Machine, data: object) -> Any:
+    """The value of a legacy file that is a byte string of another pickle."""
     file, base, budget = machine.file, None, machine.budget
     if budget.nested:
-        raise ValueError("a tensor that is a file within the file of another")
+        raise ValueError("a tensor nested in the file of another tensor")
     if isinstance(data, Span):
         base = data.start
         view = file.view[base : base + data.length]
     elif isinstance(data, bytes):
-        machine.spend_bytes(len(data))
+        budget.spend_bytes(len(data))
         view = memoryview(data)
     elif isinstance(data, Encoded):
-        view = memoryview(data.read(0, min(HEAD, len(data))))
-        machine.spend_text(len(view))
+        view = memoryview(data.read(0, min(MAX_HEAD, len(data))))
+        budget.spend_text(len(view))
     else:
-        raise ValueError("something else than bytes in a tensor")
+        raise ValueError("a tensor whose contents are not bytes")
     budget.nested = True
-    value = read_legacy(file, view, base, budget, data)
+    value = read_legacy(Region(file, view, base), machine.names, budget, data)
     budget.nested = False
     return value
 
 
-def read_legacy(file, view, base=0, budget=None, data=None):
-    """The value in a legacy file.
+def read_legacy(
+    region: Region,
+    names: Globals,
+    budget: Budget | None = None,
+    data: Span | bytes | Encoded | None = None,
+) -> Any:
+    """The value of a legacy file.
 
     Args:
-        file, view, base, budget: as for `unpickle`.
-        data: where the view is not a part of the file as it is: the bytes, or the `Encoded`, that
-            it is the beginning of.
+        region, names, budget: as for `Unpickler`.
+        data: the whole file, if the region is only its beginning.
     Raises: CheckpointError.
     """
-    budget = budget or Budget()
-    at, size, storages = 0, len(view if data is None else data), {}
-
-    def next_value(persistent=None):
-        nonlocal at
-        inside = None if base is None else base + at
-        value, used = unpickle(file, view[at:], inside, persistent, budget, at)
-        at += used
-        return value
-
-    def storage(key):
-        if type(key) is not tuple or len(key) != 6 or key[5] is not None:
-            raise Refusal("damaged: an id of no storage")
-        return storage_of_id(key[:5], storages)
-
-    if next_value() != MAGIC or next_value() != VERSION:
-        raise Refusal("no file of torch.save")
-    system = next_value()
-    if type(system) is not dict or system.get("little_endian") is not True:
-        raise Refusal("written on a big-endian machine")
-    value, keys = next_value(storage), next_value()
-    if type(keys) is not list or not all(type(k) is str and k in storages for k in keys):
-        raise Refusal("damaged: a list of storages that does not fit them")
-    for key in keys:
-        pending = storages[key]
-        length = pending.numel * pending.dtype.itemsize
-        if at + 8 + length > size:
-            raise Refusal("the file ends in the middle")
-        if struct.unpack_from("<q", view, at) != (pending.numel,):
-            raise Refusal("damaged: a storage of another size than announced")
-        start = at + 8
-        if base is not None:
-            pending.data = Span(file, base + start, length)
+    reader = _Legacy(region, names, budget)
+    value = reader.read_value()
+    size = len(region.view if data is None else data)
+    for storage in reader.read_order():
+        length = storage.numel * storage.dtype.itemsize
+        at = reader.at + 8
+        if at + length > size:
+            raise Refusal("the file is truncated")
+        if struct.unpack_from("<q", region.view, reader.at) != (storage.numel,):
+            raise Refusal("damaged: a storage whose size differs from its id")
+        if region.base is not None:
+            storage.data = Span(region.file, region.base + at, length)
         elif isinstance(data, bytes):
-            pending.data = data[start : start + length]
+            storage.data = data[at : at + length]
         else:
-            pending.data = Encoded(data.text, data.start + start, length)
-        at = start + length
-    if any(pending.data is None for pending in storages.values()):
+            assert isinstance(data, Encoded)
+            storage.data = Encoded(data.text, data.start + at, length)
+        reader.at = at + length
+    if any(storage.data is None for storage in reader.storages.values()):
         raise Refusal("damaged: a storage without contents")
     return value
 
 
-def read_zip(file):
-    """The value in a file of today's format. Raises: CheckpointError."""
+class _Legacy(Unpickler):
+    """The pickles of a legacy file: magic number, version, description of the machine, value, order
+    of the storages. Attribute: storages, by name."""
+
+    def __init__(self, region: Region, names: Globals, budget: Budget | None) -> None:
+        super().__init__(region, names, budget)
+        self.storages: dict[str, Storage] = {}
+
+    def read_value(self) -> Any:
+        """The value, after the checks of what precedes it."""
+        if self.read() != MAGIC or self.read() != VERSION:
+            raise Refusal("not a file of torch.save")
+        system = self.read()
+        if type(system) is not dict or system.get("little_endian") is not True:
+            raise Refusal("written on a big-endian machine")
+        return self.read(self._storage)
+
+    def read_order(self) -> list[Storage]:
+        """The storages in the order of their contents, which follow."""
+        keys, known = self.read(), self.storages
+        if type(keys) is not list or not all(type(k) is str and k in known for k in keys):
+            raise Refusal("damaged: the list of storages does not match them")
+        return [known[key] for key in keys]
+
+    def _storage(self, key: Any) -> Storage:
+        if type(key) is not tuple or len(key) != 6 or key[5] is not None:
+            raise Refusal(BAD_ID)
+        return storage_of_id(key[:5], self.storages)
+
+
+def read_zip(file: File, names: Globals) -> Any:
+    """The value of a file of today's format. Raises: CheckpointError."""
     entries = _entries(file)
     pickles = [name for name in entries if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(pickles) != 1:
-        raise Refusal("a zip that is no file of torch.save: it has no data.pkl")
+        raise Refusal("a zip archive that torch.save did not write: it has no data.pkl")
     prefix = pickles[0].removesuffix("data.pkl")
     order = entries.get(f"{prefix}byteorder")
     if order is not None and bytes(_contents(file, order, 16).read()) != b"little":
         raise Refusal("written on a big-endian machine")
-    storages = {}
+    storages: dict[str, Storage] = {}
 
-    def storage(key):
+    def storage(key: Any) -> Storage:
         if type(key) is not tuple or len(key) != 5:
-            raise Refusal("damaged: an id of no storage")
-        pending = storage_of_id(key, storages)
-        entry = entries.get(f"{prefix}data/{key[2]}")
+            raise Refusal(BAD_ID)
+        found, name = storage_of_id(key, storages), key[2]
+        entry = entries.get(f"{prefix}data/{name}")
         if entry is None:
-            raise Refusal(f"damaged: no storage {ascii(key[2])[:20]} in the file")
-        pending.data = _contents(file, entry)
-        if pending.data.length < pending.numel * pending.dtype.itemsize:
-            raise Refusal(f"damaged: storage {ascii(key[2])[:20]} is shorter than announced")
-        return pending
+            raise Refusal(f"damaged: storage {ascii(name)[:20]} is missing")
+        found.data = _contents(file, entry)
+        if found.data.length < found.numel * found.dtype.itemsize:
+            raise Refusal(f"damaged: storage {ascii(name)[:20]} is shorter than its id says")
+        return found
 
     span = _contents(file, entries[pickles[0]])
     view = file.view[span.start : span.start + span.length]
-    return unpickle(file, view, span.start, storage)[0]
+    return Unpickler(Region(file, view, span.start), names).read(storage)
 
 
-def storage_of_id(key, storages):
-    """The `Storage` of a persistent id ("storage", type, key, location, numel), kept in `storages`
-    by key. Raises: Refusal."""
+def storage_of_id(key: tuple[Any, ...], storages: dict[str, Storage]) -> Storage:
+    """The storage of a persistent id.
+
+    Args:
+        key: ("storage", type, name, location, numel).
+        storages: by name; a new storage is added.
+    Raises: Refusal.
+    """
     kind, dtype, name, _, numel = key
     if type(name) is not str or len(name) > 32:
-        raise Refusal("damaged: an id of no storage")
+        raise Refusal(BAD_ID)
     if (
         kind != "storage"
         or type(dtype) is not Global
@@ -136,28 +161,17 @@ def storage_of_id(key, storages):
         or type(numel) is not int
         or not 0 <= numel < 1 << 40
     ):
-        raise Refusal("damaged: an id of no storage")
+        raise Refusal(BAD_ID)
     storage = storages.setdefault(name, Storage(dtype.value, numel, None))
     if storage.dtype != dtype.value or storage.numel != numel:
-        raise Refusal("damaged: a storage of two kinds")
+        raise Refusal("damaged: a storage with two types or sizes")
     return storage
 
 
-def _entries(file):
-    """{name: ZipInfo}, none of them compressed."""
-    view, size = file.view, len(file.view)
-    tail = bytes(view[-(22 + (1 << 16)) :])
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        raise Refusal("the file ends in the middle: the list of its contents is missing")
-    sizes = [struct.unpack_from("<I", tail, end + 12)[0] % 0xFFFFFFFF]
-    end += size - len(tail)
-    if end >= 20 and view[end - 20 : end - 16] == b"PK\x06\x07":  # a longer record before it
-        for at in (end - 76, struct.unpack_from("<Q", view, end - 12)[0]):
-            if 0 <= at <= size - 56 and view[at : at + 4] == b"PK\x06\x06":
-                sizes += struct.unpack_from("<Q", view, at + 40)
-    if max(sizes) > DIRECTORY:
-        raise Refusal(f"a zip whose list of files takes more than {DIRECTORY >> 20} MiB")
+def _entries(file: File) -> dict[str, zipfile.ZipInfo]:
+    """The directory of a zip archive whose files are not compressed."""
+    if _directory_size(file) > MAX_DIRECTORY:
+        raise Refusal(f"a zip archive whose directory takes more than {MAX_DIRECTORY >> 20} MiB")
     try:
         with zipfile.ZipFile(file.path) as archive:
             listed = archive.infolist()
@@ -165,19 +179,36 @@ def _entries(file):
         raise Refusal(f"damaged: {one_line(e, 100)}") from e
     entries = {info.filename: info for info in listed}
     if len(entries) < len(listed):
-        raise Refusal("a zip that has two files of the same name")
+        raise Refusal("a zip archive with two files of the same name")
     for info in entries.values():
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise Refusal(f"a compressed file within the zip ({ascii(info.filename)[:60]})")
+            raise Refusal(f"a compressed file in the zip archive ({ascii(info.filename)[:60]})")
     return entries
 
 
-def _contents(file, info, most=None):
-    """`Span` of a file within the zip."""
+def _directory_size(file: File) -> int:
+    """The largest size of the directory that any record of the archive tells, in bytes."""
+    view, size = file.view, len(file.view)
+    tail = bytes(view[-(22 + (1 << 16)) :])
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise Refusal("the file is truncated: the directory of the zip archive is missing")
+    sizes = [struct.unpack_from("<I", tail, end + 12)[0] % 0xFFFFFFFF]
+    end += size - len(tail)
+    if end >= 20 and view[end - 20 : end - 16] == b"PK\x06\x07":  # a zip64 record precedes it
+        for at in (end - 76, struct.unpack_from("<Q", view, end - 12)[0]):
+            if 0 <= at <= size - 56 and view[at : at + 4] == b"PK\x06\x06":
+                sizes += struct.unpack_from("<Q", view, at + 40)
+    return max(sizes)
+
+
+def _contents(file: File, info: zipfile.ZipInfo, max_size: int | None = None) -> Span:
+    """The bytes of a file in the archive."""
     header = bytes(file.view[max(info.header_offset, 0) :][:30])
     if info.header_offset < 0 or len(header) < 30 or not header.startswith(ZIP):
-        raise Refusal("damaged: the zip's list of files does not fit it")
+        raise Refusal("damaged: the zip directory does not match the archive")
     start = info.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
-    if start + info.file_size > len(file.view) or most is not None and info.file_size > most:
-        raise Refusal("damaged: the zip's list of files does not fit it")
+    too_large = max_size is not None and info.file_size > max_size
+    if start + info.file_size > len(file.view) or too_large:
+        raise Refusal("damaged: the zip directory does not match the archive")
     return Span(file, start, info.file_size)

@@ -1,65 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reader of pickles that runs nothing.
 
-It knows the opcodes of protocols 2 to 5 and the globals in allowed.py; for each of those it makes
-plain data itself and never calls what the name means elsewhere. Everything else is refused. Large
-strings stay in the file. Nothing here recurses, and no file can make it take more memory than
-`Budget` allows.
+It knows the opcodes of protocols 2 to 5, and the globals that it is given. For a call of one of
+these it makes plain data itself, and never calls what the name means elsewhere. It refuses
+everything else. Large strings stay in the file. Nothing here recurses, and no file can make it use
+more memory than `Budget` allows.
 
 Source: the opcodes as documented by the standard library's pickletools.
 """
 
+from __future__ import annotations
+
 import pickle
 import struct
+from collections.abc import Callable
+from typing import Any
 
-from stylegan.checkpoints.pickle.machine import MARK, Budget, Machine, Refusal
+from stylegan.checkpoints.pickle.budget import Budget, Refusal
+from stylegan.checkpoints.pickle.machine import MARK, Machine
+from stylegan.checkpoints.pickle.names import Globals
+from stylegan.checkpoints.pickle.source import Region
 from stylegan.errors import CheckpointError
 
+Action = Callable[[Machine], Any]
 
-def unpickle(file, view, base=0, persistent=None, budget=None, before=0):
-    """The value of a pickle, as plain data, `Node`s and `Array`s.
+
+class Unpickler:
+    """Reads the pickles in a region, one after the other.
 
     Args:
-        file: `File` that it lies in, for messages and for what stays there.
-        view: memoryview that begins with the pickle.
-        base: offset of the view in the file; None: it is not a part of the file as it is.
-        persistent: function of a persistent id; None: there are none.
-        budget: `Budget`, if it is part of something larger.
-        before: where base is None, bytes of that larger thing before it.
-    Returns: (value, number of bytes that it took).
-    Raises: CheckpointError that names what is refused and the offset.
+        region: begins with a pickle.
+        names: the globals that pickles may name.
+        budget: of the file, if more of it is read.
+    Attributes: at: offset after the last pickle.
     """
-    machine = Machine(file, view, base, persistent, budget or Budget())
-    try:
-        return machine.run(ACTIONS)
-    except CheckpointError:
-        raise  # of a pickle within it
-    except Refusal as e:
-        reason = str(e)
-    except (IndexError, struct.error, KeyError):
-        reason = "damaged: an opcode lacks what it works on"
-        if machine.at >= len(view) - 9:
-            reason = "the file ends in the middle"
-    except (UnicodeError, TypeError, ValueError, OverflowError) as e:
-        reason = f"damaged ({e})"
-    at = machine.start + (before if base is None else base)
-    where = f"byte {at}" + (" of a part" if base is None else "")
-    raise CheckpointError(file.path, f"{reason} (at {where})")
+
+    def __init__(self, region: Region, names: Globals, budget: Budget | None = None) -> None:
+        self.region, self.names = region, names
+        self.budget = budget or Budget(region.file.size)
+        self.at = 0
+
+    def read(self, persistent: Callable[[Any], Any] | None = None) -> Any:
+        """The value of the next pickle: plain data, `Node`s and `Array`s.
+
+        Args: persistent: gives the object of a persistent id; None refuses these ids.
+        Raises: CheckpointError that names what is refused and the offset.
+        """
+        region = self.region
+        machine = Machine(region, self.names, self.budget, persistent, self.at)
+        try:
+            value = machine.run(ACTIONS)
+            self.at = machine.at
+            return value
+        except CheckpointError:
+            raise  # of a nested pickle
+        except Refusal as e:
+            reason = str(e)
+        except (IndexError, struct.error, KeyError):
+            reason = "damaged: an opcode without its operands"
+            if machine.at >= len(region.view) - 9:
+                reason = "the file is truncated"
+        except (UnicodeError, TypeError, ValueError, OverflowError) as e:
+            reason = f"damaged ({e})"
+        where = f"byte {machine.start} of a nested file"
+        if region.base is not None:
+            where = f"byte {region.base + machine.start}"
+        raise CheckpointError(region.file.path, f"{reason} (at {where})")
 
 
-def _sized(format, size, push):
+def _sized(format: str, size: int, push: Callable[[Machine, Any], None]) -> Action:
     return lambda m: push(m, m.number(format, size))
 
 
-def _constant(make):
+def _constant(make: Callable[[], Any]) -> Action:
     return lambda m: m.stack.append(make())
 
 
-def _recall(m, key):
+def _recall(m: Machine, key: int) -> None:
     m.stack.append(m.memo[key])
 
 
-BY_OPCODE = {
+BY_OPCODE: dict[bytes, Action] = {
     pickle.PROTO: lambda m: m.take(1),
     pickle.FRAME: lambda m: m.take(8),
     pickle.MARK: lambda m: m.stack.append(MARK),
@@ -91,8 +112,8 @@ BY_OPCODE = {
     pickle.TUPLE3: lambda m: m.pop_tuple(3),
     pickle.TUPLE: lambda m: m.stack.append(tuple(m.pop_mark())),
     pickle.LIST: lambda m: m.stack.append(m.pop_mark()),
-    pickle.DICT: lambda m: m.from_items(dict),
-    pickle.FROZENSET: lambda m: m.from_items(frozenset),
+    pickle.DICT: Machine.push_dict,
+    pickle.FROZENSET: Machine.push_set,
     pickle.APPEND: lambda m: m.append([m.pop()]),
     pickle.APPENDS: lambda m: m.append(m.pop_mark()),
     pickle.SETITEM: lambda m: m.set_items([m.pop(), m.pop()][::-1]),

@@ -1,28 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A writer of pickles: plain data, names of classes and functions, tensors. Nothing that it names
-is imported, and no object's own `__reduce__` is asked.
+"""A writer of pickles: plain data, names of classes and functions, and tensors.
 
-Tensors go from their memory into the file one by one, in the form that torch gives them under
-`pickle.dump`: a file of torch.save, of the kind before PyTorch 1.6, as a byte string.
+It imports nothing that it names, and calls no object's `__reduce__`. Tensors go from memory to the
+file one by one, in the form that PyTorch gives them in `pickle.dump`: the byte string of a
+torch.save file in the format before PyTorch 1.6.
 
 Source: the opcodes as documented by the standard library's pickletools; torch/serialization.py and
 torch/_utils.py (BSD licence).
 """
 
+from __future__ import annotations
+
 import io
 import pickle
 import struct
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from stylegan.checkpoints.pickle.source import STORAGES, contiguous
+from stylegan.checkpoints.pickle.arrays import STORAGES, contiguous
 from stylegan.checkpoints.pickle.torchfile import MAGIC, VERSION
 
 PROTOCOL = 4  # every Python since 3.4 reads it
-NESTED = 2  # that of torch.save, and the only one that torch reads with weights_only
+NESTED_PROTOCOL = 2  # of torch.save, and the only one that weights_only=True reads
 KEY = "0"  # of the only storage in a byte string
 STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
 SYSTEM = {
@@ -33,9 +37,16 @@ SYSTEM = {
 TUPLES = {1: pickle.TUPLE1, 2: pickle.TUPLE2, 3: pickle.TUPLE3}
 
 
+class Writable(Protocol):
+    """A binary file."""
+
+    def write(self, data: Any, /) -> Any:
+        """Append bytes."""
+
+
 @dataclass(frozen=True)
 class Global:
-    """A class or function, by name."""
+    """A class or function by name."""
 
     module: str
     name: str
@@ -43,12 +54,17 @@ class Global:
 
 @dataclass(frozen=True, eq=False)
 class Object:
-    """An empty object of a class, or with `args` what calling it gives; `state` is then set on it,
-    unless None. One with a state that comes again is the same object to the loader."""
+    """An object that the loader makes. If one with a state comes twice, the loader makes it once.
+
+    Attributes:
+        kind: the class.
+        state: set on the object; None sets nothing.
+        args: the object is what the class returns for them; None makes an empty object.
+    """
 
     kind: Global
     state: object = None
-    args: tuple | None = None
+    args: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class PersistentId:
-    """What stands for something outside the pickle."""
+    """Stands for something outside the pickle."""
 
     key: object
 
@@ -69,20 +85,20 @@ ORDERED_DICT = Object(Global("collections", "OrderedDict"), args=())
 TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
 PARAMETER = Global("torch._utils", "_rebuild_parameter")
 STORAGE = Global("torch.storage", "_load_from_bytes")
-# NumPy 1 and 2 both know these names; what NumPy 2 writes itself, NumPy 1 does not.
+# NumPy 1 and 2 both know these names. NumPy 1 does not know those that NumPy 2 writes.
 ARRAY = Global("numpy.core.multiarray", "_reconstruct")
 NDARRAY, DTYPE = Global("numpy", "ndarray"), Global("numpy", "dtype")
 
 
-def dump(value, file, protocol=PROTOCOL):
+def dump(value: object, file: Writable, protocol: int = PROTOCOL) -> None:
     """Write a pickle.
 
     Args:
         value: None, bool, int, float, str, bytes, list, tuple, dict, set, Tensor, Parameter,
-            ndarray of numbers, and the classes above, within one another; of exactly these types.
+            ndarray of numbers, and the classes above, nested in each other. Subclasses are refused.
         file: binary file.
-        protocol: the number at its beginning. Bytes and tensors need 3, sets need 4.
-    Raises: TypeError for a value of another type, when the file has been begun.
+        protocol: written at the beginning. Bytes and tensors need 3, sets need 4.
+    Raises: TypeError for a value of another type, after part of the file is written.
     """
     file.write(pickle.PROTO + bytes([protocol]))
     Pickler(file).put(value)
@@ -90,22 +106,25 @@ def dump(value, file, protocol=PROTOCOL):
 
 
 class Pickler:
-    """Writes opcodes that protocol 2 has, except for bytes and sets. Strings and names are written
-    once, and so are objects with a state."""
+    """Writes the opcodes of protocol 2, and newer ones for bytes and sets.
 
-    def __init__(self, file):
-        self.write, self.memo = file.write, {}
+    Strings, names and objects with a state are written once, and then referred to by a number.
+    """
 
-    def put(self, value):
-        """Opcodes that leave `value` on the stack."""
+    def __init__(self, file: Writable) -> None:
+        self.write = file.write
+        self.memo: dict[Any, int] = {}
+
+    def put(self, value: object) -> None:
+        """Write opcodes that leave `value` on the stack."""
         action = ACTIONS.get(type(value))
         if action is None:
             raise TypeError(f"a pickle of plain data cannot hold a {type(value).__name__}")
         action(self, value)
 
-    def once(self, value, opcodes=b""):
-        """Write `opcodes` and keep the result under a number; if that was done before for an equal
-        value, write the number."""
+    def once(self, value: Any, opcodes: bytes = b"") -> None:
+        """Write `opcodes` and keep the result under a number. For an equal value that was written
+        before, write the number alone."""
         number = self.memo.get(value)
         if number is None:
             number = self.memo[value] = len(self.memo)
@@ -113,17 +132,17 @@ class Pickler:
         else:
             self.write(_sized(pickle.BINGET, pickle.LONG_BINGET, number))
 
-    def text(self, value):
+    def text(self, value: str) -> None:
         """A string, once."""
         encoded = value.encode("utf-8", "surrogatepass")
         self.once(value, pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded)
 
-    def global_(self, value):
+    def global_(self, value: Global) -> None:
         """A class or function by its name, once."""
         line = f"{value.module}\n{value.name}\n".encode()
         self.once(value, pickle.GLOBAL + line)
 
-    def integer(self, value):
+    def integer(self, value: int) -> None:
         """An int, in its shortest form."""
         if 0 <= value < 1 << 8:
             self.write(pickle.BININT1 + bytes([value]))
@@ -133,7 +152,7 @@ class Pickler:
             encoded = pickle.encode_long(value)
             self.write(_sized(pickle.LONG1, pickle.LONG4, len(encoded)) + encoded)
 
-    def bytes_(self, *parts):
+    def bytes_(self, *parts: Any) -> None:
         """One byte string of `parts`, each bytes or an array of them."""
         size = sum(len(part) for part in parts)
         if size < 1 << 32:
@@ -143,33 +162,35 @@ class Pickler:
         for part in parts:
             self.write(part)
 
-    def tuple_(self, value):
+    def tuple_(self, value: tuple[Any, ...]) -> None:
         """A tuple."""
         if len(value) > 3:
-            return self.items(pickle.MARK, value, pickle.TUPLE)
-        self.items(b"", value, TUPLES.get(len(value), pickle.EMPTY_TUPLE))
+            self.items(pickle.MARK, value, pickle.TUPLE)
+        else:
+            self.items(b"", value, TUPLES.get(len(value), pickle.EMPTY_TUPLE))
 
-    def items(self, before, values, after):
-        """Opcodes around values between a mark and their end."""
+    def items(self, before: bytes, values: Iterable[object], after: bytes) -> None:
+        """Values between two opcodes."""
         self.write(before)
         for value in values:
             self.put(value)
         self.write(after)
 
-    def dict_(self, value):
+    def dict_(self, value: dict[Any, Any]) -> None:
         """A dict."""
         pairs = (part for pair in value.items() for part in pair)
         self.items(pickle.EMPTY_DICT + pickle.MARK, pairs, pickle.SETITEMS)
 
-    def set_(self, value):
-        """A set of what can be sorted."""
+    def set_(self, value: set[Any]) -> None:
+        """A set whose items can be sorted by their repr."""
         values = sorted(value, key=repr)  # so that the same set gives the same file
         self.items(pickle.EMPTY_SET + pickle.MARK, values, pickle.ADDITEMS)
 
-    def object_(self, value):
-        """An object of a class by its name, once."""
+    def object_(self, value: Object) -> None:
+        """An object of a class, by its name. One with a state is written once."""
         if value in self.memo:
-            return self.once(value)
+            self.once(value)
+            return
         args = () if value.args is None else value.args
         after = pickle.NEWOBJ if value.args is None else pickle.REDUCE
         self.items(b"", (value.kind, args), after)
@@ -177,19 +198,19 @@ class Pickler:
             self.items(b"", (value.state,), pickle.BUILD)
             self.once(value)
 
-    def tensor(self, value):
-        """A tensor, its numbers straight from memory."""
+    def tensor(self, value: torch.Tensor) -> None:
+        """A tensor, without a copy of its numbers."""
         storage = Object(STORAGE, args=(Contents(value.detach()),))
         shape = tuple(value.shape)
         args = (storage, 0, shape, contiguous(shape), False, ORDERED_DICT)
         self.put(Object(TENSOR, args=args))
 
-    def parameter(self, value):
+    def parameter(self, value: torch.nn.Parameter) -> None:
         """A parameter."""
         args = (value.detach(), value.requires_grad, ORDERED_DICT)
         self.put(Object(PARAMETER, args=args))
 
-    def array(self, value):
+    def array(self, value: np.ndarray) -> None:
         """An array of NumPy, little-endian."""
         data = value.astype(value.dtype.newbyteorder("<"))
         order, code = data.dtype.str[0], data.dtype.str[1:]
@@ -197,9 +218,9 @@ class Pickler:
         state = (1, value.shape, dtype, False, data.tobytes())
         self.put(Object(ARRAY, state, args=(NDARRAY, (0,), b"b")))
 
-    def contents(self, value):
-        """A file of torch.save: number, version, machine, the storage's id, the list of all ids,
-        then its size and numbers."""
+    def contents(self, value: Contents) -> None:
+        """A file of torch.save: magic number, version, description of the machine, id of the
+        storage, list of all ids, size and numbers."""
         flat = value.tensor.cpu().contiguous().reshape(-1)
         if flat.dtype not in STORAGE_NAMES:
             raise TypeError(f"a pickle of plain data cannot hold a tensor of {flat.dtype}")
@@ -207,19 +228,19 @@ class Pickler:
         key = PersistentId(("storage", kind, KEY, "cpu", flat.numel(), None))
         head = io.BytesIO()
         for part in (MAGIC, VERSION, SYSTEM, key, [KEY]):
-            dump(part, head, NESTED)
+            dump(part, head, NESTED_PROTOCOL)
         head.write(struct.pack("<q", flat.numel()))
         self.bytes_(head.getvalue(), flat.view(torch.uint8).numpy())
 
 
-def _sized(short, long, number):
-    """The opcode for a number of one byte or the one for four, and the number."""
+def _sized(short: bytes, long: bytes, number: int) -> bytes:
+    """A number after the opcode `short`, in one byte, or `long`, in four bytes."""
     if number < 1 << 8:
         return short + bytes([number])
     return long + struct.pack("<I", number)
 
 
-ACTIONS = {
+ACTIONS: dict[type, Callable[[Pickler, Any], Any]] = {
     type(None): lambda p, value: p.write(pickle.NONE),
     bool: lambda p, value: p.write(pickle.NEWTRUE if value else pickle.NEWFALSE),
     int: Pickler.integer,

@@ -1,49 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors that a file lacks and that follow from the others, or may be anything: computed when they
-are read, in place of an `Array`."""
+"""Tensors that a file lacks, computed when they are read. They stand in place of an `Array`."""
+
+from __future__ import annotations
 
 import numpy as np
 import torch
 
+from stylegan.checkpoints.pickle.arrays import TensorSource
+from stylegan.config import GeneratorConfig
 from stylegan.models.mapping import Mapping
 
-MOST_WIDE, MOST_DEEP = 1024, 16  # z and layers of a mapping whose mean is computed
-SAMPLES = 4096  # latents that it is the mean of, as many as rosinality's programs take
+MAX_Z, MAX_LAYERS = 1024, 16  # of a mapping network whose mean is computed
+SAMPLES = 4096  # latents that the mean is taken of, as many as rosinality's programs take
+BATCH = 256  # of them; small, since the file sets z_dim
 
 
 class Noise:
-    """Noise inputs of a file that has none, as the first ones of that program had: drawn here,
-    always the same.
+    """A noise input, for a file of the program's first versions, which drew them anew.
 
-    Args: number: of the layer, from the smallest.
+    It is always the same for the same layer.
+
+    Args: layer: number of the layer, from the smallest resolution.
     """
 
     dtype = torch.float32
 
-    def __init__(self, number):
-        self.number, size = number, 4 << (number + 1) // 2
-        self.shape, self.numel = (1, 1, size, size), size * size
+    def __init__(self, layer: int) -> None:
+        self.layer, size = layer, 4 << (layer + 1) // 2
+        self.shape: tuple[int, ...] = (1, 1, size, size)
+        self.numel = size * size
 
-    def read(self):
+    def read(self) -> torch.Tensor:
         """[1, 1, size, size], standard normal."""
-        noise = np.random.RandomState(self.number).randn(*self.shape)
+        noise = np.random.RandomState(self.layer).randn(*self.shape)
         return torch.from_numpy(noise.astype(np.float32))
 
 
 class MeanW:
-    """mapping.w_avg of a generator whose file has none: the mean w of `SAMPLES` latents.
+    """mapping.w_avg of a generator whose file lacks it: the mean w of `SAMPLES` latents.
 
     Args:
         tensors: of the generator, under our names.
-        config: `GeneratorConfig`.
+        config: its settings.
+    Raises: ValueError if the mapping network is too large.
     """
 
     dtype = torch.float32
 
-    def __init__(self, tensors, config):
-        if config.z_dim > MOST_WIDE or config.mapping_layers > MOST_DEEP:
-            raise ValueError("there is no latent_avg, and the mapping is too large to compute it")
-        self.config, self.shape, self.numel = config, (config.w_dim,), config.w_dim
+    def __init__(self, tensors: dict[str, TensorSource], config: GeneratorConfig) -> None:
+        if config.z_dim > MAX_Z or config.mapping_layers > MAX_LAYERS:
+            raise ValueError(
+                "latent_avg is missing, and the mapping network is too large to compute it"
+            )
+        self.config, self.numel = config, config.w_dim
+        self.shape: tuple[int, ...] = (config.w_dim,)
         self.tensors = {
             key.removeprefix("mapping."): array
             for key, array in tensors.items()
@@ -51,14 +61,14 @@ class MeanW:
         }
 
     @torch.no_grad()
-    def read(self):
+    def read(self) -> torch.Tensor:
         """[w_dim], always the same for the same weights."""
         c = self.config
-        mapping = Mapping(c.z_dim, 0, c.w_dim, None, c.mapping_layers)
-        for key, value in mapping.state_dict().items():
+        network = Mapping(c.z_dim, 0, c.w_dim, None, c.mapping_layers)
+        for key, value in network.state_dict().items():
             value.copy_(self.tensors[key].read().reshape(value.shape))
         random, total = np.random.RandomState(0), torch.zeros(c.w_dim)
-        for _ in range(SAMPLES // 256):  # since z_dim is what the file says
-            z = torch.from_numpy(random.randn(256, c.z_dim).astype(np.float32))
-            total += mapping(z).mean(dim=0)
-        return total / (SAMPLES // 256)
+        for _ in range(SAMPLES // BATCH):
+            z = torch.from_numpy(random.randn(BATCH, c.z_dim).astype(np.float32))
+            total += network(z).mean(dim=0)
+        return total / (SAMPLES // BATCH)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is under the readers: pickles of plain data and of NumPy, files of torch.save, arrays."""
+"""The reader of pickles: plain data, arrays of NumPy, files of torch.save."""
 
 import math
 import pickle
@@ -14,20 +14,13 @@ import torch
 
 from checkpoints.nvidia_pickles import CORES, dump
 from stylegan import CheckpointError
+from stylegan.checkpoints.pickle.allowed import ALLOWED
+from stylegan.checkpoints.pickle.arrays import DTYPES, Array, Storage, contiguous
 from stylegan.checkpoints.pickle.container import read_root
-from stylegan.checkpoints.pickle.machine import SMALL
-from stylegan.checkpoints.pickle.nodes import DType
-from stylegan.checkpoints.pickle.source import (
-    DTYPES,
-    Array,
-    Encoded,
-    File,
-    Span,
-    Storage,
-    Text,
-    contiguous,
-)
-from stylegan.checkpoints.pickle.unpickle import unpickle
+from stylegan.checkpoints.pickle.machine import MAX_SMALL
+from stylegan.checkpoints.pickle.numpy_state import DType
+from stylegan.checkpoints.pickle.source import Encoded, File, Region, Span, Text
+from stylegan.checkpoints.pickle.unpickle import Unpickler
 
 PROTOCOLS = (2, 3, 4, 5)
 LARGEST = 2 ** (8 * 64 - 1) - 1  # in 64 bytes
@@ -35,18 +28,19 @@ LETTERS = "aé\u20ac\U0001f600\ud800\udfff\n\0'\""  # with surrogates that stand
 
 
 def read(path, data):
-    """The value of a pickle in a file, which it takes whole."""
+    """The value of a file that is a single pickle."""
     path.write_bytes(data)
     file = File(path)
-    value, used = unpickle(file, file.view)
-    assert used == len(data)
+    reader = Unpickler(Region(file, file.view), ALLOWED)
+    value = reader.read()
+    assert reader.at == len(data)
     return value
 
 
 def resolved(value):
-    """With what stayed in the file read from there; sets that are frozen are sets."""
+    """The value with all strings read from the file, and with sets in place of frozen sets."""
     if isinstance(value, (Span, Encoded)):
-        assert len(value) > SMALL
+        assert len(value) > MAX_SMALL
         return bytes(value.read())
     if isinstance(value, Text):
         return bytes(value.file.read(value.start, value.length)).decode("utf-8", "surrogatepass")
@@ -58,7 +52,7 @@ def resolved(value):
 
 
 def same(a, b):
-    """Whether values and their types are the same, all the way down."""
+    """Whether values and their types are the same, at all levels."""
     if type(a) is not type(b):
         return False
     if type(a) in (list, tuple):
@@ -69,7 +63,7 @@ def same(a, b):
 
 
 class Maker:
-    """Random plain data of `kinds`, some of it in several places."""
+    """Random plain data of `kinds`. Some objects occur several times."""
 
     def __init__(self, seed, kinds):
         self.rng, self.kinds, self.made = random.Random(seed), kinds, []
@@ -155,12 +149,10 @@ def test_long_strings_stay_in_the_file(tmp_path):
 def test_several_pickles_in_a_row(tmp_path, protocol):
     values = [1, "zwei", [3.0]]
     (tmp_path / "a").write_bytes(b"".join(pickle.dumps(v, protocol) for v in values))
-    file, at = File(tmp_path / "a"), 0
-    for value in values:
-        found, used = unpickle(file, file.view[at:], at)
-        assert found == value
-        at += used
-    assert at == len(file.view)
+    file = File(tmp_path / "a")
+    reader = Unpickler(Region(file, file.view), ALLOWED)
+    assert [reader.read() for _ in values] == values
+    assert reader.at == len(file.view)
 
 
 SHAPES = ((), (0,), (3,), (2, 3), (4, 1, 5), (2, 0, 3), (20, 30), (1,) * 8)
@@ -203,7 +195,7 @@ def test_other_dtypes_of_numpy(tmp_path, kind):
     for protocol in PROTOCOLS:
         data = pickle.dumps(np.zeros(3, dtype=kind), protocol)
         with pytest.raises(
-            CheckpointError, match="dtype that networks do not have|of the byte order .>., not"
+            CheckpointError, match="unsupported dtype|unsupported byte order .>., expected"
         ):
             read(tmp_path / "a", data)
 
@@ -220,7 +212,7 @@ FORMATS = [
 
 def saved(path, value, how):
     torch.save(value, path, **how)
-    return read_root(path)[1]
+    return read_root(path)
 
 
 @pytest.mark.parametrize("how", FORMATS, ids=str)
@@ -250,7 +242,7 @@ def test_files_of_torch(tmp_path, how):
             assert array.storage is found[name[:-1] + "0"].storage
     a, b = (found["torch.float32 0"].read() for _ in range(2))
     a.zero_()
-    assert b.any()  # what was read is nobody else's
+    assert b.any()  # each read gives a new tensor
 
 
 @pytest.mark.parametrize("how", FORMATS, ids=str)
@@ -295,16 +287,16 @@ def test_arrays_within_bounds(offset, shape, strides):
 @pytest.mark.parametrize(
     "offset, shape, strides, why",
     [
-        (0, (25,), (1,), "passes the 24 elements"),
-        (1, (24,), (1,), "passes the 24 elements"),
-        (24, (), (), "passes the 24 elements"),
-        (0, (2, 3), (21, 2), "passes the 24 elements"),
-        (0, (25,), (0,), "passes the 24 elements"),
-        (0, (1 << 40, 1 << 40), (0, 0), "passes the 24 elements"),
-        (-1, (2,), (1,), "cannot be"),
-        (5, (2,), (-1,), "cannot be"),
-        (0, (-2,), (1,), "cannot be"),
-        (0, (1,) * 9, (1,) * 9, "cannot be"),
+        (0, (25,), (1,), "exceeds the 24 elements"),
+        (1, (24,), (1,), "exceeds the 24 elements"),
+        (24, (), (), "exceeds the 24 elements"),
+        (0, (2, 3), (21, 2), "exceeds the 24 elements"),
+        (0, (25,), (0,), "exceeds the 24 elements"),
+        (0, (1 << 40, 1 << 40), (0, 0), "exceeds the 24 elements"),
+        (-1, (2,), (1,), "an invalid shape"),
+        (5, (2,), (-1,), "an invalid shape"),
+        (0, (-2,), (1,), "an invalid shape"),
+        (0, (1,) * 9, (1,) * 9, "an invalid shape"),
         (0, (2,), (1, 1), "not integers"),
         (0, (2.0,), (1,), "not integers"),
         (True, (2,), (1,), "not integers"),

@@ -39,7 +39,7 @@ def test_plain_data_comes_back(value):
 
 
 def typed(value):
-    """With all types, since 1 == 1.0 == True, and with the sign of zeros."""
+    """The value with all types, since 1 == 1.0 == True, and with the sign of zeros."""
     if type(value) is dict:
         value = list(value.items())
         return dict, typed(value)
@@ -60,7 +60,7 @@ def test_byte_strings_of_4_gib():
     assert pieces == [pickle.BINBYTES8 + struct.pack("<Q", 1 << 32), huge]
 
 
-def test_a_set_gives_the_same_pickle_however_it_is_hashed():
+def test_the_pickle_of_a_set_does_not_depend_on_hashes():
     data = emitted({f"<{i}>" for i in range(50)})
     places = [data.index(b"<%d>" % i) for i in sorted(range(50), key="<{}>".format)]
     assert places == sorted(places)
@@ -93,7 +93,7 @@ def test_tensors_come_back(dtype):
 
 @pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 def test_a_tensors_contents_are_a_file_of_torch_save():
-    """torch itself writes the same, but for the name of the storage and opcodes."""
+    """torch writes the same, except for the name of the storage and some opcodes."""
     x = torch.arange(5.0)
     opcodes = pickletools.genops(emitted(x))
     (ours,) = (a for _, a, _ in opcodes if type(a) is bytes)
