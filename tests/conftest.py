@@ -3,4 +3,5 @@ import sys
 from pathlib import Path
 
 here = Path(__file__).parent
-sys.path[:0] = [str(here), str(here / "ops")]  # pictures.py; checks.py and naive.py
+# Helpers and tests that other tests import, and that are not in support/ yet.
+sys.path[:0] = [str(here / folder) for folder in ("ops", "interop", "training")]

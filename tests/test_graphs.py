@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 import stylegan_ops
 from stylegan import Networks, Pipeline, UserError, build_generator

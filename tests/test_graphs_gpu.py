@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 from gpu import pytestmark  # noqa: F401
+from support.tiny import tiny, with_contrast
 from test_graphs import arrays, pipeline
-from tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, build_generator
 from stylegan.graphs import GraphedSynthesis

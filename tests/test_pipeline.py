@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny, with_contrast
+from support.tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, UserError, build_generator
 from stylegan.models.stylegan3 import make_transform

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 import stylegan
 from checkpoints.nvidia_pickles import SOURCE, STYLEGAN3, Persistent, write

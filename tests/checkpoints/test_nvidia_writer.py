@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 from checkpoints.nvidia_networks import (
     CLASSES,

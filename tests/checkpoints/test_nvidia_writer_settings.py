@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 from checkpoints.nvidia_networks import (
     assert_same_state,

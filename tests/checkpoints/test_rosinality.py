@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 import stylegan
 from stylegan.checkpoints.open import open_checkpoint

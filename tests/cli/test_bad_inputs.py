@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, picture
 from PIL import Image
+from support.pictures import encoded, picture
 
 RED, SIZE = (200, 30, 40), 16
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from pictures import encoded, picture
 from PIL import Image
+from support.pictures import encoded, picture
 
 from stylegan import Pipeline, UserError
 from stylegan.cli import train as train_command

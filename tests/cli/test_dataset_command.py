@@ -2,8 +2,8 @@
 import json
 
 import pytest
-from pictures import encoded, picture
 from PIL import Image
+from support.pictures import encoded, picture
 
 
 @pytest.fixture

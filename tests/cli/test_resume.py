@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from pictures import encoded, picture
+from support.pictures import encoded, picture
 
 from stylegan import load_networks
 from stylegan.networks import snapshots_of

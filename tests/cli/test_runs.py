@@ -3,7 +3,7 @@ import json
 import math
 
 import pytest
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan.runs.folder import new_run_dir
 

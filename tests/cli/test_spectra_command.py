@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from pictures import encoded, picture
 from PIL import Image
+from support.pictures import encoded, picture
 
 
 @pytest.fixture

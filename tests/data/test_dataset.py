@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, picture
 from PIL import Image
+from support.pictures import encoded, picture
 
 from stylegan import UserError
 from stylegan.data import dataset

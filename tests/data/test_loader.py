@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from pictures import encoded, picture
+from support.pictures import encoded, picture
 
 from stylegan import UserError
 from stylegan.data import loader

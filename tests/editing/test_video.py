@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan import Networks, Pipeline, UserError, build_generator
 from stylegan.editing import video, writers

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan import UserError, build_generator
 from stylegan.metrics.equivariance import (

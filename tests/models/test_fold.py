@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan import build_generator
 from stylegan.models.fold import fold_constants

@@ -5,7 +5,7 @@ import pytest
 import torch
 from checks import LAYOUTS, rand
 from native import needs_native
-from tiny import tiny
+from support.tiny import tiny
 from winograd_cases import logged, rule
 from winograd_layers import F, check, expected, forced, inputs
 

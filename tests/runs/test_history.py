@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan.runs.folder import lock, new_run_dir
 from stylegan.runs.history import TAIL, looks_like_run, read_run

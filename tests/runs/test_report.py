@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan.runs.folder import lock, new_run_dir
 from stylegan.runs.report import sheets, write_report

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from pictures import encoded, picture
+from support.pictures import encoded, picture
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import copy
 
 import pytest
 import torch
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan.training import losses
 from stylegan.training.memory import estimate_memory_gb

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from pictures import encoded, picture
+from support.pictures import encoded, picture
+from support.tiny import tiny
 from test_trainer import lines, trainer
-from tiny import tiny
 
 from stylegan import UserError
 from stylegan.config import Config

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny
+from support.tiny import tiny
 
 from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
