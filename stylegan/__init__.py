@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CheckpointError": "stylegan.errors",
     "Networks": "stylegan.networks",
-    "Pipeline": "stylegan.pipeline",
+    "Pipeline": "stylegan.inference.pipeline",
     "UserError": "stylegan.errors",
     "build_discriminator": "stylegan.networks",
     "build_generator": "stylegan.networks",

@@ -13,17 +13,17 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; a module may import from its own floor and those below it.
 FLOORS = [
     ["stylegan_ops"],
-    ["stylegan", "stylegan.words", "stylegan.errors", "stylegan.files"],
-    ["stylegan.config"],
-    ["stylegan.device", "stylegan.imaging", "stylegan.data"],
+    ["stylegan", "stylegan.words", "stylegan.errors", "stylegan.files", "stylegan.device"],
+    ["stylegan.imaging", "stylegan.config"],
+    ["stylegan.data"],
     ["stylegan.models"],
     ["stylegan.checkpoints"],
     ["stylegan.networks"],
-    ["stylegan.runs"],
+    ["stylegan.graphs", "stylegan.pipeline", "stylegan.inference"],
     ["stylegan.metrics"],
+    ["stylegan.runs"],
     ["stylegan.training"],
-    ["stylegan.graphs", "stylegan.pipeline"],
-    ["stylegan.editing"],
+    ["stylegan.editing", "stylegan.video"],
     ["stylegan.cli"],
 ]
 

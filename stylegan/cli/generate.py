@@ -83,7 +83,7 @@ def command(
 
     import stylegan_ops
     from stylegan.imaging import grid, save_image
-    from stylegan.pipeline import Pipeline
+    from stylegan.inference.pipeline import Pipeline
 
     stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device, compile)

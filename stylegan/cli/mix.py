@@ -39,7 +39,7 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
 
     import stylegan_ops
     from stylegan.imaging import grid, save_image
-    from stylegan.pipeline import Pipeline
+    from stylegan.inference.pipeline import Pipeline
 
     out = Path(out)
     if out.suffix not in (".png", ".webp"):

@@ -100,8 +100,8 @@ def command(sources, outs, images, resolution, trunc, device):
 
 def _open(source, images, resolution, trunc, device):
     """(number of pictures, iterator of [n, C, H, W] in [-1, 1]) of a data set or a network."""
+    from stylegan.inference.pipeline import Pipeline
     from stylegan.networks import is_snapshot, snapshots_of
-    from stylegan.pipeline import Pipeline
 
     path = Path(source)
     folder_of_images = path.is_dir() and not (is_snapshot(path) or snapshots_of(path))

@@ -131,7 +131,7 @@ def command(
         read_keyframes,
     )
     from stylegan.editing.writers import writer_for
-    from stylegan.pipeline import Pipeline
+    from stylegan.inference.pipeline import Pipeline
 
     Writer = writer_for(out)
     columns, rows = cells

@@ -12,8 +12,8 @@ import torch
 
 import stylegan_ops
 from stylegan.errors import UserError
-from stylegan.graphs import CompiledSynthesis, GraphedSynthesis
 from stylegan.imaging import to_pil
+from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
 from stylegan.models.fold import fold_constants
 from stylegan.models.stylegan3 import make_transform
 from stylegan.networks import load_networks

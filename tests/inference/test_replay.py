@@ -5,26 +5,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from support.pipelines import arrays, pipeline
 from support.tiny import tiny
 
 import stylegan_ops
-from stylegan import Networks, Pipeline, UserError, build_generator
-from stylegan.graphs import GraphedSynthesis
-from stylegan.pipeline import image_bytes
-
-
-def pipeline(**kwargs):
-    config = tiny()
-    torch.manual_seed(0)
-    G = build_generator(config)
-    for name, p in G.named_parameters():
-        if name.endswith("noise_strength"):
-            torch.nn.init.constant_(p, 0.3)
-    return Pipeline(Networks(config, {}, G_ema=G), **kwargs)
-
-
-def arrays(images):
-    return np.stack([np.asarray(image).astype(int) for image in images])
+from stylegan import UserError, build_generator
+from stylegan.inference.pipeline import image_bytes
+from stylegan.inference.replay import GraphedSynthesis
 
 
 class Recorder:

@@ -5,12 +5,12 @@ import warnings
 import pytest
 import torch
 from gpu import pytestmark  # noqa: F401
+from support.pipelines import arrays, pipeline
 from support.tiny import tiny, with_contrast
-from test_graphs import arrays, pipeline
 
 from stylegan import Networks, Pipeline, build_generator
-from stylegan.graphs import GraphedSynthesis
-from stylegan.pipeline import default_batch
+from stylegan.inference.pipeline import default_batch
+from stylegan.inference.replay import GraphedSynthesis
 
 
 def on_gpu(**fields):
