@@ -123,15 +123,15 @@ def command(
     from tqdm import tqdm
 
     import stylegan_ops
-    from stylegan.editing.video import (
+    from stylegan.inference.pipeline import Pipeline
+    from stylegan.video.journeys import (
         check_cells,
         frames,
         in_cells,
         keyframes_of_seeds,
         read_keyframes,
     )
-    from stylegan.editing.writers import writer_for
-    from stylegan.inference.pipeline import Pipeline
+    from stylegan.video.writers import writer_for
 
     Writer = writer_for(out)
     columns, rows = cells

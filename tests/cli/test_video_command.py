@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stylegan import Pipeline
-from stylegan.editing import writers
+from stylegan.video import writers
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from PIL import Image
 from support.tiny import tiny
 
 from stylegan import Networks, Pipeline, UserError, build_generator
-from stylegan.editing import video, writers
-from stylegan.editing.video import frames, in_cells, keyframes_of_seeds, read_keyframes
+from stylegan.video import journeys, writers
+from stylegan.video.journeys import frames, in_cells, keyframes_of_seeds, read_keyframes
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 100, 50)]
 SUFFIXES = [".mp4", ".webp", ".gif"]
@@ -176,7 +176,7 @@ def test_chunks_do_not_show(monkeypatch):
     pipe = pipeline()
     ws = in_cells(keyframes_of_seeds(pipe, range(4)), 2)
     whole = [pixels(i) for i in frames(pipe, ws, 10)]
-    monkeypatch.setattr(video, "CHUNK", 5)
+    monkeypatch.setattr(journeys, "CHUNK", 5)
     parts = [pixels(i) for i in frames(pipe, ws, 10)]
     assert np.abs(np.stack(whole) - np.stack(parts)).max() <= 1
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stylegan.editing.spline import CubicSpline, frame_times
 from stylegan.errors import UserError
 from stylegan.imaging import grid
+from stylegan.video.splines import CubicSpline, frame_times
 
 CHUNK = 64  # pictures held at a time, about
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from stylegan.editing.spline import CubicSpline, frame_times
+from stylegan.video.splines import CubicSpline, frame_times
 
 
 def points(count, seed=0):
