@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures from a network: the `Pipeline` and what makes it fast."""
+"""Images from networks: `Pipeline`, and what makes it fast and fit into memory."""

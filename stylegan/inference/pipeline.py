@@ -1,188 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeds or latents in, images out."""
 
+from __future__ import annotations
+
+import os
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 
 import numpy as np
 import torch
+from PIL import Image
 
 import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.imaging import to_pil
+from stylegan.inference.batching import default_batch, in_batches
+from stylegan.inference.labels import Label, Labels, find_labels
+from stylegan.inference.motion import moved_input
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
 from stylegan.models.fold import fold_constants
+from stylegan.models.generator import Generator
 from stylegan.models.stylegan3 import make_transform
-from stylegan.networks import load_networks
-
-# Pixels generated at once unless the caller says: one 1024 px image, 256 of 64 px. More gains
-# nothing on a CPU; a GPU takes more where its memory allows.
-BATCH_PIXELS, BATCH_PIXELS_CUDA = 1 << 20, 1 << 24
-CPU_BYTES = 2 << 30  # for all of them on a CPU, where nothing can be tried again if it was too much
-COPIES = 6  # of the largest tensor of a block, alive at a time with what convolutions need
+from stylegan.networks import Networks, load_networks
 
 
 @dataclass(frozen=True)
 class PipelineOutput:
-    """What a call to a `Pipeline` gives."""
+    """The result of a call of a `Pipeline`."""
 
-    images: list  # PIL images: grey, RGB or RGBA
-    ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, what they were made from
-    labels: list  # class number per image; None without classes or where the label is a vector
+    images: list[Image.Image]  # grey, RGB or RGBA
+    ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, from which the images were made
+    labels: list[int | None]  # class numbers; None without classes or if the label is a vector
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Latents after the mapping network."""
+
+    ws: torch.Tensor  # [N, num_ws, w_dim] on the device of the network
+    labels: list[int] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a call asks of the synthesis network."""
+
+    ws: torch.Tensor  # [N, num_ws, w_dim] on the device of the network
+    noise_mode: str  # const, random or none
+    noise_seeds: Sequence[int]  # per image, for random noise
+    batch: int  # images at once
 
 
 class Pipeline:
     """Generates images with the averaged generator of a snapshot.
 
     Args:
-        networks: `Networks` with G_ema, whose weights may not change any more: what follows from
-            them is computed here (`fold_constants`).
-        compile: run synthesis through torch.compile, about half a minute for every number of images
-            at once; not where noise_mode is random. Without it, a CUDA GPU replays CUDA graphs.
+        networks: `Networks` with G_ema. Its weights must not change afterwards, because what
+            depends on them alone is computed here (`fold_constants`).
+        compile: run synthesis through torch.compile, which takes about half a minute for each batch
+            size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
+    Raises: UserError if there is no G_ema, or nothing can be compiled here.
     """
 
-    def __init__(self, networks, compile=False):
+    def __init__(self, networks: Networks, compile: bool = False) -> None:
         if networks.G_ema is None:
             raise UserError("Pipeline", "there is no averaged generator (G_ema)")
-        self.networks, self.G = networks, networks.G_ema.eval().requires_grad_(False)
+        self.networks = networks
+        self.G: Generator = networks.G_ema.eval().requires_grad_(False)
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
-        self.lock = threading.Lock()  # synthesis has one transform
+        self.lock = threading.Lock()  # all threads share the transform of the network's input
         cuda = self.device.type == "cuda" and not compile
         self.graphed = GraphedSynthesis(self.G.synthesis) if cuda else None
 
     @classmethod
-    def from_pretrained(cls, path, device="auto", compile=False):
-        """The pipeline of what `load_networks` takes: a snapshot, a run, another program's file.
+    def from_pretrained(
+        cls,
+        path: str | os.PathLike[str],
+        device: str | torch.device = "auto",
+        compile: bool = False,
+    ) -> Pipeline:
+        """The pipeline of a snapshot, a run or another program's file (see `load_networks`).
         Raises: UserError if it cannot be read."""
         return cls(load_networks(path, device), compile)
 
     @cached_property
-    def batch(self):
-        """Images at once unless the caller says."""
+    def batch(self) -> int:
+        """Images at once by default; smaller after memory has run out."""
         return default_batch(self.G, self.device)
 
     @torch.inference_mode()
     def __call__(
         self,
-        seeds=None,
-        latents=None,
-        ws=None,
-        label=None,
-        truncation_psi=1.0,
-        truncation_cutoff=None,
-        noise_mode="const",
-        batch=None,
-        translate=None,
-        rotate=None,
-    ):
-        """Images of seeds, or of latents, or of ws.
+        seeds: Sequence[int] | None = None,
+        latents: torch.Tensor | np.ndarray | None = None,
+        ws: torch.Tensor | np.ndarray | None = None,
+        label: Label | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: str = "const",
+        batch: int | None = None,
+        translate: tuple[float, float] | None = None,
+        rotate: float | None = None,
+    ) -> PipelineOutput:
+        """Images of seeds, of latents or of ws.
 
         Args:
-            seeds: integers in [0, 2^32); the same seed gives the same z on every device.
-            latents: [N, z_dim] in place of seeds.
-            ws: [N, num_ws, w_dim] in place of either; label and truncation do not apply.
+            seeds: integers in [0, 2^32); a seed gives the same z on every device.
+            latents: [N, z_dim], instead of seeds.
+            ws: [N, num_ws, w_dim], instead of either; label and truncation do not apply.
             label: class number or name, or a vector [c_dim], for all images. None: seed modulo the
-                number of classes, so that a row of seeds shows every class.
-            truncation_psi, truncation_cutoff: as `Mapping.forward`.
+                number of classes, so that consecutive seeds show all classes.
+            truncation_psi, truncation_cutoff: see `Mapping.forward`.
             noise_mode: const, random (from the seed) or none.
-            batch: images at once; None: by resolution, and on CUDA by free memory. Where memory
-                does not suffice it is halved. With compile a shorter list is filled up to it.
-            translate: (x, y), how far to move the pictures to the right and down, in fractions of
-                their size; StyleGAN3 only. None: not at all.
-            rotate: degrees to turn them by, counter-clockwise about their middle, before they are
-                moved; StyleGAN3 only. None: not at all.
+            batch: images at once. None: by resolution, and on CUDA by free memory. If memory runs
+                out, the batch is halved. With compile, a shorter list is padded to a full batch.
+            translate: (x, y), fractions of the image size, to the right and down. StyleGAN3 only.
+            rotate: degrees counter-clockwise around the centre, before the translation. StyleGAN3
+                only.
         Returns: `PipelineOutput`.
-        Raises: UserError for a seed, label or shape that does not fit, for a network whose pictures
-            cannot be moved, or if nothing can be compiled.
+        Raises: UserError for a seed, label or shape that does not fit, for a translation or
+            rotation of a network other than StyleGAN3, or if nothing can be compiled.
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
             raise UserError("Pipeline", "give exactly one of seeds, latents and ws")
-        if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
-            noise_mode = "const"  # it is the same, and faster
-        labels = None
+        labels: Sequence[int] | None = None
         if ws is None:
-            z = self.latents(seeds) if latents is None else torch.as_tensor(latents).float()
-            c, labels = self.labels(label, range(len(z)) if seeds is None else seeds)
-            c = None if c is None else c.to(self.device)
-            ws = self.G.mapping(z.to(self.device), c, truncation_psi, truncation_cutoff)
-        ws = torch.as_tensor(ws).to(self.device)
-        if ws.shape[1:] != (self.G.num_ws, self.G.w_dim):
-            wanted = f"[N, {self.G.num_ws}, {self.G.w_dim}]"
-            raise UserError("ws", f"expected {wanted}, got {list(ws.shape)}")
-        if noise_mode == "random":
-            batch = 1  # so that the noise of an image does not depend on its neighbours
-        batch = batch or min(self.batch, len(ws))
-        noise_seeds = range(len(ws)) if seeds is None else seeds
-        with self._moved(translate, rotate):
-            images = self._images(ws, noise_mode, noise_seeds, batch)
-        return PipelineOutput(images, ws.cpu(), labels or [None] * len(images))
+            mapped = self.map(seeds, latents, label, truncation_psi, truncation_cutoff)
+            ws, labels = mapped.ws, mapped.labels
+        request = self._request(torch.as_tensor(ws), seeds, noise_mode, batch)
+        with self._motion(translate, rotate):
+            images = self._images(request)
+        numbers: list[int | None] = [*labels] if labels else [None] * len(images)
+        return PipelineOutput(images, request.ws.cpu(), numbers)
 
-    @contextmanager
-    def _moved(self, translate, rotate):
-        """Pictures are drawn in another place, for this thread alone. What is compiled or recorded
-        reads the transform as it then is."""
-        asked = translate is not None or rotate is not None
-        if self.G.config.model != "stylegan3":
-            if asked:
-                title = self.G.config.title
-                raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
-            yield
-            return
-        transform = self.G.synthesis.input.transform
-        with self.lock:
-            before = transform.clone()
-            try:
-                if asked:
-                    motion = make_transform(translate or (0.0, 0.0), rotate or 0.0)
-                    transform.copy_((before.cpu().double() @ motion).to(before.dtype))
-                yield
-            finally:
-                if asked:
-                    transform.copy_(before)
+    @torch.inference_mode()
+    def map(
+        self,
+        seeds: Sequence[int] | None = None,
+        latents: torch.Tensor | np.ndarray | None = None,
+        label: Label | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Mapped:
+        """The ws of seeds or latents; arguments and errors as for a call."""
+        z = torch.as_tensor(latents).float() if seeds is None else self.latents(seeds)
+        c, numbers = self.labels(label, range(len(z)) if seeds is None else seeds)
+        c = None if c is None else c.to(self.device)
+        ws = self.G.mapping(z.to(self.device), c, truncation_psi, truncation_cutoff)
+        return Mapped(ws, numbers)
 
-    def _images(self, ws, noise_mode, noise_seeds, batch):
-        """PIL images of ws [N, num_ws, w_dim]."""
-        images = []
-        while len(images) < len(ws):
-            start = len(images)
-            part = ws[start : start + batch]
-            try:
-                images += to_pil(self._synthesis(part, noise_mode, int(noise_seeds[start]), batch))
-            except torch.OutOfMemoryError:
-                if len(part) == 1 and not (self.graphed and self.graphed.graphs):
-                    raise
-            if len(images) == start:  # here, where nothing of the failed run is alive any more
-                batch = max(len(part) // 2, 1)
-                self._use_less_memory(batch)
-        return images
-
-    def _synthesis(self, ws, noise_mode, noise_seed, batch):
-        """[n, C, H, W] of one batch or of the shorter rest of a list."""
-        run = self.compiled or self.graphed
-        # A CPU takes seconds to find out what its rules know well enough.
-        plan = "fixed" if self.device.type == "cpu" else "measure"
-        with stylegan_ops.planning(plan, unless_set=True):
-            if noise_mode == "random" or run is None:
-                return self.G.synthesis(ws, noise_mode, torch.Generator().manual_seed(noise_seed))
-            return run(ws, noise_mode, batch)
-
-    def _use_less_memory(self, batch):
-        self.batch = min(self.batch, batch)
-        if self.graphed:
-            self.graphed.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def latents(self, seeds):
+    def latents(self, seeds: Iterable[int]) -> torch.Tensor:
         """z [N, z_dim] of seeds, float32 on the CPU.
 
-        Drawn by NumPy's `RandomState`, whose stream is frozen for good (NEP 19) and which published
-        StyleGAN images were drawn with: known seeds show known images.
+        NumPy's `RandomState` draws them. Its stream is frozen for good (NEP 19), and published
+        StyleGAN images were drawn with it, so a known seed shows the known image.
         """
         for seed in seeds:
             if not 0 <= int(seed) < 2**32:
@@ -190,36 +166,27 @@ class Pipeline:
         draws = [np.random.RandomState(int(s)).randn(self.G.z_dim) for s in seeds]
         return torch.from_numpy(np.stack(draws).astype(np.float32))
 
-    def labels(self, label, seeds):
-        """(c [N, c_dim] or None, class numbers or None) for images of `seeds`."""
-        c_dim, names = self.G.c_dim, self.networks.class_names
-        if not c_dim:
-            if label is not None:
-                raise UserError(f"class {label!r}", "this network has no classes")
-            return None, None
-        if label is not None and not isinstance(label, (str, Integral)):
-            c = torch.as_tensor(label, dtype=torch.float32)
-            if c.shape != (c_dim,):
-                raise UserError("label", f"expected [{c_dim}], got {list(c.shape)}")
-            return c.expand(len(seeds), -1), None
-        if label is None and not names:
-            raise UserError("label", f"this network takes a vector of {c_dim} numbers; give one")
-        numbers = [int(s) % c_dim for s in seeds]
-        if label is not None:
-            numbers = [class_number(label, names, c_dim)] * len(seeds)
-        return torch.eye(c_dim)[numbers], numbers
+    def labels(self, label: Label | None, seeds: Sequence[int]) -> Labels:
+        """The labels of images of `seeds`; `label` and errors as for a call."""
+        return find_labels(label, seeds, self.G.c_dim, self.networks.class_names)
 
     def mix(
-        self, row_seeds, column_seeds, layers, label=None, truncation_psi=1.0, noise_mode="const"
-    ):
-        """Style mixing: every row's image with the styles of `layers` taken from every column's.
+        self,
+        row_seeds: Sequence[int],
+        column_seeds: Sequence[int],
+        layers: Iterable[int],
+        label: Label | None = None,
+        truncation_psi: float = 1.0,
+        noise_mode: str = "const",
+    ) -> list[list[Image.Image | None]]:
+        """Style mixing: each row's image with the styles of `layers` taken from each column's.
 
         Args:
             row_seeds, column_seeds: integers.
             layers: indices into ws, from 0 (coarse) to num_ws - 1 (fine).
             label, truncation_psi, noise_mode: as for a call.
-        Returns: list of rows of PIL images, (1 + rows) x (1 + columns): the first row shows the
-            columns' own images, the first column the rows' own, and the corner is None.
+        Returns: list of rows of PIL images, (1 + rows) x (1 + columns). The first row shows the
+            unmixed images of the columns, the first column those of the rows; the corner is None.
         Raises: UserError for a layer that does not exist.
         """
         layers = sorted(set(layers))
@@ -235,40 +202,69 @@ class Pipeline:
         mixed[:, :, layers] = columns.ws[None, :, layers]
         images = self(ws=mixed.flatten(0, 1), noise_mode=noise_mode).images
         n = len(column_seeds)
-        body = [[own, *images[i * n : (i + 1) * n]] for i, own in enumerate(rows.images)]
-        return [[None, *columns.images], *body]
+        table: list[list[Image.Image | None]] = [[None, *columns.images]]
+        for i, own in enumerate(rows.images):
+            table.append([own, *images[i * n : (i + 1) * n]])
+        return table
 
+    def _request(
+        self, ws: torch.Tensor, seeds: Sequence[int] | None, noise_mode: str, batch: int | None
+    ) -> Request:
+        if ws.shape[1:] != (self.G.num_ws, self.G.w_dim):
+            expected = f"[N, {self.G.num_ws}, {self.G.w_dim}]"
+            raise UserError("ws", f"expected {expected}, got {list(ws.shape)}")
+        if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
+            noise_mode = "const"  # the same without noise inputs, and faster
+        if noise_mode == "random":
+            batch = 1  # so that the noise of an image does not depend on the others
+        noise_seeds = range(len(ws)) if seeds is None else seeds
+        batch = batch or min(self.batch, len(ws))
+        return Request(ws.to(self.device), noise_mode, noise_seeds, batch)
 
-def default_batch(G, device):
-    """Images that `G` makes at once on `device`: by resolution and memory, on CUDA what is free."""
-    height, width = G.config.resolution
-    if device.type != "cuda":
-        fitting = CPU_BYTES // image_bytes(G, device)
-        return max(min(BATCH_PIXELS // (height * width), fitting), 1)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    free = torch.cuda.mem_get_info(device)[0] + cached
-    fitting = free // 2 // image_bytes(G, device)
-    return max(min(BATCH_PIXELS_CUDA // (height * width), fitting), 1)
+    @contextmanager
+    def _motion(
+        self, translate: tuple[float, float] | None, rotate: float | None
+    ) -> Iterator[None]:
+        """Inside the block images are moved, for this thread only."""
+        moves = translate is not None or rotate is not None
+        if self.G.config.model != "stylegan3":
+            if moves:
+                title = self.G.config.title
+                raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
+            yield
+            return
+        with self.lock:
+            if moves:
+                with moved_input(self.G, make_transform(translate or (0.0, 0.0), rotate or 0.0)):
+                    yield
+            else:
+                yield
 
+    def _images(self, request: Request) -> list[Image.Image]:
+        def run(start: int, end: int, batch: int) -> list[Image.Image]:
+            return to_pil(self._synthesis(request, start, end, batch))
 
-def image_bytes(G, device):
-    """Memory that synthesis takes for one more image, rather too much: `COPIES` of what its largest
-    block has of one."""
-    largest = max(block.image_bytes(device) for block in G.synthesis.children())
-    height, width = G.config.resolution
-    return COPIES * (largest + 4 * G.config.channels * height * width)
+        count = len(request.ws)
+        return in_batches(run, count, request.batch, self._can_free, self._use_less_memory)
 
+    def _synthesis(self, request: Request, start: int, end: int, batch: int) -> torch.Tensor:
+        """[end - start, C, H, W]: one batch, or the shorter rest of a list."""
+        ws, noise_mode = request.ws[start:end], request.noise_mode
+        run = self.compiled or self.graphed
+        # On a CPU measuring takes seconds, and the rules choose well.
+        plan = "fixed" if self.device.type == "cpu" else "measure"
+        with stylegan_ops.planning(plan, unless_set=True):
+            if noise_mode == "random" or run is None:
+                generator = torch.Generator().manual_seed(int(request.noise_seeds[start]))
+                return self.G.synthesis(ws, noise_mode, generator)
+            return run(ws, noise_mode, batch)
 
-def class_number(label, names, c_dim):
-    """The number of a class given by number or name (case does not matter). Raises: UserError."""
-    text = str(label)
-    for same in (str, str.casefold):
-        for i, name in enumerate(names):
-            if same(name) == same(text):
-                return i
-    if text.isdecimal() and int(text) < c_dim:
-        return int(text)
-    choices = ", ".join(names[:20]) if names else f"0 to {c_dim - 1}"
-    raise UserError(
-        f"class {text!r}", f"expected a number from 0 to {c_dim - 1} or one of {choices}"
-    )
+    def _can_free(self) -> bool:
+        return bool(self.graphed and self.graphed.graphs)
+
+    def _use_less_memory(self, batch: int) -> None:
+        self.batch = min(self.batch, batch)
+        if self.graphed:
+            self.graphed.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

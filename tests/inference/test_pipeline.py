@@ -5,7 +5,7 @@ import torch
 from support.tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, UserError, build_generator
-from stylegan.inference.pipeline import image_bytes
+from stylegan.inference.batching import image_bytes
 from stylegan.models.stylegan3 import make_transform
 
 NAMES = ["cat", "dog", "7"]

@@ -10,7 +10,7 @@ from support.tiny import tiny
 
 import stylegan_ops
 from stylegan import UserError, build_generator
-from stylegan.inference.pipeline import image_bytes
+from stylegan.inference.batching import image_bytes
 from stylegan.inference.replay import GraphedSynthesis
 
 
@@ -64,7 +64,7 @@ def test_the_rest_of_a_list_runs_eagerly():
 
 def test_the_graph_unused_for_longest_is_dropped():
     gpu = Recorder()
-    graphed = GraphedSynthesis(gpu.synthesis, gpu.capture, size=2)
+    graphed = GraphedSynthesis(gpu.synthesis, gpu.capture, max_graphs=2)
     for n in (1, 1, 2, 2, 1, 3, 3):  # 3 takes the place of 2
         run(graphed, n)
     assert [n for n, *_ in graphed.graphs] == [1, 3]

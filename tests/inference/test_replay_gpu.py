@@ -9,7 +9,7 @@ from support.pipelines import arrays, pipeline
 from support.tiny import tiny, with_contrast
 
 from stylegan import Networks, Pipeline, build_generator
-from stylegan.inference.pipeline import default_batch
+from stylegan.inference.batching import default_batch
 from stylegan.inference.replay import GraphedSynthesis
 
 
