@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stylegan doctor: what is there, what is missing, and how to mend it."""
+"""`stylegan doctor`: whether the kernels work here, and how to fix them if not."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import click
 
 
 @click.command("doctor")
-@click.option("--clean", is_flag=True, help="Empty the cache of built kernels, and stop.")
-def command(clean):
-    """Show what the kernels need and whether they work; build them where they are missing.
+@click.option("--clean", is_flag=True, help="Only empty the cache of built kernels.")
+def command(clean: bool) -> None:
+    """Show what the kernels need, build them if they are missing, and check each one.
 
     Exits with 1 if a kernel that should work here does not.
 
     \b
     stylegan doctor                       after an installation, or when something is slow
-    stylegan doctor --clean               to build everything anew
+    stylegan doctor --clean               to build everything again
     """
     from stylegan_ops import _cache, _doctor
 
@@ -24,26 +28,26 @@ def command(clean):
             raise click.ClickException(str(e)) from e
         click.echo(f"{folder}: {size / 1e6:.1f} MB freed")
         return
-    mends = []
+    to_fix: list[Any] = []
     for row in _doctor.tools():
-        _show(row, mends)
+        _show(row, to_fix)
     for device in _doctor.devices():
-        _show(_doctor.loaded(device), mends)
+        _show(_doctor.loaded(device), to_fix)
     click.echo()
-    ill = False
+    failed = False
     for h in _doctor.health():
-        what = "WRONG" if h.ill and h.backend == "native" else h.backend
-        click.echo(f"{h.op:18} {h.device:5} {what:10} {h.found}")
-        ill = ill or h.ill
-    if mends:
-        click.echo("\nto mend:")
-        for row in mends:
+        state = "WRONG" if h.ill and h.backend == "native" else h.backend
+        click.echo(f"{h.op:18} {h.device:5} {state:10} {h.found}")
+        failed = failed or h.ill
+    if to_fix:
+        click.echo("\nto fix:")
+        for row in to_fix:
             click.echo(f"  {row.name + ':':12} {row.mend}")
-    if ill:
+    if failed:
         raise SystemExit(1)
 
 
-def _show(row, mends):
+def _show(row: Any, to_fix: list[Any]) -> None:
     click.echo(f"{row.name:12} {row.found}")
     if row.mend:
-        mends.append(row)
+        to_fix.append(row)

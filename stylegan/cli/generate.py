@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan generate`: pictures from seeds."""
+"""`stylegan generate`: images from seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +16,11 @@ from stylegan.cli.params import (
     picture_options,
 )
 
-WEBP_MAX = 16383  # px a side, the limit of the format
-CHUNK = 64  # pictures between two steps of the progress bar, at most
+if TYPE_CHECKING:
+    from stylegan.inference.pipeline import Pipeline
+
+MAX_WEBP_SIDE = 16383  # px, the limit of the format
+CHUNK = 64  # maximum number of images between two steps of the progress bar
 
 
 @click.command()
@@ -23,57 +30,74 @@ CHUNK = 64  # pictures between two steps of the progress bar, at most
     type=Numbers(),
     default="0-15",
     show_default=True,
-    help="Which pictures: numbers and ranges, 0,3,5-9.",
+    help="Seeds of the images: numbers and ranges, 0,3,5-9.",
 )
 @picture_options
 @click.option(
-    "--trunc-cutoff", type=click.IntRange(min=0), help="Truncate only this many leading layers."
+    "--trunc-cutoff",
+    type=click.IntRange(min=0),
+    help="Truncate only this many leading layers.  [default: all]",
 )
 @click.option(
     "--translate",
     type=Pair(),
     metavar="X,Y",
-    help="Move the picture by these fractions of its size, to the right and down. StyleGAN3 only.",
+    help="Move the image by these fractions of its size, to the right and down. StyleGAN3 only.",
 )
 @click.option(
     "--rotate",
     type=float,
     callback=finite,
     metavar="DEGREES",
-    help="Turn the picture counter-clockwise about its middle, before it is moved. StyleGAN3 only.",
+    help="Rotate the image counter-clockwise around its centre, before it is moved. StyleGAN3 "
+    "only.",
 )
-@click.option("--grid", "as_grid", is_flag=True, help="One sheet instead of single files.")
-@click.option("--columns", type=click.IntRange(min=1), help="Columns of the sheet.")
+@click.option(
+    "--grid", "as_grid", is_flag=True, help="Write one sheet instead of a file per image."
+)
+@click.option(
+    "--columns",
+    type=click.IntRange(min=1),
+    help="Columns of the sheet.  [default: as many as rows]",
+)
 @click.option(
     "--format", "suffix", type=click.Choice(["png", "webp"]), default="png", show_default=True
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), help="Pictures at once; default by resolution."
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Images at once.  [default: by resolution and memory]",
 )
 @click.option(
     "--compile",
     is_flag=True,
-    help="Through torch.compile: faster for many pictures, after half a minute.",
+    help="Use torch.compile: faster for many images, after half a minute.",
 )
-@click.option("--outdir", type=click.Path(file_okay=False), default="out", show_default=True)
+@click.option(
+    "--outdir",
+    type=click.Path(file_okay=False),
+    default="out",
+    show_default=True,
+    help="Folder of the images.",
+)
 def command(
-    network,
-    seeds,
-    trunc,
-    label,
-    noise_mode,
-    device,
-    trunc_cutoff,
-    translate,
-    rotate,
-    as_grid,
-    columns,
-    suffix,
-    batch,
-    compile,
-    outdir,
-):
-    """Generate pictures from NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
+    network: str,
+    seeds: list[int],
+    trunc: float,
+    label: str | None,
+    noise_mode: str,
+    device: str,
+    trunc_cutoff: int | None,
+    translate: tuple[float, float] | None,
+    rotate: float | None,
+    as_grid: bool,
+    columns: int | None,
+    suffix: str,
+    batch: int | None,
+    compile: bool,
+    outdir: str,
+) -> None:
+    """Generate images from NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan generate runs/00000-photos --seeds 0-31 --trunc 0.7 --grid
@@ -87,25 +111,12 @@ def command(
 
     stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device, compile)
-    outdir = make_folder(outdir, "--outdir")
-    if as_grid:
-        columns = columns or min(len(seeds), max(round(len(seeds) ** 0.5), 1))
-        height, width = pipe.G.config.resolution
-        sheet = (columns * width, -(-len(seeds) // columns) * height)
-        if suffix == "webp" and max(sheet) > WEBP_MAX:
-            raise click.UsageError(
-                f"a WebP holds at most {WEBP_MAX} px a side, the sheet has {sheet[0]}x{sheet[1]}; "
-                "--format png does"
-            )
-    about = {
-        "network": network,
-        **({"kimg": pipe.networks.meta["kimg"]} if "kimg" in pipe.networks.meta else {}),
-        "trunc": trunc,
-        "noise_mode": noise_mode,
-        **({"translate": "{:g},{:g}".format(*translate)} if translate else {}),
-        **({} if rotate is None else {"rotate": rotate}),
-    }
-    names, images = pipe.networks.class_names, []
+    folder = make_folder(outdir, "--outdir")
+    columns = columns or min(len(seeds), max(round(len(seeds) ** 0.5), 1))
+    if as_grid and suffix == "webp":
+        _check_webp(pipe, columns, len(seeds))
+    metadata = _metadata(pipe, network, trunc, noise_mode, translate, rotate)
+    sheet = []
     size = min(batch or min(pipe.batch, CHUNK), len(seeds))
     with tqdm(total=len(seeds), unit="img", desc="generate", disable=None) as bar:
         for start in range(0, len(seeds), size):
@@ -122,14 +133,51 @@ def command(
             )
             bar.update(len(part))
             if as_grid:
-                images += out.images
+                sheet += out.images
                 continue
             for seed, number, image in zip(part, out.labels, out.images):
-                extra = {} if number is None else {"class": names[number] if names else number}
-                save_image(
-                    image, outdir / f"seed{seed:04d}.{suffix}", {**about, "seed": seed, **extra}
-                )
+                own = {**metadata, "seed": seed, **_class(pipe, number)}
+                save_image(image, folder / f"seed{seed:04d}.{suffix}", own)
     if as_grid:
-        about |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}
-        save_image(grid(images, columns), outdir / f"grid.{suffix}", about)
-    click.echo(f"{outdir / f'grid.{suffix}' if as_grid else f'{len(seeds)} pictures in {outdir}'}")
+        metadata |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}
+        save_image(grid(sheet, columns), folder / f"grid.{suffix}", metadata)
+    click.echo(folder / f"grid.{suffix}" if as_grid else f"{len(seeds)} images in {folder}")
+
+
+def _check_webp(pipe: Pipeline, columns: int, count: int) -> None:
+    """Raises: click.UsageError if the sheet is too large for WebP."""
+    height, width = pipe.G.config.resolution
+    size = (columns * width, -(-count // columns) * height)
+    if max(size) > MAX_WEBP_SIDE:
+        raise click.UsageError(
+            f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "
+            "--format png does"
+        )
+
+
+def _metadata(
+    pipe: Pipeline,
+    network: str,
+    trunc: float,
+    noise_mode: str,
+    translate: tuple[float, float] | None,
+    rotate: float | None,
+) -> dict[str, Any]:
+    """What is saved inside of every image."""
+    meta = pipe.networks.meta
+    return {
+        "network": network,
+        **({"kimg": meta["kimg"]} if "kimg" in meta else {}),
+        "trunc": trunc,
+        "noise_mode": noise_mode,
+        **({"translate": "{:g},{:g}".format(*translate)} if translate else {}),
+        **({} if rotate is None else {"rotate": rotate}),
+    }
+
+
+def _class(pipe: Pipeline, number: int | None) -> dict[str, Any]:
+    """The class of one image, by name if there are names."""
+    if number is None:
+        return {}
+    names = pipe.networks.class_names
+    return {"class": names[number] if names else number}

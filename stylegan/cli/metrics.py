@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan metrics`: figures of merit of a network."""
+"""`stylegan metrics`: how good a network is."""
+
+from __future__ import annotations
 
 import contextlib
 import json
 import math
 import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.outputs import output_file
 from stylegan.cli.params import device_option, finite, network_argument
-from stylegan.metrics import METRICS, Options
+from stylegan.metrics.registry import METRICS, Options
+
+if TYPE_CHECKING:
+    from stylegan.networks import Networks
 
 LIST = "\n".join(f"{name:<6}{metric.about}" for name, metric in METRICS.items())
 
@@ -20,7 +27,9 @@ class Names(click.ParamType):
 
     name = "names"
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
         """`value` as a list without repetitions, in the order given."""
         if isinstance(value, list):
             return value
@@ -33,15 +42,19 @@ class Names(click.ParamType):
 
 @click.command(epilog=f"\b\nMetrics:\n{LIST}")
 @network_argument
-@click.option("--metrics", "names", type=Names(), required=True, help="Which, as eqt,eqr.")
+@click.option("--metrics", "names", type=Names(), required=True, help="Names of metrics, eqt,eqr.")
 @click.option(
-    "--samples", type=click.IntRange(min=1), help="How many pictures; default by metric, 1000."
+    "--samples", type=click.IntRange(min=1), help="Number of images.  [default: by metric, 1000]"
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), help="Pictures at once; default by resolution."
+    "--batch", type=click.IntRange(min=1), help="Images at once.  [default: by resolution]"
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the draws."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of all random numbers.",
 )
 @click.option(
     "--trunc",
@@ -49,26 +62,31 @@ class Names(click.ParamType):
     default=1.0,
     show_default=True,
     callback=finite,
-    help="Truncation psi; figures are compared at 1.",
+    help="Truncation psi; published results are measured at 1.",
 )
 @device_option
 @click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False),
-    help="Write the figures to this file, too, with how they were measured.",
+    help="Also write the results to this file, with how they were measured.",
 )
-def command(network, names, samples, batch, seed, trunc, device, json_file):
+def command(
+    network: str,
+    names: list[str],
+    samples: int | None,
+    batch: int | None,
+    seed: int,
+    trunc: float,
+    device: str,
+    json_file: str | None,
+) -> None:
     """Measure NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan metrics runs/00000-photos --metrics eqt,eqr --samples 1000 --json metrics.json
     """
-    from tqdm import tqdm
-
     import stylegan_ops
-    from stylegan import __version__
-    from stylegan.device import describe
     from stylegan.errors import UserError
     from stylegan.networks import load_networks
 
@@ -78,33 +96,57 @@ def command(network, names, samples, batch, seed, trunc, device, json_file):
         raise UserError(network, "the snapshot has no G_ema.safetensors")
     results = []
     with contextlib.ExitStack() as stack:
-        part = json_file and stack.enter_context(output_file(json_file, "--json"))
+        part = stack.enter_context(output_file(json_file, "--json")) if json_file else None
         for name in names:
-            metric, start = METRICS[name], time.monotonic()
-            count = samples or metric.samples
-            with tqdm(total=count, unit="sample", desc=name, disable=None) as bar:
-                options = Options(count, batch, seed, trunc, bar.update)
-                values = metric.measure(networks, options)
-            seconds = round(time.monotonic() - start, 1)
-            for figure, value in values.items():
-                click.echo(f"{figure:<10}{value:8.2f} {metric.unit}   {count:,} samples")
-                number = value if math.isfinite(value) else str(value)
-                results.append(
-                    {
-                        "name": figure,
-                        "value": number,
-                        "unit": metric.unit,
-                        "samples": count,
-                        "seconds": seconds,
-                    }
+            options = Options(samples or METRICS[name].samples, batch, seed, trunc)
+            for result in _measure(name, networks, options):
+                click.echo(
+                    f"{result.name:<10}{result.value:8.2f} {result.unit}   "
+                    f"{result.samples:,} samples"
                 )
+                results.append(result)
         if part:
-            about = {
-                "network": str(network),
-                "kimg": networks.meta.get("kimg"),
-                "trunc": trunc,
-                "seed": seed,
-                "device": describe(networks.device),
-                "version": __version__,
-            }
-            part.write_text(json.dumps({**about, "metrics": results}, indent=1) + "\n", "utf-8")
+            content = _circumstances(network, networks, trunc, seed)
+            content["metrics"] = [result.to_json() for result in results]
+            part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured number."""
+
+    name: str
+    value: float
+    unit: str
+    samples: int
+    seconds: float  # of the metric, which may give several results
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields; an infinite value as text, since JSON has no infinity."""
+        value = self.value if math.isfinite(self.value) else str(self.value)
+        return {**asdict(self), "value": value}
+
+
+def _measure(name: str, networks: Networks, options: Options) -> list[Result]:
+    from tqdm import tqdm
+
+    metric, start = METRICS[name], time.monotonic()
+    with tqdm(total=options.samples, unit="sample", desc=name, disable=None) as bar:
+        values = metric.measure(networks, replace(options, progress=bar.update))
+    seconds = round(time.monotonic() - start, 1)
+    return [Result(k, v, metric.unit, options.samples, seconds) for k, v in values.items()]
+
+
+def _circumstances(network: str, networks: Networks, trunc: float, seed: int) -> dict[str, Any]:
+    """How the network was measured."""
+    from stylegan import __version__
+    from stylegan.device import describe
+
+    return {
+        "network": str(network),
+        "kimg": networks.meta.get("kimg"),
+        "trunc": trunc,
+        "seed": seed,
+        "device": describe(networks.device),
+        "version": __version__,
+    }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan mix`: a style mixing grid."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
@@ -19,7 +21,7 @@ from stylegan.cli.params import Numbers, make_folder, network_argument, picture_
     type=Numbers(),
     default="0-3",
     show_default=True,
-    help="Layers whose style comes from the column: low ones are coarse, high ones fine.",
+    help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )
 @picture_options
 @click.option(
@@ -29,8 +31,18 @@ from stylegan.cli.params import Numbers, make_folder, network_argument, picture_
     show_default=True,
     help="A .png or .webp file.",
 )
-def command(network, rows, columns, layers, trunc, label, noise_mode, device, out):
-    """Mix the styles of pictures of NETWORK: each row's picture, styled by each column's.
+def command(
+    network: str,
+    rows: list[int],
+    columns: list[int],
+    layers: list[int],
+    trunc: float,
+    label: str | None,
+    noise_mode: str,
+    device: str,
+    out: str,
+) -> None:
+    """Mix the styles of images of NETWORK: the images of the rows take styles of the columns.
 
     \b
     stylegan mix runs/00000-photos --rows 1-4 --columns 10-15 --layers 0-3 --trunc 0.7
@@ -41,18 +53,18 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
     from stylegan.imaging import grid, save_image
     from stylegan.inference.pipeline import Pipeline
 
-    out = Path(out)
-    if out.suffix not in (".png", ".webp"):
+    path = Path(out)
+    if path.suffix not in (".png", ".webp"):
         raise click.BadParameter(
-            f"expected a name that ends in .png or .webp, got {out}", param_hint="--out"
+            f"expected a name that ends in .png or .webp, got {path}", param_hint="--out"
         )
     stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device)
     table = pipe.mix(rows, columns, layers, label, trunc, noise_mode)
-    first = table[0][1]
-    table[0][0] = Image.new(first.mode, first.size)
-    make_folder(out.parent, "--out")
-    about = {
+    images = [image for row in table for image in row if image is not None]  # all but the corner
+    corner = Image.new(images[0].mode, images[0].size)
+    make_folder(path.parent, "--out")
+    metadata = {
         "network": network,
         "kimg": pipe.networks.meta.get("kimg"),
         "noise_mode": noise_mode,
@@ -62,5 +74,5 @@ def command(network, rows, columns, layers, trunc, label, noise_mode, device, ou
         "layers": ",".join(map(str, layers)),
         "trunc": trunc,
     }
-    save_image(grid([image for row in table for image in row], len(columns) + 1), out, about)
-    click.echo(out)
+    save_image(grid([corner, *images], len(columns) + 1), path, metadata)
+    click.echo(path)

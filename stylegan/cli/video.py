@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan video`: a journey through the pictures of a network."""
+"""`stylegan video`: a journey through the images of a network."""
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
 from stylegan.cli.params import Numbers, device_option, finite, make_folder, network_argument
 
-PER_CELL = 6  # seeds of a journey, unless given
-PER_KEYFRAME = 60  # frames
+SEEDS_PER_CELL = 6
+FRAMES_PER_KEYFRAME = 60
 
 
 class Cells(click.ParamType):
-    """How many journeys side by side: `3x2` is three columns in two rows; gives (columns, rows)."""
+    """How many journeys side by side: `3x2` is three columns and two rows; (columns, rows)."""
 
     name = "WxH"
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
         """`value` as (columns, rows)."""
         if isinstance(value, tuple):
             return value
@@ -32,12 +37,13 @@ class Cells(click.ParamType):
 @click.option(
     "--seeds",
     type=Numbers(),
-    help=f"Keyframes: numbers and ranges, 0,3,5-9.  [default: the first {PER_CELL} for each cell]",
+    help="Keyframes: numbers and ranges, 0,3,5-9.  "
+    f"[default: the first {SEEDS_PER_CELL} for each cell]",
 )
 @click.option(
     "--keyframes",
     type=click.Path(dir_okay=False),
-    help="Keyframes from a file in place of seeds: .npy or .npz with ws [N, num_ws, w_dim].",
+    help="Keyframes from a file instead of seeds: .npy or .npz with ws [N, num_ws, w_dim].",
 )
 @click.option(
     "--grid",
@@ -46,26 +52,32 @@ class Cells(click.ParamType):
     metavar="WxH",
     default="1x1",
     show_default=True,
-    help="Journeys side by side, columns x rows; the keyframes are dealt out to them.",
+    help="Journeys side by side, columns x rows; they share the keyframes evenly.",
 )
 @click.option(
     "--frames",
     "per_keyframe",
     type=click.IntRange(min=1),
-    help=f"Frames from a keyframe to the next.  [default: {PER_KEYFRAME}]",
+    help=f"Frames from one keyframe to the next.  [default: {FRAMES_PER_KEYFRAME}]",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
-    help="Length of the video, in place of --frames.",
+    help="Length of the video, instead of --frames.",
 )
-@click.option("--fps", type=click.IntRange(1, 240), default=30, show_default=True)
+@click.option(
+    "--fps",
+    type=click.IntRange(1, 240),
+    default=30,
+    show_default=True,
+    help="Frames per second.",
+)
 @click.option(
     "--loop/--no-loop",
     default=True,
     show_default=True,
-    help="Go on from the last keyframe to the first, so that the video can be repeated.",
+    help="Continue from the last keyframe to the first, so that the video repeats seamlessly.",
 )
 @click.option(
     "--trunc",
@@ -73,7 +85,7 @@ class Cells(click.ParamType):
     default=1.0,
     show_default=True,
     callback=finite,
-    help="Truncation psi: 1 as learnt, less for fewer odd pictures, 0 for the mean.",
+    help="Truncation psi: 1 as trained, less for fewer odd images, 0 for the average image.",
 )
 @click.option("--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network.")
 @click.option(
@@ -81,7 +93,7 @@ class Cells(click.ParamType):
     type=click.Choice(["const", "none"]),
     default="const",
     show_default=True,
-    help="Fine random detail: the network's own, or none.",
+    help="Fine random detail: fixed, or none.",
 )
 @device_option
 @click.option(
@@ -93,33 +105,28 @@ class Cells(click.ParamType):
 )
 @click.pass_context
 def command(
-    ctx,
-    network,
-    seeds,
-    keyframes,
-    cells,
-    per_keyframe,
-    seconds,
-    fps,
-    loop,
-    trunc,
-    label,
-    noise_mode,
-    device,
-    out,
-):
-    """Make a video of pictures of NETWORK that turn into each other, on a smooth curve in W.
+    ctx: click.Context,
+    network: str,
+    seeds: list[int] | None,
+    keyframes: str | None,
+    cells: tuple[int, int],
+    per_keyframe: int | None,
+    seconds: float | None,
+    fps: int,
+    loop: bool,
+    trunc: float,
+    label: str | None,
+    noise_mode: str,
+    device: str,
+    out: str,
+) -> None:
+    """Make a video of images of NETWORK that change into each other, along a smooth curve in W.
 
     \b
     stylegan video runs/00000-photos --seeds 0-7 --trunc 0.7 --out photos.mp4
     stylegan video runs/00000-photos --grid 3x2 --seconds 10 --out photos.webp
     """
-    for name in ("seeds", "trunc", "label") if keyframes else ():
-        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            option = "class" if name == "label" else name
-            raise click.UsageError(f"--{option} does not go with --keyframes")
-    if per_keyframe and seconds:
-        raise click.UsageError("--frames does not go with --seconds; give one of them")
+    _check_options(ctx, keyframes, per_keyframe, seconds)
     from tqdm import tqdm
 
     import stylegan_ops
@@ -135,8 +142,6 @@ def command(
 
     Writer = writer_for(out)
     columns, rows = cells
-    if seeds is None:
-        seeds = range(PER_CELL * columns * rows)
     stylegan_ops.tune_cpu_allocator()
     pipe = Pipeline.from_pretrained(network, device)
     height, width = pipe.G.config.resolution
@@ -145,15 +150,14 @@ def command(
     if keyframes:
         ws = read_keyframes(keyframes, pipe.G)
     else:
+        seeds = seeds or list(range(SEEDS_PER_CELL * columns * rows))
         check_cells(len(seeds), columns * rows)
         ws = keyframes_of_seeds(pipe, seeds, label, trunc)
     ws = in_cells(ws, columns * rows)
-    points = ws.shape[1]
     if seconds:
         count = max(round(seconds * fps), 1)
     else:
-        per_keyframe = per_keyframe or PER_KEYFRAME
-        count = points * per_keyframe if loop else (points - 1) * per_keyframe + 1
+        count = _frame_count(ws.shape[1], per_keyframe or FRAMES_PER_KEYFRAME, loop)
     make_folder(Path(out).parent, "--out")
     with (
         Writer(out, size, fps, loop) as video,
@@ -163,3 +167,19 @@ def command(
             video.add(image)
             bar.update()
     click.echo(f"{out}: {count} frames, {count / fps:.1f} s")
+
+
+def _check_options(
+    ctx: click.Context, keyframes: str | None, per_keyframe: int | None, seconds: float | None
+) -> None:
+    """Raises: click.UsageError for options that exclude each other."""
+    for name in ("seeds", "trunc", "label") if keyframes else ():
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            option = "class" if name == "label" else name
+            raise click.UsageError(f"--{option} does not go with --keyframes")
+    if per_keyframe and seconds:
+        raise click.UsageError("--frames does not go with --seconds; give one of them")
+
+
+def _frame_count(keyframes: int, per_keyframe: int, loop: bool) -> int:
+    return keyframes * per_keyframe if loop else (keyframes - 1) * per_keyframe + 1

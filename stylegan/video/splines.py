@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Smooth curves through points."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class CubicSpline:
@@ -13,19 +16,19 @@ class CubicSpline:
 
     Args:
         points: [K, ...], any K >= 1.
-        loop: the curve goes on from the last point to the first, with period K. Otherwise it ends
-            at the last one, with M = 0 at both ends (natural spline).
+        loop: the curve continues from the last point to the first, with period K. Otherwise it ends
+            at the last point, with M = 0 at both ends (natural spline).
     """
 
-    def __init__(self, points, loop=True):
+    def __init__(self, points: ArrayLike, loop: bool = True) -> None:
         self.points, self.loop = np.asarray(points, np.float64), loop
         count = len(self.points)
         y = self.points.reshape(count, -1)
         if loop:
-            # A circulant system: each frequency by itself.
+            # A circulant system, which the Fourier transform diagonalizes.
             turn = 2 * np.cos(2 * np.pi * np.arange(count // 2 + 1) / count)[:, None]
-            curved = np.fft.rfft(y, axis=0) * 6 * (turn - 2) / (turn + 4)
-            second = np.fft.irfft(curved, count, axis=0)
+            spectrum = np.fft.rfft(y, axis=0) * 6 * (turn - 2) / (turn + 4)
+            second = np.fft.irfft(spectrum, count, axis=0)
         else:
             second = np.zeros_like(y)
             inner = max(count - 2, 0)
@@ -33,21 +36,21 @@ class CubicSpline:
             second[1:-1] = np.linalg.solve(system, 6 * np.diff(y, 2, axis=0)) if inner else 0
         self.second = second.reshape(self.points.shape)
 
-    def __call__(self, t):
+    def __call__(self, t: ArrayLike) -> np.ndarray:
         """[n, ...] float64 at times t [n]; without loop they are clipped to [0, K-1]."""
         t, count = np.asarray(t, np.float64), len(self.points)
         t = t % count if self.loop else t.clip(0, count - 1)
-        # t % count rounds up to count where t is a hair below 0.
+        # t % count rounds up to count for a tiny negative t.
         i = np.minimum(t.astype(int), count - 1 if self.loop else max(count - 2, 0))
         u = (t - i).reshape(-1, *[1] * (self.points.ndim - 1))
         j = (i + 1) % count
-        line = (1 - u) * self.points[i] + u * self.points[j]
-        bend = ((1 - u) ** 3 - (1 - u)) * self.second[i] + (u**3 - u) * self.second[j]
-        return line + bend / 6
+        linear = (1 - u) * self.points[i] + u * self.points[j]
+        cubic = ((1 - u) ** 3 - (1 - u)) * self.second[i] + (u**3 - u) * self.second[j]
+        return linear + cubic / 6
 
 
-def frame_times(count, points, loop=True):
-    """Times [count] float64 on a spline through `points` points, equally far apart: with `loop` one
+def frame_times(count: int, points: int, loop: bool = True) -> np.ndarray:
+    """Evenly spaced times [count] float64 on a spline through `points` points: with `loop` one
     period without its end, otherwise from the first point to the last."""
     if loop:
         return np.arange(count) * (points / count)

@@ -22,7 +22,7 @@ def test_doctor_shows_tools_libraries_and_every_op(run):
     assert "native" in line and "against the reference" in line
 
 
-def test_doctor_says_how_to_mend_what_is_missing(run, monkeypatch):
+def test_doctor_says_how_to_fix_what_is_missing(run, monkeypatch):
     def missing():
         raise _toolchain.Missing("there is no C++ compiler", "sudo apt-get install g++")
 
@@ -33,7 +33,7 @@ def test_doctor_says_how_to_mend_what_is_missing(run, monkeypatch):
     assert code == 1 and not err
     assert "compiler     missing: there is no C++ compiler" in out
     assert "cpu kernels  none: there is no C++ compiler" in out
-    assert "\nto mend:\n  compiler:    sudo apt-get install g++\n" in out
+    assert "\nto fix:\n  compiler:    sudo apt-get install g++\n" in out
 
 
 @needs_native

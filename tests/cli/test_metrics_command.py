@@ -6,7 +6,7 @@ import torch
 
 from stylegan import Networks, build_generator
 from stylegan.config import preset
-from stylegan.metrics import METRICS
+from stylegan.metrics.registry import METRICS
 
 
 @pytest.fixture(scope="session")

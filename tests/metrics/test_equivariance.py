@@ -7,14 +7,8 @@ import torch
 from support.tiny import tiny
 
 from stylegan import UserError, build_generator
-from stylegan.metrics.equivariance import (
-    equivariance,
-    lowpass,
-    radial_filter,
-    rotate,
-    shift,
-    shift_whole,
-)
+from stylegan.metrics.equivariance import equivariance
+from stylegan.metrics.resampling import lowpass, radial_filter, rotate, shift, shift_whole
 from stylegan.models.stylegan3 import make_transform
 
 
@@ -142,10 +136,11 @@ def test_the_transform_is_given_back_after_an_error():
 def test_shift_agrees_with_whole_shifts_and_says_what_it_defines():
     x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     by = torch.tensor([[3.0, -5.0], [0.0, 6.0]])
-    exact, valid = shift_whole(x, by)
-    assert exact[0, 0, 0, 3] == x[0, 0, 5, 0] and valid[0].sum() == 45 * 43
-    got, valid = shift(x, by)
-    torch.testing.assert_close(got * valid[:, None], exact * valid[:, None], atol=1e-5, rtol=0)
+    exact = shift_whole(x, by)
+    assert exact.images[0, 0, 0, 3] == x[0, 0, 5, 0] and exact.valid[0].sum() == 45 * 43
+    got = shift(x, by)
+    valid, inside = got.valid, got.valid[:, None]
+    torch.testing.assert_close(got.images * inside, exact.images * inside, atol=1e-5, rtol=0)
     # 12 px of filter on each side, moved.
     assert valid[0].nonzero().aminmax(dim=0).min.tolist() == [7, 15]
     assert valid[0].nonzero().aminmax(dim=0).max.tolist() == [30, 38]
@@ -153,13 +148,14 @@ def test_shift_agrees_with_whole_shifts_and_says_what_it_defines():
 
 def test_rotation_by_quarters_is_exact():
     x = torch.randn(3, 2, 40, 40, generator=torch.Generator().manual_seed(0))
-    still, valid = rotate(x, torch.zeros(3))
-    assert valid.sum() == 3 * 20 * 20
-    torch.testing.assert_close(lowpass(x) * valid[:, None], still, atol=1e-4, rtol=0)
-    turned, valid = rotate(x, torch.tensor([90.0, 180, 270]))
-    expected = torch.stack([torch.rot90(s, i + 1, (1, 2)) for i, s in enumerate(still)])
-    torch.testing.assert_close(turned, expected, atol=1e-4, rtol=0)
-    assert valid.sum() == 3 * 20 * 20
+    still = rotate(x, torch.zeros(3))
+    assert still.valid.sum() == 3 * 20 * 20
+    filtered = lowpass(x) * still.valid[:, None]
+    torch.testing.assert_close(filtered, still.images, atol=1e-4, rtol=0)
+    turned = rotate(x, torch.tensor([90.0, 180, 270]))
+    expected = torch.stack([torch.rot90(s, i + 1, (1, 2)) for i, s in enumerate(still.images)])
+    torch.testing.assert_close(turned.images, expected, atol=1e-4, rtol=0)
+    assert turned.valid.sum() == 3 * 20 * 20
 
 
 def test_rotation_turns_as_the_transform_does():
@@ -167,9 +163,9 @@ def test_rotation_turns_as_the_transform_does():
     ws = torch.zeros(1, 1, 20)
     still = network.synthesis(ws)
     network.synthesis.input.transform.copy_(make_transform(angle=33))
-    got, valid = rotate(still, torch.tensor([33.0]))
-    error = (got - network.synthesis(ws)) * valid[:, None]
-    assert valid.sum() > 500 and error.abs().max() < 1e-3
+    got = rotate(still, torch.tensor([33.0]))
+    error = (got.images - network.synthesis(ws)) * got.valid[:, None]
+    assert got.valid.sum() > 500 and error.abs().max() < 1e-3
 
 
 def test_the_radial_filter_stops_at_nyquist():

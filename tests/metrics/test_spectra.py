@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan.metrics.spectra import SpectrumMeter, plot, save_numbers
+from stylegan.metrics.spectra import SpectrumMeter
+from stylegan.metrics.spectra_files import plot, save_numbers
 
 
 def spectrum_of(images, batch=7):
