@@ -11,10 +11,10 @@ first call; T-256, T-1024, R-256, R-1024, the layers of these networks.
 
 import time
 
-import children
 import click
 import torch
-from common import race_ms, report, where
+from support import children
+from support.common import race_ms, report, where
 
 import stylegan_ops
 from stylegan.config import preset

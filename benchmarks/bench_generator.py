@@ -10,11 +10,10 @@ the whole process, PyTorch included. On a GPU "compiled" is `torch.compile` of t
 
 import time
 
-import children
 import click
-import plots
 import torch
-from common import report, save, where
+from support import children, plots
+from support.common import report, save, where
 
 import stylegan_ops
 from stylegan import build_generator

@@ -20,10 +20,10 @@ import time
 from itertools import product
 
 import click
-import plots
 import torch
-from common import race_ms, report, save, settle, where
-from modconv_layers import Layer, layers, peak_gflops, shares
+from support import plots
+from support.common import race_ms, report, save, settle, where
+from support.modconv_layers import Layer, layers, peak_gflops, shares
 from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops

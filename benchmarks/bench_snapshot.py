@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import click
-from common import report, where
+from support.common import report, where
 
 from stylegan.config import TrainConfig, preset
 from stylegan.device import resolve_device

@@ -7,10 +7,10 @@ is the 64 px network in float32. On a CPU each contestant is a process of its ow
 profiler.
 """
 
-import children
 import click
 import torch
-from common import report, where
+from support import children
+from support.common import report, where
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 

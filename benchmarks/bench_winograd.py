@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import click
-import plots
 import torch
 import torch.nn.functional as F
-from common import race_ms, report, save, where
-from modconv_layers import PEAK_SHAPES, layers
+from support import plots
+from support.common import race_ms, report, save, where
+from support.modconv_layers import PEAK_SHAPES, layers
 
 import stylegan_ops
 from stylegan_ops import _winograd

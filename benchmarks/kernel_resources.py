@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import click
-from common import ROOT, report, where
+from support.common import ROOT, report, where
 
 from stylegan_ops._toolchain import Missing, find_cuda_home
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the README tells a reader to type exists."""
 
-import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import click
 import pytest
+from support.benchmarks import load_script
 
 import stylegan
 from stylegan.cli.main import program
@@ -40,11 +39,7 @@ def test_commands_parse(text):
     elif word == "python":
         script = ROOT / args[0]
         assert script.is_file(), f"{args[0]} does not exist"
-        sys.path.insert(0, str(script.parent))
-        try:
-            importlib.import_module(script.stem).main.make_context(script.stem, args[1:]).close()
-        finally:
-            sys.path.remove(str(script.parent))
+        load_script(script).main.make_context(script.stem, args[1:]).close()
     else:
         assert word in ("pip", "pytest", "git", "cd", "source"), f"unknown command {word}"
 

@@ -2,15 +2,11 @@
 """A small version of benchmarks/kill_resume.py."""
 
 import sys
-from pathlib import Path
 
 import pytest
+from support.benchmarks import FOLDER, load_script
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-try:
-    from kill_resume import kill_and_compare
-finally:
-    sys.path.pop(0)
+kill_and_compare = load_script(FOLDER / "kill_resume.py").kill_and_compare
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

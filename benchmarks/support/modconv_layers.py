@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from common import race_ms
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -15,6 +14,7 @@ from stylegan.config import preset
 from stylegan.models.precision import block_format
 from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan_ops import fold_weight
+from support.common import race_ms
 
 RGB = 3
 PEAK_SHAPES = (512, 32), (256, 64), (128, 128), (64, 256)  # channels, px: large and compute bound

@@ -16,9 +16,9 @@ import traceback
 from pathlib import Path
 
 import torch
-from common import settled
 
 from stylegan.training.memory import peak_memory_gb
+from support.common import settled
 
 
 class Died(Exception):

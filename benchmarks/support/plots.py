@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bar charts of results: python benchmarks/plots.py RESULT.jsonl ... writes RESULT.png beside each.
+"""Bar charts of the results of bench_generator.py, bench_modconv.py and bench_winograd.py.
 
-For results of bench_generator.py, bench_modconv.py and bench_winograd.py; needs matplotlib (the
-extra "bench").
+    python benchmarks/support/plots.py RESULT.jsonl ...
+
+writes RESULT.png beside each file. Needs matplotlib (the extra "bench").
 """
 
 import json
@@ -164,7 +165,7 @@ def modconv(rows, plt):
     order = [*(LABELS.get(c, c) for c in COLORS), *map("“{}”".format, STRATEGIES)]
     order = [label for label in order if label in handles]
     figure.legend([handles[k] for k in order], order, loc="upper center", ncols=len(order))
-    figure.suptitle(" ", size=10)  # room for the legend
+    figure.suptitle(" ", size=10)  # space for the legend
     for ax in axes[-1]:
         ax.set_xlabel("layer: px of its output, name")
     figure.tight_layout(rect=(0, 0.025, 1, 1))
@@ -216,9 +217,9 @@ def winograd(rows, plt):
 
 def winograd_panel(ax, rows):
     """Bars for transformed weights, a mark where the time to transform them is included."""
-    place = lambda r: (r["px"], -int(r["channels"].split("-")[0]))
-    groups = sorted({place(r): r["channels"] for r in rows}.items())
-    of = {(r["form"], place(r)): r for r in rows}
+    position = lambda r: (r["px"], -int(r["channels"].split("-")[0]))
+    groups = sorted({position(r): r["channels"] for r in rows}.items())
+    of = {(r["form"], position(r)): r for r in rows}
     forms = [*dict.fromkeys(r["form"] for r in rows)]
     heights = {f: [of[f, at]["ratio folded"] for at, _ in groups] for f in forms}
     bars(ax, [f"{px}\n{channels}" for (px, _), channels in groups], heights)

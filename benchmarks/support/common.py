@@ -13,7 +13,7 @@ import torch
 
 from stylegan_ops import _plan, modconv
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COLD_BYTES = 256 << 20  # written before every timed call, more than any cache holds
 
 
