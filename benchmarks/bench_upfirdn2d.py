@@ -4,8 +4,7 @@ reference, clone.
 
 "/ clone" is the time over that of `clone()` of the larger side; "of clone" the bytes per second
 over those of clone, where input and output count once each. Sets: networks; basic, one tensor of
-[1, 64, 512, 512] with 4 and 12 taps; fir_act, the fused end of an up-sampling layer against the
-same in four native ops.
+[1, 64, 512, 512] with 4 and 12 taps.
 """
 
 import io
@@ -20,13 +19,12 @@ import stylegan_ops
 from stylegan.config import preset
 from stylegan.device import resolve_device
 from stylegan.models.sizes import channels_of
-from stylegan_ops import bias_act, setup_filter, upfirdn2d
-from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops import setup_filter, upfirdn2d
 from stylegan_ops.upfirdn2d import upfirdn2d_ref
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-SETS = "basic", "fir_act", "networks"
+SETS = "basic", "networks"
 CHANNEL_BASE = {256: 16384, 512: 32768, 1024: 32768}  # of the presets of the papers
 TAPS = setup_filter([1, 3, 3, 1])
 LONG = setup_filter([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])  # separable
@@ -113,43 +111,6 @@ def rows_of(case, device, repeats, compiled, double, reference_double):
         }
 
 
-def chain(x, f, padding, fir_gain, scale, noise, b, act, clamp):
-    """`fir_act` in four native ops."""
-    y = upfirdn2d(x, f, padding=padding, gain=fir_gain)
-    y = y * scale.to(y.dtype)[:, :, None, None] + noise.to(y.dtype)
-    return bias_act(y, b, act=act, clamp=clamp)
-
-
-def fir_act_rows(shape, dtype, layout, device, repeats):
-    """Rows for one layer: without gradients, forward with them, backward."""
-    case = Case(shape, TAPS, dict(padding=1), dtype, layout, device)
-    n, c, h, w = case.dy.shape
-    vectors = {"scale": (n, c), "noise": (1, 1, h, w), "b": (c,)}
-    vectors = {k: torch.randn(s, device=device, requires_grad=True) for k, s in vectors.items()}
-    rest = {"fir_gain": 4.0, "act": "lrelu", "clamp": 256.0}
-    leaves, dy = [case.x, *vectors.values()], case.dy.detach()
-
-    def passes(op):
-        forward = lambda: op(case.x, **case.kwargs, **vectors, **rest)
-        yield "inference", torch.no_grad()(forward), None
-        yield "forward", forward, None
-        yield "backward", lambda y: torch.autograd.grad(y, leaves, dy), forward
-
-    races = {}
-    for who, op in (("fir_act", fir_act), ("chain", chain), ("reference", fir_act_ref)):
-        for name, run, setup in passes(op):
-            races.setdefault(name, {"clone": (dy.clone, None)})[who] = run, setup
-    for name, contestants in races.items():
-        ms = race_ms(contestants, device, repeats)
-        yield {
-            "pass": name,
-            "ms": ms["fir_act"],
-            "/ clone": ms["fir_act"] / ms["clone"],
-            "chain / fir_act": ms["chain"] / ms["fir_act"],
-            "reference / fir_act": ms["reference"] / ms["fir_act"],
-        }
-
-
 class Tables:
     """Rows by set, written whenever some are added; and whether there is time for more."""
 
@@ -193,13 +154,8 @@ def jobs(sets, resolutions, low, batch, dtypes, repeats, compiled, device):
         n = batch or ((4 if resolution > 256 else 8) if gpu else 1)
         for size, channels in sizes_of(resolution, low):
             full = size == resolution
-            cases = list(layer_cases(size, channels, n))
-            shape = cases[0][1]
-            for d, lay in formats if "fir_act" in sets and size * 2 >= resolution else ():
-                about = {"network": resolution, "dtype": d, "layout": lay, "shape": list(shape)}
-                args = fir_act_rows, shape, DTYPES[d], LAYOUTS[lay], device, repeats
-                yield "fir_act", about, args
-            for name, shape, f, kwargs in cases if "networks" in sets else ():
+            cases = layer_cases(size, channels, n) if "networks" in sets else ()
+            for name, shape, f, kwargs in cases:
                 for d, lay in formats:
                     if name == "G image" and d != "float32":
                         continue  # images are float32 whatever the blocks are

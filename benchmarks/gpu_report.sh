@@ -84,7 +84,7 @@ for bench in benchmarks/bench_*.py; do
 done
 for bench in "${benches[@]}"; do
     name=$(basename "$bench" .py)
-    grep -q -- '"--device"' "$bench" || continue
+    grep -qE -- '"--device"|op_options' "$bench" || continue
     options=()
     [ "$name" = bench_modconv ] && options=(--resolutions 1024 --repeats 7 --seconds 80)
     step "$name" 100 "$python" "$bench" --device "$device" --out "$out/$name" "${options[@]}"
