@@ -100,7 +100,7 @@ def layers(resolution, low):
 @click.option("--device", default="auto")
 @click.option("--repeats", default=15)
 @click.option("--compiled/--no-compiled", default=True, help="Race torch.compile at full size.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(resolution, low, batch, dtypes, acts, clamp, device, repeats, compiled, out):
     """Print a row per layer, dtype, layout and pass."""
     stylegan_ops.tune_cpu_allocator()

@@ -2,11 +2,12 @@
 """filtered_lrelu over the layers of StyleGAN3: native kernel against reference, compiled reference,
 clone.
 
-"/ clone" is the time over that of `clone()` of the larger of x and y; "of clone" the bytes per
-second over those of clone, where x and y count once each. Sets: basic, two layers that most time
-goes to, on a CPU in processes of their own with the allocator as found and with
-`tune_cpu_allocator()` ("tuned"), MB is what the process takes at most beyond what it had before its
-first call; T-256, T-1024, R-256, R-1024, the layers of these networks.
+"/ clone" is the time over that of `clone()` of the larger of x and y. "of clone" is the bytes per
+second over those of clone, where x and y count once each.
+
+Sets: basic has the two layers that take most of the time. On a CPU each contestant is a process,
+with the default allocator and with `tune_cpu_allocator()` ("tuned"), and MB is its peak memory
+minus that before the first call. T-256, T-1024, R-256, R-1024 have the layers of these networks.
 """
 
 import time
@@ -93,11 +94,11 @@ def basic_rows(repeats, layouts):
             finally:
                 children.close(made)
             for kind in ("", ", tuned"):
-                ours, theirs = f"native{kind}", f"reference{kind}"
+                native, ref = f"native{kind}", f"reference{kind}"
                 row = {"case": name, "layout": layout, "allocator": "tuned" if kind else "as found"}
-                row |= {"native ms": ms[ours], "reference ms": ms[theirs]}
-                row |= {"reference / native": ms[theirs] / ms[ours]}
-                yield row | {"native MB": round(mb[ours]), "reference MB": round(mb[theirs])}
+                row |= {"native ms": ms[native], "reference ms": ms[ref]}
+                row |= {"reference / native": ms[ref] / ms[native]}
+                yield row | {"native MB": round(mb[native]), "reference MB": round(mb[ref])}
 
 
 def passes(op, x, b, given, double):
@@ -156,7 +157,7 @@ def layer_rows(x, b, given, device, repeats, double, reference, compiled):
 @click.option("--compile/--no-compile", "compiled", default=None, help="Default: on CUDA.")
 @click.option("--seconds", type=float, help="Begin no layer after that; default 75 on CUDA.")
 @click.option("--device", default="auto")
-@click.option("--out", help="Path without ending of the result files; a set's name is added.")
+@click.option("--out", help="Path of the result files, without suffix; the set is added.")
 def main(sets, layouts, dtype, repeats, double, reference, compiled, seconds, device, out):
     """Print a table per set."""
     device = resolve_device(device)

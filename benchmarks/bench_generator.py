@@ -93,7 +93,7 @@ def rows_of(device, choices, size, fields, warm_up, repeats):
     base, batch = BASE[device.type], parsed(size)[-1]
     made = children.contestants(device, make, choices, size, fields)
     try:
-        children.warm_up(made, least=warm_up)
+        children.warm_up(made, min_runs=warm_up)
         ms = children.race(made, repeats=repeats, seconds=LONG)
         peaks = children.peaks_mb(made)
     finally:
@@ -124,7 +124,7 @@ def rows_of(device, choices, size, fields, warm_up, repeats):
 @click.option("--compile", "compiled", default="256x8", help="Sizes to race torch.compile at.")
 @click.option("--seconds", type=float, help="Begin no size after that; default 70 on a GPU.")
 @click.option("--device", default="auto")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(sizes, channel_base, warm_up, repeats, compiled, seconds, device, out):
     """Print a row per size and contestant."""
     device = resolve_device(device)

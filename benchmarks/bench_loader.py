@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reading costs: images/s per core by kind of file, and what opening a large zip takes.
+"""The cost of reading images: images/s per core by kind of file, and opening a large zip.
 
-Images are made of the embedded demo's, so that they compress as pictures do. Files are in the page
-cache. One core is the main process; workers are loader processes.
+The images are made from those of the demo, so that they compress like real ones. Files are in the
+page cache. One core is the main process; workers are loader processes.
 """
 
 import io
@@ -20,7 +20,7 @@ from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 
-CASES = {  # size of the files, format, mode, resolution to crop and resize to, where
+CASES = {  # size of the files, format, mode, resolution to crop and resize to, container
     "64 px PNG, zip": ((64, 64), "PNG", "RGB", None, "zip"),
     "256 px PNG, zip": ((256, 256), "PNG", "RGB", None, "zip"),
     "256 px PNG RGBA, folder": ((256, 256), "PNG", "RGBA", None, "folder"),
@@ -29,7 +29,7 @@ CASES = {  # size of the files, format, mode, resolution to crop and resize to, 
 }
 
 
-def write(path, count, size, kind, mode, where):
+def write(path, count, size, kind, mode, container):
     """Write `count` images, of 64 different ones, as a folder or a zip."""
     demo = ImageDataset()
     files = []
@@ -67,7 +67,7 @@ def images_per_s(dataset, workers, seconds):
 
 
 def memory_mb():
-    """What is resident in this process, in 10^6 bytes; 0 where the system does not tell."""
+    """Resident memory of this process in 10^6 bytes; 0 if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -76,10 +76,10 @@ def memory_mb():
 
 
 @click.command()
-@click.option("--seconds", default=3.0, help="For each figure.")
+@click.option("--seconds", default=3.0, help="For each measurement.")
 @click.option("--large", default=100_000, help="Images in the large zip.")
 @click.option("--workers", default=0, help="Loader processes; 0: one per CPU.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(seconds, large, workers, out):
     """Print both tables."""
     torch.set_num_threads(1)
@@ -97,9 +97,9 @@ def main(seconds, large, workers, out):
             "images/s on one core": images_per_s(dataset, 0, seconds),
         }
         report("Opening a large zip", [row], machine, out and f"{out}_open")
-        for name, (size, kind, mode, resolution, place) in CASES.items():
-            path = folder / f"{len(rows)}{'.zip' if place == 'zip' else ''}"
-            dataset = ImageDataset(write(path, 512, size, kind, mode, place), resolution)
+        for name, (size, kind, mode, resolution, container) in CASES.items():
+            path = folder / f"{len(rows)}{'.zip' if container == 'zip' else ''}"
+            dataset = ImageDataset(write(path, 512, size, kind, mode, container), resolution)
             one = images_per_s(dataset, 0, seconds)
             many = images_per_s(dataset, workers, seconds)
             rows.append(

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""modulated_conv2d over the layers of real networks: every strategy that serves, what auto makes of
-them ("plan" is its choice), the reference, its compiled form, and the library's bare convolution of
-the same shape.
+"""modulated_conv2d over the layers of real networks: every strategy that supports them, "auto", the
+reference, torch.compile of the reference, and PyTorch's bare convolution of the same shape.
 
-Forward is without gradients, with one noise image for all samples, as in generation; "folded" is
-auto with the weight folded, as a Pipeline has it, and "plan folded" its choice. Backward is with
-respect to all inputs. Double is that of path length: from the gradients of x and styles to all
-inputs; the bare convolution has none.
+"plan" is the strategy that auto chooses. "folded" is auto with a folded weight, as in a Pipeline,
+and "plan folded" its choice. Forward is without gradients, with one noise image for all samples, as
+in generation. Backward is w.r.t. all inputs. Double is that of path length: from the gradients of x
+and styles to all inputs; it has no bare convolution.
 
-"GFLOP/s" is of auto and counts the multiplications and additions of a direct convolution, whatever
-is computed really: 2 * 9 * N * I * O * H' * W' for 3x3, of a transposed one by the pixels of its
-input, backward twice that. "% of peak" is the share of "peak GFLOP/s", measured first: the fastest
-of a few large direct convolutions of the library (on a GPU of products of large matrices) in this
-dtype. Winograd goes beyond 100 %. "fir %" and "around %" split the forward time of auto by
-PyTorch's profiler: the resampling filter, and what is neither filter nor convolution.
+"GFLOP/s" is the rate of auto. It counts the multiplications and additions of a direct convolution,
+2 * 9 * N * I * O * H' * W' for 3x3 (with the pixels of the input if it is transposed), and twice
+that for backward, even if the strategy needs fewer. "% of peak" is relative to "peak GFLOP/s", the
+fastest of a few large convolutions of PyTorch (on a GPU: products of matrices) in this dtype, so
+Winograd exceeds 100 %. "fir %" and "around %" are the parts of the forward time, by PyTorch's
+profiler, in the resampling filter and in everything that is neither filter nor convolution.
 """
 
 import time
@@ -105,7 +104,7 @@ def strategy_of(run, names, device):
 
 
 def row_of(layer, name, device, repeats, compiled, gflop, peak):
-    """ms of each contestant in one pass, and what they say; gflop: of the pass, or None."""
+    """The row of one pass: ms of each contestant, and ratios; gflop: of the pass, or None."""
     with torch.set_grad_enabled(name != "forward"):
         runs, plans = contestants_of(layer, name, device, compiled)
         ms = race_ms(runs, device, repeats, warm_up=1)
@@ -145,7 +144,7 @@ def row_of(layer, name, device, repeats, compiled, gflop, peak):
 )
 @click.option("--max-gb", type=float, help="Of an activation, larger are left out; 1 on a CPU.")
 @click.option("--seconds", type=float, help="Begin no layer after that.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(resolutions, low, batches, passes, dtype, device, repeats, compiled, max_gb, seconds, out):
     """Print a row per layer, batch and pass, the largest first."""
     passes, batches = passes.split(","), sorted(map(int, batches.split(",")), reverse=True)
@@ -180,7 +179,7 @@ def main(resolutions, low, batches, passes, dtype, device, repeats, compiled, ma
     report(title, rows, machine, out)
     click.echo(
         f"{len(rows)} rows; left out: {large} layers with an activation above {max_gb:g} GB, "
-        f"{late} that the time did not suffice for"
+        f"{late} that there was no time for"
     )
     plots.after(out)
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What surviving costs: the time that snapshots, reports and going on take of a run.
+"""The cost of being able to resume: the time of snapshots, reports and resuming.
 
-At the default settings a snapshot is written every 200 kimg and every 15 minutes at the latest, and
-a report with each. On a machine where 200 kimg take longer than 15 minutes that is the worst case;
-the share of a faster one follows from its images/s.
+By default a run writes a snapshot and a report every 200 kimg, and at least every 15 minutes. The
+worst case is a machine that needs more than 15 minutes for 200 kimg.
 """
 
 import tempfile
@@ -30,7 +29,7 @@ CASES = {
 @click.command()
 @click.option("--device", default="auto")
 @click.option("--ticks", default=2000, help="Lines in the log that a report draws.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(device, ticks, out):
     """Print the seconds and the share of a run."""
     device, rows = resolve_device(device), []

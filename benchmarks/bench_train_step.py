@@ -128,7 +128,7 @@ def by_op(made, shown):
 @click.option("--precision", default="float32")
 @click.option("--device", default="auto")
 @click.option("--repeats", default=5)
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(device, repeats, out, kind, **fields):
     """Print each phase, images/s and peak memory."""
     if fields["resolution"] == 64:
@@ -147,7 +147,7 @@ def main(device, repeats, out, kind, **fields):
             contestant.ask("all")  # the first run: what memory a step takes
         peaks = children.peaks_mb(made)
         shares = shares_of(t)
-        children.warm_up(made, shares, least=2)
+        children.warm_up(made, shares, min_runs=2)
         rows, step = [], dict.fromkeys(names, 0.0)
         for name, share in shares.items():
             ms = children.race(made, name, repeats)
@@ -169,15 +169,15 @@ def main(device, repeats, out, kind, **fields):
 
 
 def row_of(name, share, ms, batch):
-    """A row of the table: ms by contestant, the last of which is ours."""
-    *others, ours = ms
+    """A row of the table: ms by contestant; the last one is compared with the others."""
+    *others, measured = ms
     return {
         "phase": name,
         "per step": round(share, 4),
         **{f"{who} ms": ms[who] for who in ms},
-        "images/s": batch / ms[ours] * 1e3,
-        "s/kimg": ms[ours] / batch,
-        **{f"{who} / {ours}": ms[who] / ms[ours] for who in others},
+        "images/s": batch / ms[measured] * 1e3,
+        "s/kimg": ms[measured] / batch,
+        **{f"{who} / {measured}": ms[who] / ms[measured] for who in others},
     }
 
 

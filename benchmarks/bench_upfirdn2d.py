@@ -174,7 +174,7 @@ def jobs(sets, resolutions, low, batch, dtypes, repeats, compiled, device):
 @click.option("--repeats", type=int, help="Default 7, on a GPU 11.")
 @click.option("--compiled/--no-compiled", default=None, help="At full size; default on a GPU.")
 @click.option("--seconds", type=float, help="Begin nothing after that; default 85 on a GPU.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(sets, resolutions, low, batch, dtypes, device, repeats, compiled, seconds, out):
     """Print a row per layer, dtype, layout and pass."""
     if unknown := set(sets.split(",")) - set(SETS):

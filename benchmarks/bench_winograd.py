@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""3x3 convolutions by minimal filtering against the library's, over the layers of real networks;
-float32, channels_last, on a CPU.
+"""3x3 convolutions by minimal filtering against PyTorch's (oneDNN), over the layers of real
+networks; float32, channels_last, on a CPU.
 
 Kinds: "stride 1", F.conv2d; "up", F.conv_transpose2d at stride 2, of an up-sampling layer; "down",
-F.conv2d at stride 2 without padding, of a down-sampling layer and of the gradient of "up". px is
-that of the layer's larger side. Times are ms, of all contestants in turns.
+F.conv2d at stride 2 without padding, of a down-sampling layer and of the gradient of "up". "px" is
+the larger side of the layer. Times are in ms, with all contestants in turns.
 
-"library" is its bare convolution. "tiles" is one of the forms, with what `modulated_conv2d` asks it
-for: at stride 1 styles, demodulation, noise, bias, lrelu and clamp, of "up" the styles, of "down"
-nothing. Both "folded", of weights that are transformed already (for the library: laid out as it
-asks for), and "unfolded", of weights [O, I, 3, 3]; "weights" is the time to transform them. "ratio"
-is the library's time over that of the tiles. GFLOP/s, of folded weights, count the multiplications
-and additions of a direct convolution, 2 * 9 * N * I * O * H' * W' ("up": by the pixels of x),
-whatever is computed really. "error" is the largest one, against float64, over the largest value.
+"library" is PyTorch's bare convolution. "tiles" is one of the forms, as `modulated_conv2d` uses it:
+with styles, demodulation, noise, bias, lrelu and clamp at stride 1, with styles for "up". "folded"
+has weights that are transformed already (for PyTorch: in channels_last), "unfolded" starts from
+weights [O, I, 3, 3], and "weights" is the time of the transform. "ratio" is PyTorch's time over
+that of the tiles. GFLOP/s are for folded weights and count the multiplications and additions of a
+direct convolution, 2 * 9 * N * I * O * H' * W' (for "up" with the pixels of x), although the tiles
+need fewer. "error" is the largest error against float64, over the largest value.
 
-"rule" is what `best_form` chooses, "fastest" what was fastest here, "loss %" what a wrong choice
-costs. To hold the library to less as well, set ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2.
+"rule" is the choice of `best_form`, "fastest" the form that was fastest here, "loss %" the cost of
+a wrong choice. To limit PyTorch to AVX2, set ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from stylegan_ops import _winograd
 TITLE = "winograd 3x3 convolutions float32, ms"
 FORMS = {"stride 1": ("tile2", "tile4"), "up": ("up",), "down": ("down",)}
 ISAS = "portable", "avx2", "avx512"  # by their numbers
-TARGET = 1.5  # times the library, at PEAK_SHAPES, batch 1, folded
+TARGET = 1.5  # times as fast as PyTorch, at PEAK_SHAPES, batch 1, folded
 LOSS = 5  # %; less may be noise
 CROP = 32  # px that errors are measured on; float64 takes long
 
@@ -185,7 +185,7 @@ def summary(rows):
                 best[key] = max(best.get(key, 0), r["ratio folded"])
         if best:
             shown = ", ".join(f"{key[1]} {key[2]} px {v:.2f}" for key, v in best.items())
-            yield f"{isa}, times the library at batch 1, {TARGET} is the aim: {shown}"
+            yield f"{isa}, times as fast as PyTorch at batch 1, the target is {TARGET}: {shown}"
         for name in ("folded", "unfolded"):
             keys = "convolution", "px", "channels", "batch"  # the forms of these have one choice
             losses = {tuple(r[k] for k in keys): r[f"loss % {name}"] or 0 for r in own}
@@ -217,7 +217,7 @@ def numbers(text, name, allowed=None):
 @click.option("--isa", help="0 portable, 1 AVX2, 2 AVX-512, several with commas; default the best.")
 @click.option("--repeats", default=7, show_default=True)
 @click.option("--max-gb", default=1.0, help="Of an activation, larger are left out.")
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(resolutions, low, batches, kinds, isa, repeats, max_gb, out):
     """Print a row per layer, batch and form."""
     kinds = kinds.split(",")

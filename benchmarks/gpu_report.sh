@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# benchmarks/gpu_report.sh OUT [DEVICE]: all that a GPU is needed for, in one command of at most nine minutes.
+# benchmarks/gpu_report.sh OUT [DEVICE]: everything that needs a GPU, in one command of at most nine minutes.
 #
 # Builds the kernels into an empty cache (timed), runs the GPU tests, the small set of them under
-# compute-sanitizer (memcheck, racecheck), and every benchmarks/bench_*.py that has a --device. Leaves in
-# OUT: report.md (all of it, with a line per step), report.jsonl (all figures), a log per step. A step that
-# fails or runs out of time is reported and the next one runs. DEVICE cpu tries the script without a GPU.
+# compute-sanitizer (memcheck, racecheck), and every benchmarks/bench_*.py that has a --device. Writes to
+# OUT: report.md (everything, with a line per step), report.jsonl (all numbers), a log per step. If a step
+# fails or runs out of time, that is reported and the next one runs. DEVICE cpu tries the script without a GPU.
 set -uo pipefail
 out=${1:?"usage: gpu_report.sh OUT [DEVICE]"}
 device=${2:-cuda}
@@ -66,13 +66,13 @@ grep '^{"benchmark"' "$out/build.log" > "$out/build.jsonl"
 step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host
 tool=$(sanitizer)
 if [ -x "$tool" ]; then
-    ours=() # our kernels alone, where the tool can tell them apart: quicker, and others' are not our matter
+    filter=() # only the kernels of stylegan_ops, if the tool can select them: that is faster
     for option in --kernel-name=kernel_substring=stylegan --kernel-regex=kns=stylegan; do
-        "$tool" "$option" true > /dev/null 2>&1 && ours=("$option") && break
+        "$tool" "$option" true > /dev/null 2>&1 && filter=("$option") && break
     done
     for check in memcheck racecheck; do
         # Without the caching allocator every tensor has its own bounds.
-        step "$check" 75 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$tool" "${ours[@]}" --tool "$check" --error-exitcode 9 \
+        step "$check" 75 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$tool" "${filter[@]}" --tool "$check" --error-exitcode 9 \
             "$python" -m pytest -q -x -p no:cacheprovider -m "gpu and sanitizer" tests/ops
     done
 else

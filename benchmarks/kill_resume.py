@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kill a training run at random moments, go on each time, and compare with an unbroken run.
+"""Kill a training run at random moments, resume it each time, and compare with an unbroken run.
 
-`stylegan train --resume auto` is started again and again and killed (SIGKILL) after a random time,
-at the start-up, in a step, in the middle of a snapshot. After each kill the newest snapshot must
-load; when the run has reached its end, every line of its log must equal, figure by figure, that of
-a run that was left alone. A run that ends before all kills are spent is followed by another.
+`stylegan train --resume auto` is started again and again and killed (SIGKILL) after a random time:
+at start-up, in a step, in the middle of a snapshot. After each kill the newest snapshot must load.
+At the end of the run every line of its log must equal that of a run without kills, number by
+number. If a run ends before all kills are done, another one begins.
 """
 
 import json
@@ -30,7 +30,7 @@ TIMING = ("seconds", "images_per_s", "memory_gb")
 
 
 def start(outdir, kimg, workers):
-    """A training process that goes on with the run in `outdir`."""
+    """A training process that resumes the run in `outdir`."""
     command = [sys.executable, "-c", "from stylegan.cli.main import program; program()", "train"]
     command += [*SETTINGS, "--kimg", str(kimg), "--workers", str(workers)]
     command += ["--resume", "auto", "--outdir", str(outdir)]
@@ -38,14 +38,14 @@ def start(outdir, kimg, workers):
 
 
 def to_the_end(outdir, kimg, workers):
-    """Train without a break. Raises: AssertionError with what the process said if it fails."""
+    """Train without a break. Raises: AssertionError with the output of the process if it fails."""
     process = start(outdir, kimg, workers)
     text, _ = process.communicate()
     assert process.returncode == 0, text
 
 
 def metrics(outdir):
-    """The lines of numbers in the log of the only run in `outdir`, without what a clock says."""
+    """The lines of numbers in the log of the only run in `outdir`, without times and memory."""
     (run_dir,) = runs_of(outdir)
     lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text("utf-8").splitlines()]
     return [
@@ -73,7 +73,7 @@ def kill_once(outdir, kimg, workers, seconds):
     return "killed", halves
 
 
-def kill_and_compare(kills, kimg, workers, seed, longest, folder, say=print):
+def kill_and_compare(kills, kimg, workers, seed, max_seconds, folder, log=print):
     """Spend `kills` kills. Returns: {"kills", "in a snapshot", "runs", "lines compared"}.
 
     Raises: AssertionError if a run cannot go on, or differs from the unbroken one.
@@ -85,11 +85,11 @@ def kill_and_compare(kills, kimg, workers, seed, longest, folder, say=print):
     while done["kills"] < kills:
         outdir, state = folder / f"killed-{done['runs']}", None
         while state != "finished" and done["kills"] < kills:
-            seconds = rng.uniform(0.5, longest)
+            seconds = rng.uniform(0.5, max_seconds)
             state, halves = kill_once(outdir, kimg, workers, seconds)
             done["kills"] += state == "killed"
             done["in a snapshot"] += halves
-            say(f"{done['kills']:3} {state} after {seconds:.2f} s{', in a snapshot' * halves}")
+            log(f"{done['kills']:3} {state} after {seconds:.2f} s{', in a snapshot' * halves}")
         to_the_end(outdir, kimg, workers)
         found = metrics(outdir)
         assert found == expected, next((a, b) for a, b in zip(found, expected) if a != b)
@@ -102,9 +102,9 @@ def kill_and_compare(kills, kimg, workers, seed, longest, folder, say=print):
 @click.option("--kills", default=50, show_default=True)
 @click.option("--kimg", default=4.0, show_default=True, help="Length of a run.")
 @click.option("--workers", default=0, show_default=True)
-@click.option("--longest", default=9.0, show_default=True, help="Seconds that a process may live.")
+@click.option("--longest", default=9.0, show_default=True, help="Seconds before a kill, at most.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", help="Path without ending of the result files.")
+@click.option("--out", help="Path of the result files, without suffix.")
 def main(kills, kimg, workers, longest, seed, out):
     """Kill, go on, compare."""
     begun = time.monotonic()

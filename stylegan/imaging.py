@@ -1,35 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between network tensors in [-1, 1] and pictures."""
+"""Tensors in [-1, 1] to images and files, and back."""
+
+from __future__ import annotations
 
 import io
 import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, PngImagePlugin
 
 from stylegan.files import whole_file
 
+IMAGE_DESCRIPTION = 0x010E  # the EXIF field
 
-def to_tensor(pixels, device):
+
+def to_tensor(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """uint8 [N, C, H, W] in 0..255 -> float32 in [-1, 1] on `device`."""
     return pixels.to(device, non_blocking=True).float() / 127.5 - 1
 
 
-def to_uint8(images):
+def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C] on the CPU, rounded and clipped."""
     pixels = (images.detach().float() * 127.5 + 127.5).round().clamp(0, 255)
     return pixels.permute(0, 2, 3, 1).to(torch.uint8).cpu()
 
 
-def to_pil(images):
-    """float [N, C, H, W] in [-1, 1] -> list of N PIL images, grey, RGB or RGBA by C."""
+def to_pil(images: torch.Tensor) -> list[Image.Image]:
+    """float [N, C, H, W] in [-1, 1] -> list of N PIL images: grey, RGB or RGBA for C 1, 3 or 4."""
     arrays = to_uint8(images).numpy()
     return [Image.fromarray(a[:, :, 0] if a.shape[2] == 1 else a) for a in arrays]
 
 
-def grid(images, columns):
-    """One PIL image of equally large PIL images in rows of `columns`."""
+def grid(images: Sequence[Image.Image], columns: int) -> Image.Image:
+    """One image of images of the same size, in rows of `columns`."""
     width, height = images[0].size
     rows = -(-len(images) // columns)
     sheet = Image.new(images[0].mode, (width * min(columns, len(images)), height * rows))
@@ -38,8 +45,8 @@ def grid(images, columns):
     return sheet
 
 
-def on_checkerboard(image, cell=8):
-    """An RGBA image laid over grey squares of `cell` px, as RGB; other images as they are."""
+def on_checkerboard(image: Image.Image, cell: int = 8) -> Image.Image:
+    """An RGBA image over grey squares of `cell` px, as RGB. Other images are returned unchanged."""
     if image.mode != "RGBA":
         return image
     tile = Image.new("L", (2 * cell, 2 * cell), 204)
@@ -52,17 +59,19 @@ def on_checkerboard(image, cell=8):
     return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
 
 
-def save_image(image, path, metadata=None):
-    """Write a PIL image as PNG or WebP (lossless), with `metadata`, a dictionary, inside.
+def save_image(
+    image: Image.Image, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write an image as PNG or lossless WebP, by the suffix of `path`, with metadata inside.
 
     PNG: one text chunk per key. WebP: JSON in the EXIF field ImageDescription. The file appears
-    whole or not at all.
+    complete or not at all.
     """
     path, metadata = Path(path), metadata or {}
     buffer = io.BytesIO()
     if path.suffix == ".webp":
         exif = Image.Exif()
-        exif[0x010E] = json.dumps(metadata)
+        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata))
         image.save(buffer, "WEBP", lossless=True, exif=exif)
     else:
         text = PngImagePlugin.PngInfo()

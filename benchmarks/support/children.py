@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contestants that live side by side and are asked in turns, exactly one at any time.
+"""Contestants that exist at the same time and take turns, so that only one runs at any time.
 
-On a CPU most depends on the allocator, which is a property of a process, so there each contestant
-is a process of its own that stays alive: a moment in which the machine is slow hits all alike. On a
-GPU one process holds all.
+On a CPU much depends on the allocator, which belongs to the process. So each contestant is a
+process of its own that stays alive, and a slow moment of the machine hits all of them. On a GPU all
+contestants are in one process.
 
 A contestant is made by a function that returns {name: function}; `ask(name)` calls one of them.
-Every contestant answers to "settled" (whether its strategies are chosen) and "peak_mb" as well.
+Every contestant also answers to "settled" (whether its strategies are chosen) and "peak_mb".
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from support.common import settled
 
 
 class Died(Exception):
-    """A contestant's process ended before it answered; str() says why, as far as it is known."""
+    """The process of a contestant ended before it answered. The message is the reason, if known."""
 
 
 class Child:
@@ -33,12 +33,12 @@ class Child:
 
     def __init__(self, make, *arguments):
         context = multiprocessing.get_context("spawn")  # a fork would share pages and threads
-        self._pipe, theirs = context.Pipe()
-        target = (theirs, make, arguments)
+        self._pipe, child_pipe = context.Pipe()
+        target = (child_pipe, make, arguments)
         self._process = context.Process(target=_serve, args=target, daemon=True)
         self._process.start()
-        theirs.close()
-        self._answer()  # once it is made, so that none is busy while another is timed
+        child_pipe.close()
+        self._answer()  # wait until it is made, so that it is not busy while another is timed
 
     def ask(self, name):
         """(ms, result) of the function of that name."""
@@ -70,7 +70,7 @@ class Inside:
         base = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         self._functions = make(*arguments)
-        self._held = torch.cuda.memory_allocated() - base  # of what others hold it knows nothing
+        self._held = torch.cuda.memory_allocated() - base  # without what others hold
         self._peak, self._has_run = torch.cuda.max_memory_allocated() - base, False
 
     def ask(self, name):
@@ -110,19 +110,18 @@ def close(made):
         contestant.close()
 
 
-def warm_up(made, names=("run",), least=2, most=12):
-    """Let each contestant run `least` times, and on until its strategies are chosen."""
+def warm_up(made, names=("run",), min_runs=2, max_runs=12):
+    """Let each contestant run `min_runs` times, and more until its strategies are chosen."""
     for contestant in made.values():
         for name in names:
-            for i in range(most):
-                if i >= least and contestant.ask("settled")[1]:
+            for i in range(max_runs):
+                if i >= min_runs and contestant.ask("settled")[1]:
                     break
                 contestant.ask(name)
 
 
 def race(made, name="run", repeats=5, seconds=float("inf")):
-    """{contestant: median ms} of `repeats` runs taken in turns; of 3 or more if they would take
-    longer than `seconds`."""
+    """{contestant: median ms} of `repeats` runs in turns; after `seconds`, 3 runs are enough."""
     times, start = {who: [] for who in made}, time.monotonic()
     for i in range(repeats):
         if i >= 3 and time.monotonic() - start > seconds:
@@ -160,13 +159,13 @@ def _timed(function, wait=lambda: None):
 
 
 def peak_mb():
-    """Largest resident memory of this process. Linux hands ru_maxrss on from the parent, so that it
-    tells of the larger of the two; VmHWM is the process's own."""
+    """Peak resident memory of this process. On Linux it is VmHWM: a process inherits ru_maxrss from
+    its parent."""
     return _status_mb("VmHWM") or peak_memory_gb(torch.device("cpu")) * 1e3
 
 
 def resident_mb():
-    """Resident memory of this process now; where the system does not tell, its peak so far."""
+    """Resident memory of this process now; if the system does not report it, the peak so far."""
     return _status_mb("VmRSS") or peak_mb()
 
 

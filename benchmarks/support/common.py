@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: timing, the line that says where, Markdown and JSON lines."""
+"""What all benchmarks share: timing, facts about the machine, tables in Markdown and JSON lines."""
 
 import json
 import platform
@@ -14,17 +14,17 @@ import torch
 from stylegan_ops import _plan, modconv
 
 ROOT = Path(__file__).parents[2]
-COLD_BYTES = 256 << 20  # written before every timed call, more than any cache holds
+COLD_BYTES = 256 << 20  # written before every timed call; larger than any cache
 
 
 def settled(device_type):
-    """Whether no op is still trying out its strategies on that device."""
+    """Whether every op has chosen its strategies on that device."""
     return all(row["strategy"] for row in _plan.plans(modconv.OP, device_type))
 
 
-def settle(run, device, most=12):
-    """Run until every plan is made, at most so many times."""
-    for _ in range(most):
+def settle(run, device, max_runs=12):
+    """Call `run` until every strategy is chosen, at most `max_runs` times."""
+    for _ in range(max_runs):
         run()
         if torch.device(device).type == "cuda":
             torch.cuda.synchronize()
@@ -33,17 +33,17 @@ def settle(run, device, most=12):
 
 
 def time_ms(run, device, repeats=7, setup=None):
-    """Median time of `run()` with cold caches, in ms; `setup()` is called before each and not
-    timed, its result is the argument of `run`."""
+    """Median time of `run()` with cold caches, in ms. If `setup` is given, it is called before each
+    run, is not timed, and its result is the argument of `run`."""
     return race_ms({"run": (run, setup)}, device, repeats)["run"]
 
 
 def race_ms(contestants, device, repeats=7, warm_up=2):
-    """Median times of several, {name: (run, setup or None)}, as of `time_ms`, taken in turns, so
-    that a machine that is slow for a while is slow for all. The first `warm_up` do not count.
+    """Median times of several contestants, {name: (run, setup or None)}, as in `time_ms`.
 
-    On a GPU the time is between two events, and writing the cold buffer takes longer than the
-    calls take to be queued: what is timed is the device alone.
+    They take turns, so that a machine that is slow for a while is slow for all. The first `warm_up`
+    rounds do not count. On a GPU the time is between two events. Writing the cold buffer takes
+    longer than queueing the calls, so that only the time of the device counts.
     """
     cuda = torch.device(device).type == "cuda"
     cold = torch.empty(COLD_BYTES * (16 if cuda else 1), dtype=torch.uint8, device=device)
@@ -73,7 +73,7 @@ def _cuda_watch(run, *arguments):
 
 
 def where(device):
-    """The machine in a dictionary: device, torch, CUDA, threads, commit, date."""
+    """Facts about this machine: device, torch, CUDA, threads, commit, date."""
     device = torch.device(device)
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
@@ -90,15 +90,17 @@ def where(device):
 
 
 def report(title, rows, machine, out=None):
-    """Print rows (dictionaries; where one lacks a key its cell is empty) as a Markdown table; with
-    `out`, as `save` too."""
+    """Print rows (dictionaries; a missing key leaves its cell empty) as a Markdown table. With
+    `out`, `save` it too."""
     print(_table(title, rows, machine))
     save(title, rows, machine, out)
 
 
 def save(title, rows, machine, out):
-    """Write the table to out.md and the rows as JSON lines, with the machine in every line, to
-    out.jsonl; out is a path without ending, None writes nothing."""
+    """Write the table to out.md and the rows to out.jsonl, with the machine in every line.
+
+    Args: out: a path without suffix; None writes nothing.
+    """
     if out is not None:
         out = Path(out)
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modulated layers of the generators, for bench_modconv.py: their shapes, one with its tensors
-and passes, where the time of a call goes, and the rate that a machine is capable of."""
+"""The modulated layers of generators: their shapes, a layer with its tensors and passes, where the
+time of a call goes, and the peak rate of a machine."""
 
 from dataclasses import dataclass
 
@@ -106,7 +106,7 @@ class Layer:
             self.kwargs["resample_filter"] = stylegan_ops.setup_filter([1, 3, 3, 1]).to(device)
 
     def bare(self):
-        """The convolution alone: as the layer runs it, on weights as they are."""
+        """Only the convolution, without styles or demodulation."""
         if self.up == 1:
             return F.conv2d(self.x, self.bare_weight, padding=self.weight.shape[2] // 2)
         return F.conv_transpose2d(self.x, self.bare_weight.transpose(0, 1), stride=2)
@@ -119,7 +119,7 @@ class Layer:
 
     def passes(self, name, op, weight=None):
         """(run, setup) of a pass by `op`, which has the signature of modulated_conv2d or is
-        `bare`; weight: in place of the layer's."""
+        `bare`. `weight` replaces that of the layer."""
         weight = self.weight if weight is None else weight
         if op == self.bare:
             forward, leaves = op, [self.x, self.bare_weight]
@@ -146,8 +146,8 @@ class Layer:
 
 
 def shares(run, device):
-    """{"fir", "around"}: % of the time of a call that goes to the resampling filter, and to all
-    that is neither filter nor convolution; of the time inside of ops, as the profiler has it."""
+    """{"fir", "around"}: % of the time inside ops, by the profiler, in the resampling filter and in
+    everything that is neither filter nor convolution."""
     cuda = device.type == "cuda"
     run()
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]) as p:
@@ -158,19 +158,19 @@ def shares(run, device):
     sums = dict.fromkeys(("fir", "conv", "around"), 0.0)
     for event in p.key_averages():
         if event.device_type != DeviceType.CPU:
-            continue  # the kernels once more: their time is in the ops that launched them
+            continue  # kernels, whose time already counts for the op that launched them
         us = event.self_device_time_total if cuda else event.self_cpu_time_total
         name = event.key.replace("modulated_conv2d", "")
         fir = "fir_act" in name or "upfirdn2d" in name
-        conv = "conv" in name or name.endswith("::winograd")  # transforming weights is not
+        conv = "conv" in name or name.endswith("::winograd")  # not the transform of weights
         sums["fir" if fir else "conv" if conv else "around"] += us
     whole = sum(sums.values()) or float("nan")
     return {kind: 100 * sums[kind] / whole for kind in ("fir", "around")}
 
 
 def peak_gflops(device, dtype, repeats=9):
-    """GFLOP/s of the fastest of a few: the library's direct 3x3 convolutions; on a GPU, products of
-    large matrices, rounded as its convolutions are."""
+    """GFLOP/s of PyTorch's fastest large 3x3 convolution; on a GPU, of its fastest product of large
+    matrices, in the precision of its convolutions."""
     cuda, runs, gflop = device.type == "cuda", {}, {}
     make = lambda *size: torch.randn(size, device=device).to(dtype)
     for k in PRODUCTS if cuda else ():

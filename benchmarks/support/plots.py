@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-COLORS = {  # greys and warm colours for what is compared with, blues for the kernels
+COLORS = {  # blue for the kernels, grey and warm colours for the others
     "reference": "#b8b8b8",
     "reference, tuned": "#7d7d7d",
     "reference, compiled": "#d98c4a",
@@ -79,8 +79,10 @@ def draw(path):
 
 
 def after(out):
-    """What a benchmark does at its end: the chart of out.jsonl, or a line that says why there is
-    none; `out` as for `common.report`."""
+    """Draw the chart of out.jsonl at the end of a benchmark, or print why there is none.
+
+    Args: out: as in `common.report`.
+    """
     if out is None:
         return
     try:
@@ -208,7 +210,7 @@ def winograd(rows, plt):
             found = [r for r in rows if (r["convolution"], r["batch"]) == (kind, batch)]
             winograd_panel(axes[y][x], found)
             axes[y][x].set_title(f"{kind}, batch {batch}, {isa}", size=11)
-        axes[y][0].set_ylabel("library's time / time")
+        axes[y][0].set_ylabel("PyTorch / stylegan_ops")
     for ax in axes[-1]:
         ax.set_xlabel("px of the larger side, channels")
     figure.tight_layout(rect=(0, 0.025, 1, 1))

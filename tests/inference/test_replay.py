@@ -65,7 +65,7 @@ def test_the_rest_of_a_list_runs_eagerly():
 def test_the_graph_unused_for_longest_is_dropped():
     gpu = Recorder()
     graphed = GraphedSynthesis(gpu.synthesis, gpu.capture, max_graphs=2)
-    for n in (1, 1, 2, 2, 1, 3, 3):  # 3 takes the place of 2
+    for n in (1, 1, 2, 2, 1, 3, 3):  # 3 replaces 2
         run(graphed, n)
     assert [n for n, *_ in graphed.graphs] == [1, 3]
     run(graphed, 2)
@@ -142,7 +142,7 @@ def test_memory_of_an_image_grows_with_its_size():
 
 @pytest.fixture
 def quick_compiler(monkeypatch):
-    """torch.compile without the code generator, whose half minute tests nothing of ours."""
+    """torch.compile without code generation, which takes half a minute and is not tested here."""
     torch.compiler.reset()
     quick = functools.partial(torch.compile, backend="aot_eager")
     monkeypatch.setattr(torch, "compile", quick)

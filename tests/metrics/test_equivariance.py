@@ -13,22 +13,22 @@ from stylegan.models.stylegan3 import make_transform
 
 
 class Waves(torch.nn.Module):
-    """A generator that is equivariant by construction: plane waves, sampled where the transform
-    says.
+    """A generator that is equivariant by construction: plane waves, sampled at the transformed
+    pixels.
 
     Args:
-        highest: largest frequency in cycles per px.
+        max_freq: in cycles per px.
         fault: function (matrix) -> matrix, what it does wrong.
     """
 
-    def __init__(self, size=64, highest=0.3, fault=lambda m: m):
+    def __init__(self, size=64, max_freq=0.3, fault=lambda m: m):
         super().__init__()
         self.config = SimpleNamespace(resolution=(size, size), channels=3)
         self.z_dim, self.c_dim, self.fault = 20, 0, fault
         draw = torch.Generator().manual_seed(0)
         angle, radius = torch.rand(2, 20, generator=draw)
         direction = torch.stack([(6.3 * angle).cos(), (6.3 * angle).sin()], 1)
-        self.freqs = (direction * radius.sqrt()[:, None] * highest * size).double()
+        self.freqs = (direction * radius.sqrt()[:, None] * max_freq * size).double()
         self.amplitudes = 0.1 * torch.randn(3, 20, generator=draw).double()
         self.anything = torch.nn.Parameter(torch.zeros(1))
         self.synthesis = torch.nn.Module()
@@ -49,16 +49,16 @@ class Waves(torch.nn.Module):
         return torch.einsum("nhwf,cf->nchw", phase.sin(), self.amplitudes).float()
 
 
-@pytest.mark.parametrize("size, highest", [(32, 0.3), (64, 0.4)])
-def test_what_is_equivariant_measures_so(size, highest):
-    result = equivariance(Waves(size, highest), samples=2)
+@pytest.mark.parametrize("size, max_freq", [(32, 0.3), (64, 0.4)])
+def test_what_is_equivariant_measures_so(size, max_freq):
+    result = equivariance(Waves(size, max_freq), samples=2)
     assert list(result) == ["eqt_int", "eqt_frac", "eqr"]
     assert min(result.values()) > 85
 
 
 def test_the_band_of_every_kind():
-    """Up to Nyquist: whole shifts are exact, the window of the interpolator costs where it has no
-    room left, and a rotation is compared below that only."""
+    """With frequencies up to Nyquist, whole shifts are exact, eqt_frac loses the transition band of
+    the interpolator, and rotations are compared below Nyquist only."""
     result = equivariance(Waves(64, 0.5), samples=2)
     assert result["eqt_int"] > 85 and 20 < result["eqt_frac"] < 50 and result["eqr"] > 85
 
@@ -88,12 +88,12 @@ def test_known_errors():
 
 
 @pytest.mark.parametrize(
-    "name, base, most, rotates", [("t", 4096, 64, False), ("r", 8192, 128, True)]
+    "name, base, channel_max, rotates", [("t", 4096, 64, False), ("r", 8192, 128, True)]
 )
-def test_untrained_networks(name, base, most, rotates):
+def test_untrained_networks(name, base, channel_max, rotates):
     torch.manual_seed(0)
     G = build_generator(
-        f"stylegan3-{name}", resolution=64, channel_base=base, channel_max=most
+        f"stylegan3-{name}", resolution=64, channel_base=base, channel_max=channel_max
     ).train()
     before = {k: v.clone() for k, v in G.state_dict().items()}
     result = equivariance(G, samples=2)

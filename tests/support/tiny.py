@@ -30,8 +30,8 @@ def tiny(name="stylegan2", **fields):
 
 @torch.no_grad()
 def with_contrast(G):
-    """A fresh generator of StyleGAN3 that has met its features: until then its pictures are nearly
-    grey. Others as they are."""
+    """A fresh generator of StyleGAN3 that has measured its features: before that its images are
+    nearly grey. Other generators are returned unchanged."""
     if G.config.model == "stylegan3":
         layers = [getattr(G.synthesis, name) for name in G.synthesis.layer_names]
         half_life = layers[0].half_life
