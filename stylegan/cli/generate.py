@@ -113,14 +113,12 @@ def command(
     pipe = Pipeline.from_pretrained(network, device, compile)
     folder = make_folder(outdir, "--outdir")
     columns = columns or min(len(seeds), max(round(len(seeds) ** 0.5), 1))
-    if as_grid and suffix == "webp":
-        _check_webp(pipe, columns, len(seeds))
+    if as_grid:
+        _check_sheet(pipe, columns, len(seeds), suffix)
     metadata = _metadata(pipe, network, trunc, noise_mode, translate, rotate)
-    sheet = []
-    size = min(batch or min(pipe.batch, CHUNK), len(seeds))
+    sheet, size = [], min(batch or min(pipe.batch, CHUNK), len(seeds))
     with tqdm(total=len(seeds), unit="img", desc="generate", disable=None) as bar:
-        for start in range(0, len(seeds), size):
-            part = seeds[start : start + size]
+        for part in (seeds[i : i + size] for i in range(0, len(seeds), size)):
             out = pipe(
                 part,
                 label=label,
@@ -144,11 +142,11 @@ def command(
     click.echo(folder / f"grid.{suffix}" if as_grid else f"{len(seeds)} images in {folder}")
 
 
-def _check_webp(pipe: Pipeline, columns: int, count: int) -> None:
-    """Raises: click.UsageError if the sheet is too large for WebP."""
+def _check_sheet(pipe: Pipeline, columns: int, count: int, suffix: str) -> None:
+    """Raises: click.UsageError if the sheet is too large for its format."""
     height, width = pipe.G.config.resolution
     size = (columns * width, -(-count // columns) * height)
-    if max(size) > MAX_WEBP_SIDE:
+    if suffix == "webp" and max(size) > MAX_WEBP_SIDE:
         raise click.UsageError(
             f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "
             "--format png does"

@@ -131,13 +131,7 @@ def command(
 
     import stylegan_ops
     from stylegan.inference.pipeline import Pipeline
-    from stylegan.video.journeys import (
-        check_cells,
-        frames,
-        in_cells,
-        keyframes_of_seeds,
-        read_keyframes,
-    )
+    from stylegan.video import journeys
     from stylegan.video.writers import writer_for
 
     Writer = writer_for(out)
@@ -148,12 +142,12 @@ def command(
     size = columns * width, rows * height
     Writer.check(out, size, fps)
     if keyframes:
-        ws = read_keyframes(keyframes, pipe.G)
+        ws = journeys.read_keyframes(keyframes, pipe.G)
     else:
         seeds = seeds or list(range(SEEDS_PER_CELL * columns * rows))
-        check_cells(len(seeds), columns * rows)
-        ws = keyframes_of_seeds(pipe, seeds, label, trunc)
-    ws = in_cells(ws, columns * rows)
+        journeys.check_cells(len(seeds), columns * rows)
+        ws = journeys.keyframes_of_seeds(pipe, seeds, label, trunc)
+    ws = journeys.in_cells(ws, columns * rows)
     if seconds:
         count = max(round(seconds * fps), 1)
     else:
@@ -163,7 +157,7 @@ def command(
         Writer(out, size, fps, loop) as video,
         tqdm(total=count, unit="frame", desc="video", disable=None) as bar,
     ):
-        for image in frames(pipe, ws, count, loop, columns, noise_mode):
+        for image in journeys.frames(pipe, ws, count, loop, columns, noise_mode):
             video.add(image)
             bar.update()
     click.echo(f"{out}: {count} frames, {count / fps:.1f} s")
