@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Option types and options that several commands share."""
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,11 +17,13 @@ class Numbers(click.ParamType):
 
     name = "numbers"
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
         """`value` as a list, in the order given."""
         if isinstance(value, list):
             return value
-        numbers = []
+        numbers: list[int] = []
         for part in value.split(","):
             match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
             if not match:
@@ -31,12 +37,32 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class NumberList(click.ParamType):
+    """Numbers: `1,3,3,1`."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """`value` as a tuple of ints, or of floats if it has a point."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(n) if "." in n else int(n) for n in value.split(","))
+        except ValueError:
+            self.fail(f"expected numbers like 1,3,3,1, got {value!r}", param, ctx)
+        return numbers
+
+
 class Size(click.ParamType):
     """An image size: `256`, or `640x480` for width x height; gives (height, width)."""
 
     name = "size"
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
         """`value` as (height, width) in px."""
         if isinstance(value, tuple):
             return value
@@ -53,7 +79,9 @@ class Pair(click.ParamType):
 
     name = "pair"
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
         """`value` as (x, y)."""
         if isinstance(value, tuple):
             return value
@@ -66,14 +94,14 @@ class Pair(click.ParamType):
         return x, y
 
 
-def finite(ctx, param, value):
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """Option callback: refuses NaN and infinities, which float() takes."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"expected a finite number, got {value}")
     return value
 
 
-def make_folder(path, option):
+def make_folder(path: str | Path, option: str) -> Path:
     """Make a folder for output. Raises: click.BadParameter that names the option."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -83,12 +111,12 @@ def make_folder(path, option):
     return Path(path)
 
 
-def network_argument(function):
+def network_argument(function: Callable) -> Callable:
     """The positional NETWORK."""
     return click.argument("network", metavar="NETWORK")(function)
 
 
-def picture_options(function):
+def picture_options(function: Callable) -> Callable:
     """Options of every command that generates: truncation, class, noise, device."""
     options = [
         click.option(
@@ -97,7 +125,7 @@ def picture_options(function):
             default=1.0,
             show_default=True,
             callback=finite,
-            help="Truncation psi: 1 as learnt, less for fewer odd pictures, 0 for the mean.",
+            help="Truncation psi: 1 as learned, less for fewer odd pictures, 0 for the mean.",
         ),
         click.option(
             "--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network."

@@ -12,10 +12,11 @@ from stylegan.config.network import (
     default_channel_base,
 )
 from stylegan.config.presets import PRESETS, preset
-from stylegan.config.run import Config
+from stylegan.config.run import KINDS, Config, owners
 from stylegan.config.train import TrainConfig
 
 __all__ = [
+    "KINDS",
     "ARCHITECTURES",
     "MODELS",
     "MAX_MAPPING_LAYERS",
@@ -27,5 +28,6 @@ __all__ = [
     "Stylegan3Config",
     "TrainConfig",
     "default_channel_base",
+    "owners",
     "preset",
 ]

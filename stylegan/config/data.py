@@ -1,30 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which images to train on."""
 
+from __future__ import annotations
+
+import functools
 from dataclasses import dataclass
 
-from stylegan.config.network import as_size
-from stylegan.errors import UserError
+from stylegan.config.network import CHANNELS, as_size
+from stylegan.config.options import Automatic, check_options, option
+
+_option = functools.partial(option, group="Data")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Which images, and how they are read."""
 
-    path: str | None = None  # folder or zip; None is the embedded demo
-    resolution: tuple | None = (
-        None  # height, width in px to crop and resize to; None takes images as they are
+    path: str | None = _option(
+        None,
+        "Folder or zip of images; nested folders count.",
+        names=("--data",),
+        metavar="PATH",
+        none="the embedded demo",
     )
-    channels: int | None = None  # 1, 3 or 4; None takes what most images have
-    cond: bool = False  # train on the labels
-    mirror: bool = False  # show every image flipped half of the time
-    max_images: int | None = None  # train on a random subset of this many; None: all
-    workers: int | None = None  # loader processes; None: 0 where the decoded images fit in memory
+    resolution: tuple[int, int] | None = _option(
+        None,
+        "Crop and resize images to this size in px, 256 or 640x480 (width x height).",
+        automatic=Automatic("the size of the images"),
+    )
+    channels: int | None = _option(
+        None,
+        "Grey, RGB or RGBA.",
+        choices=CHANNELS,
+        none_is="auto",
+        automatic=Automatic("auto, as most images"),
+    )
+    cond: bool = _option(False, "Train on the labels.")
+    mirror: bool = _option(False, "Show images flipped half of the time.")
+    max_images: int | None = _option(
+        None, "Train on a random subset of this many images.", above=0, none="all"
+    )
+    workers: int | None = _option(
+        None,
+        "Processes that load images; 0 loads them in the training process.",
+        min=0,
+        automatic=Automatic("0 if the decoded images fit in memory, else one per CPU, at most 8"),
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.resolution is not None:
             object.__setattr__(self, "resolution", as_size(self.resolution))
-        if self.channels not in (None, 1, 3, 4):
-            raise UserError("channels", f"expected 1, 3 or 4, got {self.channels}")
-        if self.max_images is not None and not self.max_images > 0:
-            raise UserError("max_images", f"expected a number above 0, got {self.max_images}")
+        check_options(self)

@@ -1,47 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
 """What networks are built from."""
 
+from __future__ import annotations
+
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stylegan.config.options import Automatic, Known, check_options, like, option
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
-MAX_MAPPING_LAYERS = 64  # of a mapping network
+CHANNELS = (1, 3, 4)
+MAX_MAPPING_LAYERS = 64
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+_option = functools.partial(option, group="Model")
+
+
+def default_channel_base(resolution: tuple[int, int]) -> int:
+    """channel_base if none is given: 32768 from 512 px on, else 16384."""
+    return 32768 if (resolution[0] * resolution[1]) ** 0.5 >= 512 else 16384
+
+
+def _channel_base(k: Known) -> int:
+    return default_channel_base((k.height, k.width))
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     """What a generator of StyleGAN2 is built from."""
 
-    model: str = "stylegan2"
-    resolution: tuple = (256, 256)  # height, width in px; an int means square
+    model: str = "stylegan2"  # a preset decides it
+    # These three follow from the data set:
+    resolution: tuple[int, int] = (256, 256)  # height, width in px; an int means square
     channels: int = 3  # 1 grey, 3 RGB, 4 RGBA
     c_dim: int = 0  # width of the label vector, the number of classes; 0 unconditional
-    z_dim: int = 512  # width of the latent z
-    w_dim: int = 512  # width of the intermediate latent w
-    mapping_layers: int = 8  # fully connected layers from z to w
-    architecture: str = "skip"  # skip, resnet or orig (arXiv:1912.04958, figure 7)
-    channel_base: int | None = (
-        32768  # a block at nominal resolution r has channel_base // r channels ...
+    z_dim: int = _option(512, "Width of the latent z.", min=1)
+    w_dim: int = _option(512, "Width of the intermediate latent w.", min=1)
+    mapping_layers: int = _option(
+        8, "Fully connected layers from z to w.", min=0, max=MAX_MAPPING_LAYERS
     )
-    channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
-    widths: tuple | None = None  # channels of every block, from 4 px on, in place of both
-    resample_filter: tuple = (1, 3, 3, 1)  # taps of the low-pass filter of every resampling
-    conv_clamp: float | None = 256  # largest magnitude of an activation; None does not clamp
-    use_noise: bool = True  # noise images as inputs of every layer, for detail without meaning
-    low_precision_blocks: int = 4  # the highest resolutions that run in `precision`
-    precision: str = "auto"  # of those blocks: auto is float16 on CUDA and float32 elsewhere
-    w_avg_beta: float = 0.995  # decay of the running mean of w, per batch
+    architecture: str = _option(
+        "skip",
+        "Architecture of G in StyleGAN2 (arXiv:1912.04958, figure 7).",
+        names=("--g-architecture",),
+        choices=ARCHITECTURES,
+    )
+    channel_base: int | None = _option(
+        32768,
+        "Capacity: a block of r px has channel_base / r channels, a layer of StyleGAN3 with cutoff "
+        "f channel_base / 2f.",
+        min=1,
+        automatic=Automatic("by resolution: 32768 from 512 px on, else 16384", _channel_base),
+    )
+    channel_max: int = _option(512, "Maximum of channels of a layer.", min=1)
+    widths: tuple[int, ...] | None = _option(
+        None,
+        "Channels of every block of StyleGAN2, from 4 px on: 512,512,256.",
+        none="from --channel-base and --channel-max",
+    )
+    resample_filter: tuple[float, ...] = _option(
+        (1, 3, 3, 1), "Taps of the low-pass filter of resampling in StyleGAN2."
+    )
+    conv_clamp: float | None = _option(
+        256, "Maximum magnitude of an activation; 0: no limit.", min=0, none_is=0, none="no limit"
+    )
+    use_noise: bool = _option(True, "Noise inputs in every layer of StyleGAN2, for fine detail.")
+    low_precision_blocks: int = _option(
+        4,
+        "How many of the highest resolutions run in --precision. In StyleGAN3 n means layers with "
+        "more than resolution / 2^n px.",
+        min=0,
+    )
+    precision: str = _option(
+        "auto",
+        "Of the highest resolutions; auto is float16 on CUDA and float32 elsewhere.",
+        choices=PRECISIONS,
+    )
+    w_avg_beta: float = _option(0.995, "Decay per batch of the running mean of w.", min=0, max=1)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_network(self)
 
     @property
-    def title(self):
+    def title(self) -> str:
         """The architecture, for people."""
         return f"StyleGAN2, {self.architecture}"
+
+
+_as_stylegan2 = functools.partial(like, GeneratorConfig)
 
 
 @dataclass(frozen=True)
@@ -52,33 +101,60 @@ class Stylegan3Config:
     """
 
     model: str = "stylegan3"
-    resolution: tuple = (256, 256)  # square, a power of two from 16 px on
+    resolution: tuple[int, int] = (256, 256)  # square, a power of two from 16 px on
     channels: int = 3
     c_dim: int = 0
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 2
-    channel_base: int | None = 32768  # a layer of cutoff f has channel_base / (2 f) channels ...
-    channel_max: int = 512  # ... but at most this many. channel_base None: by resolution
-    channel_factor: int = 1  # on both; R has 2, to make up for its 1x1 convolutions
-    conv_clamp: float | None = 256
-    low_precision_blocks: int = 4  # layers with more than resolution / 2^this px run in `precision`
-    precision: str = "auto"
-    w_avg_beta: float = 0.998
-    num_layers: int = 14  # without the input and the last, which makes image channels
-    num_critical: int = 2  # last layers whose filters reach up to the cutoff of their grid
-    first_cutoff: float = 2.0  # of the low-pass filter of the first layer, and
-    first_stopband: float = 2**2.1  # the frequency above which it lets nothing through
-    last_stopband_rel: float = 2**0.3  # the last stopband, in cutoffs
-    margin: int = 10  # px around the image that layers work on as well
-    filter_size: int = 6  # taps of a resampling filter per px of the coarser grid
-    lrelu_upsampling: int = 2  # the nonlinearity works on a grid finer by this
-    output_scale: float = 0.25  # factor on the image
-    conv_kernel: int = 3  # T has 3, R has 1
-    radial_filters: bool = False  # R has them: down-sampling filters that favour no direction
-    magnitude_ema_kimg: float = 20.0  # half-life of the running mean of magnitudes
+    z_dim: int = _as_stylegan2("z_dim")
+    w_dim: int = _as_stylegan2("w_dim")
+    mapping_layers: int = _as_stylegan2("mapping_layers", 2)
+    channel_base: int | None = _as_stylegan2("channel_base")
+    channel_max: int = _as_stylegan2("channel_max")
+    channel_factor: int = _option(
+        1,
+        "Factor on --channel-base and --channel-max in StyleGAN3; R has 2, to make up for its 1x1 "
+        "convolutions.",
+        min=1,
+    )
+    conv_clamp: float | None = _as_stylegan2("conv_clamp")
+    low_precision_blocks: int = _as_stylegan2("low_precision_blocks")
+    precision: str = _as_stylegan2("precision")
+    w_avg_beta: float = _as_stylegan2("w_avg_beta", 0.998)
+    num_layers: int = _option(
+        14,
+        "Layers of StyleGAN3, without the input and the last, which makes image channels.",
+        min=1,
+    )
+    num_critical: int = _option(
+        2, "Last layers of StyleGAN3 whose filters reach up to the cutoff of their grid.", min=0
+    )
+    first_cutoff: float = _option(
+        2.0, "Cutoff of the first layer of StyleGAN3, in cycles per image.", above=0
+    )
+    first_stopband: float = _option(
+        2**2.1, "Frequency above which the first layer of StyleGAN3 passes nothing.", above=0
+    )
+    last_stopband_rel: float = _option(
+        2**0.3, "Stopband of the last layer of StyleGAN3, in cutoffs.", above=0
+    )
+    margin: int = _option(
+        10, "Px around the image that the layers of StyleGAN3 also compute.", min=0
+    )
+    filter_size: int = _option(
+        6, "Taps of a resampling filter of StyleGAN3 per px of the coarser grid.", min=1
+    )
+    lrelu_upsampling: int = _option(
+        2, "The activation of StyleGAN3 works on a grid finer by this factor.", min=1
+    )
+    output_scale: float = _option(0.25, "Factor on the image in StyleGAN3.", above=0)
+    conv_kernel: int = _option(3, "Kernel size of StyleGAN3: T has 3, R has 1.", choices=(1, 3))
+    radial_filters: bool = _option(
+        False, "Downsampling filters of StyleGAN3 that favour no direction, as R has them."
+    )
+    magnitude_ema_kimg: float = _option(
+        20.0, "Half-life in kimg of the running mean of magnitudes in StyleGAN3.", above=0
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_network(self)
         if not 0 <= self.num_critical < self.num_layers:
             raise UserError(
@@ -96,7 +172,7 @@ class Stylegan3Config:
             )
 
     @property
-    def title(self):
+    def title(self) -> str:
         """The architecture, for people."""
         kinds = {(3, False): "-T", (1, True): "-R"}
         return "StyleGAN3" + kinds.get((self.conv_kernel, self.radial_filters), "")
@@ -106,38 +182,50 @@ class Stylegan3Config:
 class DiscriminatorConfig:
     """What a discriminator is built from. Fields that the generator has too mean the same."""
 
-    resolution: tuple = (256, 256)
+    resolution: tuple[int, int] = (256, 256)
     channels: int = 3
     c_dim: int = 0
-    architecture: str = "resnet"
-    channel_base: int | None = 32768
-    channel_max: int = 512
-    widths: tuple | None = None
-    resample_filter: tuple = (1, 3, 3, 1)
-    conv_clamp: float | None = 256
-    low_precision_blocks: int = 4
-    precision: str = "auto"
-    mapping_layers: int = 8  # of the label's mapping; unused where c_dim is 0
-    mbstd_group: int | None = (
-        4  # samples per group of the minibatch standard deviation; None is the batch
+    architecture: str = _as_stylegan2(
+        "architecture", "resnet", names=("--d-architecture",), help="Architecture of D."
     )
-    mbstd_channels: int = 1  # channels that it appends; 0 leaves it out
+    channel_base: int | None = _as_stylegan2("channel_base")
+    channel_max: int = _as_stylegan2("channel_max")
+    widths: tuple[int, ...] | None = _as_stylegan2("widths")
+    resample_filter: tuple[float, ...] = _as_stylegan2("resample_filter")
+    conv_clamp: float | None = _as_stylegan2("conv_clamp")
+    low_precision_blocks: int = _as_stylegan2("low_precision_blocks")
+    precision: str = _as_stylegan2("precision")
+    mapping_layers: int = _as_stylegan2(
+        "mapping_layers",
+        names=("--d-mapping-layers",),
+        help="Fully connected layers that the label passes in D, with --cond.",
+    )
+    mbstd_group: int | None = _option(
+        4,
+        "Samples per group of the minibatch standard deviation in D; 0: the batch.",
+        min=0,
+        none_is=0,
+        none="the batch",
+    )
+    mbstd_channels: int = _option(
+        1, "Channels that the minibatch standard deviation appends; 0: none.", min=0
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_network(self)
 
 
 MODELS = {"stylegan2": GeneratorConfig, "stylegan3": Stylegan3Config}
 
 
-def model_config(model):
+def model_config(model: str) -> type[GeneratorConfig] | type[Stylegan3Config]:
     """The config of a generator's model. Raises: UserError if there is none of that name."""
     if model not in MODELS:
         raise UserError("model", f"expected one of {', '.join(MODELS)}, got {model!r}")
     return MODELS[model]
 
 
-def as_size(resolution):
+def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
     """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
     size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
     if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
@@ -147,31 +235,19 @@ def as_size(resolution):
     return size
 
 
-def default_channel_base(resolution):
-    """channel_base where none is given: 32768 from 512 px on, else 16384."""
-    return 32768 if (resolution[0] * resolution[1]) ** 0.5 >= 512 else 16384
-
-
-def _check_network(c):
+def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -> None:
+    """Bring sizes and lists into their form, and check what a wrong file may hold."""
     object.__setattr__(c, "resolution", as_size(c.resolution))
     model = getattr(c, "model", None)
     if model and not isinstance(c, model_config(model)):
         raise UserError("model", f"{type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
-    if not 0 <= c.mapping_layers <= MAX_MAPPING_LAYERS:
-        raise UserError(
-            "mapping_layers", f"expected 0 to {MAX_MAPPING_LAYERS}, got {c.mapping_layers}"
-        )
+    check_options(c, ("mapping_layers", "architecture", "precision"))
     if getattr(c, "widths", None) is not None:
         object.__setattr__(c, "widths", tuple(c.widths))
         if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):
             raise UserError("widths", f"expected channels of every block, got {c.widths}")
-    for name, allowed in (
-        ("architecture", ARCHITECTURES),
-        ("precision", PRECISIONS),
-        ("channels", (1, 3, 4)),
-    ):
-        value = getattr(c, name, allowed[0])
-        if value not in allowed:
-            raise UserError(name, f"expected one of {', '.join(map(str, allowed))}, got {value!r}")
+    if c.channels not in CHANNELS:
+        allowed = ", ".join(map(str, CHANNELS))
+        raise UserError("channels", f"expected one of {allowed}, got {c.channels!r}")

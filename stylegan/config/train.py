@@ -1,72 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to train."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+import functools
+from dataclasses import dataclass, fields
+
+from stylegan.config.options import Automatic, Known, check_options, option
 from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
+
+_option = functools.partial(option, group="Training")
+_output = functools.partial(option, group="Output")
+
+# Source of the automatic settings: Karras et al. 2020 (arXiv:2006.06676), appendix C; for StyleGAN3
+# Karras et al. 2021 (arXiv:2106.12423), appendix G.
+AUTO_BATCH = Automatic(
+    "by resolution: 4096 / side, at most 32 per GPU and 64 in all",
+    lambda k: max(min(k.gpus * min(max(4096 // k.side, 1), 32), 64), k.gpus),
+)
+AUTO_LR = Automatic(
+    "by resolution: 0.0025, from 1024 px on 0.002", lambda k: 0.002 if k.side >= 1024 else 0.0025
+)
+
+
+def _r1_gamma(k: Known) -> float:
+    # StyleGAN3's published settings are all for batches of 32.
+    gamma = 0.001 / 32 if k.model == "stylegan3" else 0.0002 / k.batch
+    return gamma * k.height * k.width
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. kimg counts thousands of real images shown to the discriminator."""
 
-    kimg: float = 25000  # length of the run
-    minutes: float | None = None  # end the run after this long, if that comes first
-    batch: int | None = 32  # images per step, over all devices; None: by resolution
-    batch_gpu: int | None = None  # images at once on one device; the rest is accumulated. None: all
-    loss: str = "nonsaturating"  # or saturating, the minimax objective of the original GAN
-    g_lr: float | None = 0.002  # Adam's step for G; None: by resolution
-    d_lr: float | None = 0.002  # Adam's step for D; None: by resolution
-    r1_gamma: float | None = 10  # weight of R1; None: 0.0002 * height * width / batch, for
-    # StyleGAN3 0.001 * height * width / 32
-    r1_interval: int = 16  # steps between R1 steps
-    pl_weight: float = 2  # weight of path length regularisation; 0 switches it off
-    pl_interval: int = 4  # steps between path length steps
-    pl_decay: float = 0.01  # of the running mean of path lengths
-    pl_batch_shrink: int = 2  # path length sees the batch divided by this
-    style_mixing: float = 0.9  # probability of two latents per image
-    ema_kimg: float | None = 10  # half-life of the average of G's weights; None: batch * 10 / 32
-    ema_rampup: float | None = (
-        None  # half-life at most this fraction of the images seen so far; None: off
+    kimg: float = _option(25000, "Length of the run in thousands of images.", above=0)
+    minutes: float | None = _option(
+        None,
+        "End the run after this long, if that comes first; 0: no limit.",
+        above=0,
+        none_is=0,
+        none="no limit",
     )
-    blur_sigma: float = (
-        0  # px; D sees images blurred by this to begin with, unless init_from; 0: off
+    batch: int | None = _option(32, "Images per step.", above=0, automatic=AUTO_BATCH)
+    batch_gpu: int | None = _option(
+        None,
+        "Images at once on one device; the gradients of the rest of the batch are accumulated.",
+        above=0,
+        automatic=Automatic("batch / GPUs", lambda k: max(k.batch // k.gpus, 1)),
     )
-    blur_fade_kimg: float | None = None  # ... and fading to nothing over this; None: batch * 200/32
-    seed: int = 0  # of the weights, latents and the order of the images
-    init_from: str | None = None  # network whose weights are taken where they fit
-    snapshot_kimg: float = 200  # between snapshots; the last one is always written
-    snapshot_minutes: float | None = 15  # between snapshots at most; None: by kimg alone
-    keep: int | None = 10  # snapshots; older ones are deleted. None: all
-    grid_kimg: float = 50  # between sample grids
-    tick_kimg: float = 4  # between lines of the log
-    tf32: bool = True  # TensorFloat-32 in float32 convolutions and products on CUDA
-    ops: str | None = None  # backend: auto, native, reference; None: as STYLEGAN_OPS says, or auto
+    loss: str = _option(
+        "nonsaturating",
+        "Objective of G; saturating is the minimax objective of the original GAN.",
+        choices=LOSSES,
+    )
+    g_lr: float | None = _option(0.002, "Adam's step size for G.", above=0, automatic=AUTO_LR)
+    d_lr: float | None = _option(0.002, "Adam's step size for D.", above=0, automatic=AUTO_LR)
+    r1_gamma: float | None = _option(
+        10,
+        "Weight of the R1 penalty.",
+        names=("--r1-gamma", "--gamma"),
+        min=0,
+        automatic=Automatic(
+            "by resolution: 0.0002 * height * width / batch; "
+            "StyleGAN3: 0.001 * height * width / 32",
+            _r1_gamma,
+        ),
+    )
+    r1_interval: int = _option(16, "Steps between two R1 steps.", above=0)
+    pl_weight: float = _option(2, "Weight of path length regularization; 0: off.", min=0)
+    pl_interval: int = _option(4, "Steps between two path length steps.", above=0)
+    pl_decay: float = _option(0.01, "Decay of the running mean of path lengths.", min=0, max=1)
+    pl_batch_shrink: int = _option(
+        2, "Path length regularization uses the batch divided by this.", above=0
+    )
+    style_mixing: float = _option(
+        0.9, "Probability that an image gets its styles from two latents.", min=0, max=1
+    )
+    ema_kimg: float | None = _option(
+        10,
+        "Half-life in kimg of the moving average of G's weights.",
+        above=0,
+        automatic=Automatic("batch * 10 / 32", lambda k: k.batch * 10 / 32),
+    )
+    ema_rampup: float | None = _option(
+        None,
+        "The half-life is at most this fraction of the images seen so far; 0: off.",
+        min=0,
+        none_is=0,
+        none="off",
+    )
+    blur_sigma: float = _option(
+        0,
+        "Blur the images for D by this many px at first; 0: off. A run with --init-from does not "
+        "blur.",
+        min=0,
+    )
+    blur_fade_kimg: float | None = _option(
+        None,
+        "Length of the fade of that blur in kimg.",
+        above=0,
+        automatic=Automatic(
+            "batch * 200 / 32", lambda k: k.batch * 200 / 32 if k.blur_sigma else None
+        ),
+    )
+    seed: int = _option(
+        0, "Seed of the weights, the latents and the order of the images.", min=0, max=2**31 - 1
+    )
+    init_from: str | None = _option(
+        None,
+        "Start with the weights of another network where they fit (transfer learning).",
+        metavar="NETWORK",
+    )
+    snapshot_kimg: float = _output(
+        200, "Kimg between snapshots. The last one is always written.", above=0
+    )
+    snapshot_minutes: float | None = _output(
+        15,
+        "Minutes between snapshots at most; 0: by --snapshot-kimg alone.",
+        above=0,
+        none_is=0,
+        none="by --snapshot-kimg alone",
+    )
+    keep: int | None = _output(
+        10,
+        "Snapshots to keep; older ones are deleted. 0: all.",
+        above=0,
+        none_is=0,
+        none="all",
+    )
+    grid_kimg: float = _output(50, "Kimg between sheets of samples.", above=0)
+    tick_kimg: float = _output(4, "Kimg between lines of the log.", above=0)
+    tf32: bool = _option(True, "TensorFloat-32 in convolutions on CUDA.")
+    ops: str | None = _option(
+        None,
+        "Backend of the ops.",
+        choices=("auto", "native", "reference"),
+        none="$STYLEGAN_OPS, or auto",
+    )
 
-    def __post_init__(self):
-        if self.loss not in LOSSES:
-            raise UserError("loss", f"expected one of {', '.join(LOSSES)}, got {self.loss!r}")
-        for name in (
-            "kimg",
-            "r1_interval",
-            "pl_interval",
-            "pl_batch_shrink",
-            "tick_kimg",
-            "grid_kimg",
-            "snapshot_kimg",
-            "snapshot_minutes",
-            "keep",
-            "minutes",
-            "batch",
-            "batch_gpu",
-            "blur_fade_kimg",
-        ):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(name, f"expected a number above 0, got {value}")
+    def __post_init__(self) -> None:
+        # Of these only the command line is strict: older snapshots may hold other values.
+        lenient = {"g_lr", "d_lr", "ema_kimg", "ema_rampup", "pl_decay", "seed", "style_mixing"}
+        lenient |= {"r1_gamma", "pl_weight", "ops"}
+        check_options(self, {f.name for f in fields(self)} - lenient)
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
             raise UserError("batch_gpu", f"{self.batch_gpu} does not divide batch {self.batch}")
-        if not self.blur_sigma >= 0:
-            raise UserError("blur_sigma", f"expected 0 or a number above, got {self.blur_sigma}")

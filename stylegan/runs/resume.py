@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which run to go on with, and whether it is the one that was asked for."""
+"""Which run or snapshot to continue, and whether it has the settings that were asked for."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stylegan.checkpoints.open import is_checkpoint
+from stylegan.config import Config
 from stylegan.errors import SnapshotError, UserError
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import is_run, read_about, runs_of
 from stylegan.runs.snapshot import set_aside
 
-# Settings that may differ from those of the run: how long, how often, how, and where the images
-# lie. (With another batch_gpu the random draws come in another order.)
+# Settings that a resumed run may change. (With another batch_gpu it draws random numbers in another
+# order.)
 FREE = {
     "kimg",
     "minutes",
@@ -28,22 +33,49 @@ FREE = {
     "init_from",
 }
 
+NO_RUN = "not a run that can be continued; --init-from starts from its weights"
 
-NO_RUN = "no run of ours to go on with; --init-from begins with its weights"
+
+@dataclass(frozen=True)
+class Saved:
+    """What `--resume` names."""
+
+    config: Config
+    run_dir: Path | None  # where the run continues; None: in a folder of its own
+    snapshot: Path | None  # to start from; None: the newest of the run that can be read
+    kimg: float
 
 
-def saved_config(path):
-    """What `--resume` names, as (config, run folder, snapshot, kimg).
+@dataclass(frozen=True)
+class Difference:
+    """A setting that differs between a saved run and what was asked for."""
 
-    Of a run folder, or the newest snapshot of one, the snapshot is None: the newest that can be
-    read is taken. Any other snapshot has no run folder: it becomes a run of its own.
+    option: str
+    saved: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `find_run` found."""
+
+    run_dir: Path | None  # with the wanted settings
+    newest: Path | None = None  # else the newest run, and how it differs
+    differences: tuple[Difference, ...] = ()
+
+
+def saved_config(path: str | Path) -> Saved:
+    """What `--resume PATH` means.
+
+    A run folder, or the newest snapshot of one, continues that run. Any other snapshot starts a
+    run of its own.
 
     Raises: UserError.
     """
     path = Path(path)
     if is_run(path):
         try:
-            return read_about(path)["config"], path, None, kimg_of(path)
+            return Saved(read_about(path)["config"], path, None, kimg_of(path))
         except UserError:
             if not snapshots_of(path):
                 raise
@@ -54,57 +86,55 @@ def saved_config(path):
         raise UserError(path, NO_RUN)
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:
-        return nets.config, run_dir, None, kimg
-    return nets.config, None, nets.folder, kimg
+        return Saved(nets.config, run_dir, None, kimg)
+    return Saved(nets.config, None, nets.folder, kimg)
 
 
-def differences(saved, wanted):
-    """[(option, saved value, wanted value)] of two resolved `Config`s, free settings aside."""
+def differences(saved: Config, wanted: Config) -> list[Difference]:
+    """The settings in which two resolved configs differ, except those that may change (FREE)."""
     if saved.G.model != wanted.G.model:  # then most settings mean something else
-        return [("model", saved.G.model, wanted.G.model)]
-    rows = []
-    saved, wanted = saved.to_dict(), wanted.to_dict()
-    for part in saved:
-        for name, value in saved[part].items():
-            now = wanted[part][name]
-            row = ("--" + name.replace("_", "-"), _text(value), _text(now))
+        return [Difference("model", saved.G.model, wanted.G.model)]
+    rows: list[Difference] = []
+    before, after = saved.to_dict(), wanted.to_dict()
+    for part in before:
+        for name, value in before[part].items():
+            now = after[part][name]
+            row = Difference("--" + name.replace("_", "-"), _text(value), _text(now))
             if now != value and name not in FREE and row not in rows:
                 rows.append(row)
     return rows
 
 
-def difference_table(path, rows):
+def difference_table(path: str | Path, rows: Iterable[Difference]) -> list[str]:
     """The lines of a table of `differences`."""
-    rows = [("setting", str(path), "now"), *rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    return [f"  {a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows]
+    rows = [Difference("setting", str(path), "now"), *rows]
+    first, second = (max(len(getattr(r, name)) for r in rows) for name in ("option", "saved"))
+    return [f"  {r.option:{first}}  {r.saved:{second}}  {r.wanted}" for r in rows]
 
 
-def find_run(outdir, wanted):
-    """The newest run below `outdir` with the settings of a resolved `Config`, for `--resume auto`.
-
-    Returns: (run folder or None, (newest run, its differences) or None)
-    """
-    nearest = None
+def find_run(outdir: str | Path, wanted: Config) -> Found:
+    """The newest run in `outdir` with the settings of a resolved config, for `--resume auto`."""
+    nearest = Found(None)
     for run_dir in reversed(runs_of(outdir)):
         try:
             saved = read_about(run_dir)["config"]
         except UserError:
             continue
         rows = differences(saved, wanted)
-        for option, was, now in (
+        for option, then, now in (
             ("--data", saved.data.path, wanted.data.path),
             ("--init-from", saved.train.init_from, wanted.train.init_from),
         ):
-            if was != now:
-                rows.append((option, _text(was), _text(now)))
+            if then != now:
+                rows.append(Difference(option, _text(then), _text(now)))
         if not rows:
-            return run_dir, None
-        nearest = nearest or (run_dir, rows)
-    return None, nearest
+            return Found(run_dir)
+        if nearest.newest is None:
+            nearest = Found(None, run_dir, tuple(rows))
+    return nearest
 
 
-def kimg_of(run_dir):
+def kimg_of(run_dir: str | Path) -> float:
     """Thousands of images at the newest snapshot of a run; 0 without one."""
     snapshots = snapshots_of(run_dir)
     return float(snapshots[-1].name) if snapshots else 0.0
@@ -137,7 +167,7 @@ def read_newest(
     return [f"{e}; the one before is taken" for _, e in damaged]
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "x".join(map(str, value))
     return "-" if value is None else str(value)

@@ -11,9 +11,7 @@ from PIL import Image
 from support.pictures import encoded, picture
 
 from stylegan import Pipeline, UserError
-from stylegan.cli import train as train_command
 from stylegan.cli.main import COMMANDS, program
-from stylegan.config.run import _owners
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 
@@ -237,9 +235,3 @@ def test_debug_shows_the_traceback(run):
     for args in (["--debug", "info", "nothing"], ["info", "nothing", "--debug"]):
         result = CliRunner().invoke(program, args)
         assert isinstance(result.exception, UserError)  # it came out instead of a line
-
-
-def test_every_option_of_train_is_a_setting():
-    own = {"preset", "outdir", "resume", "device", "dry_run", "help"}
-    for parameter in train_command.command.params:
-        assert parameter.name in own or _owners(parameter.name) or parameter.name == "path"

@@ -113,7 +113,7 @@ def test_training_begins_with_them(run, tmp_path):
     assert f"weights of {ADA} (64x64 px, 3 channels, no classes)" in out
     assert "D b64" in out and "7 of 7" in out
     code, _, err = run("train", "--resume", ADA)
-    assert code == 2 and "--init-from begins with its weights" in err and err.count("\n") == 1
+    assert code == 2 and "--init-from starts from its weights" in err and err.count("\n") == 1
 
 
 def test_tensors_under_their_own_names(run, tmp_path):

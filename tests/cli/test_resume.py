@@ -100,7 +100,7 @@ def test_init_from_moves_the_weights(train):
 
 def test_init_from_and_resume(train):
     code, _, err, _ = train("--init-from", "a", "--resume", "b", small=[])
-    assert code == 2 and "--init-from begins a new run, --resume goes on with one" in err
+    assert code == 2 and "--init-from starts a new run, --resume continues one" in err
     code, _, err, runs = train("--init-from", "nothing")
     assert code == 2 and "nothing: there is no such folder" in err and not runs
 

@@ -10,7 +10,7 @@ from test_trainer import lines, trainer
 
 from stylegan import UserError
 from stylegan.config import Config
-from stylegan.runs.resume import differences
+from stylegan.runs.resume import Difference, differences
 from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.setup import fit_to_data
@@ -132,9 +132,10 @@ def test_weights_of_stylegan2_for_its_d_and_mapping(images, tmp_path):
 
 def test_settings_of_another_model_are_one_difference():
     rows = differences(tiny(), tiny("stylegan3-t"))
-    assert rows == [("model", "stylegan2", "stylegan3")]
+    assert rows == [Difference("model", "stylegan2", "stylegan3")]
     rows = differences(tiny("stylegan3-t"), tiny("stylegan3-r"))
-    assert ("--conv-kernel", "3", "1") in rows and ("--blur-sigma", "0", "10") in rows
+    assert Difference("--conv-kernel", "3", "1") in rows
+    assert Difference("--blur-sigma", "0", "10") in rows
 
 
 def test_old_settings_are_as_new_ones():

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of the settings that say how the command line offers them and what values they take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+from stylegan.errors import UserError
+
+GROUPS = ("Data", "Model", "Training", "Output")  # of the options, as help shows them
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a default may depend on."""
+
+    model: str
+    height: int  # px
+    width: int
+    gpus: int
+    batch: int
+    blur_sigma: float
+
+    @property
+    def side(self) -> int:
+        """Side in px of the square that has as many pixels."""
+        return round((self.height * self.width) ** 0.5)
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The default of a field that is None: it follows from other settings.
+
+    Args:
+        text: the formula, for help.
+        value: the formula; None if the text only explains what the data decides.
+    """
+
+    text: str
+    value: Callable[[Known], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line knows of a field."""
+
+    help: str
+    group: str
+    names: tuple[str, ...] = ()  # () is the field's name
+    metavar: str | None = None
+    choices: tuple[Any, ...] = ()
+    above: float | None = None  # values must be larger than this,
+    min: float | None = None  # at least this,
+    max: float | None = None  # and at most this
+    automatic: Automatic | None = None
+    none: str | None = None  # what help says of None if it is the default
+    none_is: str | int | None = None  # what stands for None on the command line
+
+    @property
+    def takes_none(self) -> bool:
+        """Whether None is a value."""
+        return self.automatic is not None or self.none is not None or self.none_is is not None
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises: UserError that names the field if `value` is not allowed."""
+        if value is None and self.takes_none:
+            return
+        if self.choices and value not in self.choices:
+            allowed = ", ".join(map(str, self.choices))
+            raise UserError(name, f"expected one of {allowed}, got {value!r}")
+        if self.above is not None and not value > self.above:
+            raise UserError(name, f"expected a number above {self.above:g}, got {value}")
+        if self.max is not None and not (self.min or 0) <= value <= self.max:
+            raise UserError(name, f"expected {self.min or 0:g} to {self.max:g}, got {value}")
+        if self.min is not None and not value >= self.min:
+            raise UserError(name, f"expected {self.min:g} or more, got {value}")
+
+
+def option(default: Any, help: str, group: str, **more: Any) -> Any:
+    """A dataclass field with an `Option`; `more` are fields of that."""
+    assert group in GROUPS
+    return dataclasses.field(default=default, metadata={"option": Option(help, group, **more)})
+
+
+def like(settings: type, name: str, default: Any = MISSING, **changes: Any) -> Any:
+    """A field that means the same as the field `name` of other settings.
+
+    Args:
+        default: its default, if that is another.
+        changes: fields of its `Option` that are others.
+    """
+    (field,) = (f for f in dataclasses.fields(settings) if f.name == name)
+    shown = dataclasses.replace(field.metadata["option"], **changes)
+    return dataclasses.field(
+        default=field.default if default is MISSING else default, metadata={"option": shown}
+    )
+
+
+def option_of(field: dataclasses.Field) -> Option | None:
+    """The `Option` of a field; None if the command line does not offer it."""
+    return field.metadata.get("option")
+
+
+def check_options(settings: Any, names: Iterable[str] | None = None) -> None:
+    """Raises: UserError if a field has a value that its option does not allow.
+
+    Args: names: the fields to check; None: all.
+    """
+    for field in dataclasses.fields(settings):
+        shown = option_of(field)
+        if shown and (names is None or field.name in names):
+            shown.check(field.name, getattr(settings, field.name))
+
+
+def automatic_values(settings: Any, known: Known) -> dict[str, Any]:
+    """{field: value} of the fields that are None and follow from other settings."""
+    values = {}
+    for field in dataclasses.fields(settings):
+        rule = (shown := option_of(field)) and shown.automatic
+        if rule and rule.value and getattr(settings, field.name) is None:
+            values[field.name] = rule.value(known)
+    return values
