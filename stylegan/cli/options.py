@@ -135,12 +135,13 @@ def _click_type(setting: Setting) -> Any:
         return None
     if setting.type in (int, float):
         low = o.min if o.above is None else o.above
-        low_open = o.above is not None and o.none_is is None
-        if setting.type is int:
-            if low is not None and low_open:
-                low, low_open = low + 1, False
-            return click.IntRange(min=low, max=o.max)
-        return click.FloatRange(min=low, max=o.max, min_open=low_open)
+        exclusive = o.above is not None and o.none_is is None
+        if setting.type is float:
+            return click.FloatRange(min=low, max=o.max, min_open=exclusive)
+        return click.IntRange(
+            min=None if low is None else int(low) + exclusive,
+            max=None if o.max is None else int(o.max),
+        )
     if setting.type is str:
         return click.Path()
     return Size() if setting.type == tuple[int, int] else NumberList()

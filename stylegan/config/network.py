@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stylegan.config.options import Automatic, Known, check_options, like, option
+from stylegan.config.options import Auto, Automatic, Known, check_options, like, option
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -48,7 +48,7 @@ class GeneratorConfig:
         names=("--g-architecture",),
         choices=ARCHITECTURES,
     )
-    channel_base: int | None = _option(
+    channel_base: Auto[int] = _option(
         32768,
         "Capacity: a block of r px has channel_base / r channels, a layer of StyleGAN3 with cutoff "
         "f channel_base / 2f.",
@@ -107,7 +107,7 @@ class Stylegan3Config:
     z_dim: int = _as_stylegan2("z_dim")
     w_dim: int = _as_stylegan2("w_dim")
     mapping_layers: int = _as_stylegan2("mapping_layers", 2)
-    channel_base: int | None = _as_stylegan2("channel_base")
+    channel_base: Auto[int] = _as_stylegan2("channel_base")
     channel_max: int = _as_stylegan2("channel_max")
     channel_factor: int = _option(
         1,
@@ -188,7 +188,7 @@ class DiscriminatorConfig:
     architecture: str = _as_stylegan2(
         "architecture", "resnet", names=("--d-architecture",), help="Architecture of D."
     )
-    channel_base: int | None = _as_stylegan2("channel_base")
+    channel_base: Auto[int] = _as_stylegan2("channel_base")
     channel_max: int = _as_stylegan2("channel_max")
     widths: tuple[int, ...] | None = _as_stylegan2("widths")
     resample_filter: tuple[float, ...] = _as_stylegan2("resample_filter")
@@ -244,10 +244,12 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
     if hasattr(c, "resample_filter"):
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
     check_options(c, ("mapping_layers", "architecture", "precision"))
-    if getattr(c, "widths", None) is not None:
-        object.__setattr__(c, "widths", tuple(c.widths))
-        if not c.widths or not all(type(n) is int and n > 0 for n in c.widths):
-            raise UserError("widths", f"expected channels of every block, got {c.widths}")
+    widths = getattr(c, "widths", None)
+    if widths is not None:
+        widths = tuple(widths)
+        object.__setattr__(c, "widths", widths)
+        if not widths or not all(type(n) is int and n > 0 for n in widths):
+            raise UserError("widths", f"expected channels of every block, got {widths}")
     if c.channels not in CHANNELS:
         allowed = ", ".join(map(str, CHANNELS))
         raise UserError("channels", f"expected one of {allowed}, got {c.channels!r}")

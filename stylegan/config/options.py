@@ -6,9 +6,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from stylegan.errors import UserError
+
+T = TypeVar("T")
+Auto = Annotated[T, "None until Config.resolved, which gives it its automatic value"]
 
 GROUPS = ("Data", "Model", "Training", "Output")  # of the options, as help shows them
 

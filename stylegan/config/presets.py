@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that are known to work, by name."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any
 
 from stylegan.config.data import DataConfig
 from stylegan.config.network import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
@@ -10,7 +13,7 @@ from stylegan.config.train import TrainConfig
 from stylegan.errors import UserError
 
 
-def preset(name, **fields):
+def preset(name: str, **fields: Any) -> Config:
     """The preset `name` with `fields` replaced: `preset("paper256", resolution=128, batch=16)`.
 
     Raises: UserError for a preset or a field that does not exist.
@@ -20,43 +23,53 @@ def preset(name, **fields):
     return PRESETS[name].with_fields(**fields)
 
 
-def _paper(resolution, channel_base, batch, mbstd, lr, gamma, ema_kimg):
+def _paper(
+    resolution: int,
+    *,
+    channel_base: int,
+    batch: int,
+    mbstd_group: int,
+    lr: float,
+    r1_gamma: float,
+    ema_kimg: float,
+) -> Config:
     """A preset of the papers: 25000 kimg, 8 mapping layers."""
     size = (resolution, resolution)
     return Config(
         G=GeneratorConfig(resolution=size, channel_base=channel_base),
-        D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd),
-        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=gamma, ema_kimg=ema_kimg),
+        D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd_group),
+        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=r1_gamma, ema_kimg=ema_kimg),
     )
 
 
-_AUTO = Config(
-    G=GeneratorConfig(channel_base=None, mapping_layers=2),
-    D=DiscriminatorConfig(channel_base=None),
-    train=TrainConfig(
-        batch=None, g_lr=None, d_lr=None, r1_gamma=None, ema_kimg=None, ema_rampup=0.05
-    ),
+_AUTO = Config().with_fields(
+    channel_base=None,
+    mapping_layers=2,
+    batch=None,
+    g_lr=None,
+    d_lr=None,
+    r1_gamma=None,
+    ema_kimg=None,
+    ema_rampup=0.05,
 )
 
 
-def _stylegan3(**fields):
-    """A preset of StyleGAN3: what `auto` leaves to the resolution is left to it here too."""
-    return Config(
-        G=Stylegan3Config(channel_base=None),
-        D=_AUTO.D,
-        train=replace(_AUTO.train, g_lr=0.0025, d_lr=0.002, pl_weight=0, style_mixing=0),
-    ).with_fields(**fields)
+def _stylegan3(**fields: Any) -> Config:
+    """A preset of StyleGAN3. What `auto` derives from the resolution is derived here too."""
+    config = replace(_AUTO, G=Stylegan3Config())
+    common = dict(channel_base=None, g_lr=0.0025, d_lr=0.002, pl_weight=0, style_mixing=0)
+    return config.with_fields(**common, **fields)
 
 
 _DEMO = Config(
-    # Without noise inputs: in so short a run the generator does not learn to do without them where
-    # the images are smooth.
+    # Without noise inputs: in so short a run the generator does not learn to ignore them where the
+    # images are smooth.
     G=GeneratorConfig(
         channel_base=1024, channel_max=64, mapping_layers=2, conv_clamp=None, use_noise=False
     ),
     D=DiscriminatorConfig(channel_base=1024, channel_max=64, conv_clamp=None),
     data=DataConfig(resolution=(32, 32), mirror=True),
-    # Many small steps and a strong R1 draw shapes soonest; tried batch 8-32, gamma 0.05-10.
+    # Many small steps and a strong R1 penalty give shapes soonest; tried batch 8-32, gamma 0.05-10.
     train=TrainConfig(
         kimg=120,
         minutes=13,
@@ -91,10 +104,18 @@ _DEMO64 = Config(
 
 PRESETS = {
     "auto": _AUTO,
-    "stylegan2": _paper(1024, 32768, 32, 4, 0.002, 10, 10),
-    "paper256": _paper(256, 16384, 64, 8, 0.0025, 1, 20),
-    "paper512": _paper(512, 32768, 64, 8, 0.0025, 0.5, 20),
-    "paper1024": _paper(1024, 32768, 32, 4, 0.002, 2, 10),
+    "stylegan2": _paper(
+        1024, channel_base=32768, batch=32, mbstd_group=4, lr=0.002, r1_gamma=10, ema_kimg=10
+    ),
+    "paper256": _paper(
+        256, channel_base=16384, batch=64, mbstd_group=8, lr=0.0025, r1_gamma=1, ema_kimg=20
+    ),
+    "paper512": _paper(
+        512, channel_base=32768, batch=64, mbstd_group=8, lr=0.0025, r1_gamma=0.5, ema_kimg=20
+    ),
+    "paper1024": _paper(
+        1024, channel_base=32768, batch=32, mbstd_group=4, lr=0.002, r1_gamma=2, ema_kimg=10
+    ),
     "stylegan3-t": _stylegan3(),
     "stylegan3-r": _stylegan3(conv_kernel=1, radial_filters=True, channel_factor=2, blur_sigma=10),
     "demo": _DEMO,  # 32 px, a quarter of an hour on two CPU cores

@@ -16,7 +16,7 @@ from stylegan.config.network import (
     model_config,
 )
 from stylegan.config.options import Known, automatic_values
-from stylegan.config.train import AUTO_BATCH, TrainConfig
+from stylegan.config.train import TrainConfig, auto_batch
 from stylegan.errors import UserError
 
 KINDS: dict[str, tuple[type, ...]] = {  # of each part of a Config
@@ -47,15 +47,13 @@ class Config:
         Raises: UserError for a field that this version does not know.
         """
         parts = {}
-        for part in dataclasses.fields(cls):
-            given = values.get(part.name, {})
-            kind = part.default_factory
-            if part.name == "G":
-                kind = model_config(given.get("model", "stylegan2"))
+        for part, kinds in KINDS.items():
+            given = values.get(part, {})
+            kind = model_config(given.get("model", "stylegan2")) if part == "G" else kinds[0]
             unknown = set(given) - _names(kind)
             if unknown:
-                raise UserError("config", f"unknown setting {part.name}.{sorted(unknown)[0]}")
-            parts[part.name] = kind(**{k: _untuple(v) for k, v in given.items()})
+                raise UserError("config", f"unknown setting {part}.{sorted(unknown)[0]}")
+            parts[part] = kind(**{k: _as_tuple(v) for k, v in given.items()})
         return cls(**parts)
 
     def with_fields(self, **fields: Any) -> Config:
@@ -91,7 +89,7 @@ class Config:
             blur_sigma=0 if t.init_from else t.blur_sigma,  # a trained D would unlearn details
         )
         if t.batch is None:
-            known = replace(known, batch=AUTO_BATCH.value(known))
+            known = replace(known, batch=auto_batch(known))
         train = replace(t, blur_sigma=known.blur_sigma, **automatic_values(t, known))
         return replace(
             self,
@@ -123,5 +121,5 @@ def _names(kind: type) -> set[str]:
     return {f.name for f in dataclasses.fields(kind)}
 
 
-def _untuple(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields
 
-from stylegan.config.options import Automatic, Known, check_options, option
+from stylegan.config.options import Auto, Automatic, Known, check_options, option
 from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
@@ -14,12 +14,15 @@ LOSSES = ("nonsaturating", "saturating")
 _option = functools.partial(option, group="Training")
 _output = functools.partial(option, group="Output")
 
+
 # Source of the automatic settings: Karras et al. 2020 (arXiv:2006.06676), appendix C; for StyleGAN3
 # Karras et al. 2021 (arXiv:2106.12423), appendix G.
-AUTO_BATCH = Automatic(
-    "by resolution: 4096 / side, at most 32 per GPU and 64 in all",
-    lambda k: max(min(k.gpus * min(max(4096 // k.side, 1), 32), 64), k.gpus),
-)
+def auto_batch(k: Known) -> int:
+    """4096 / side per GPU, between 1 and 32; at most 64 in all, but one per GPU at least."""
+    return max(min(k.gpus * min(max(4096 // k.side, 1), 32), 64), k.gpus)
+
+
+AUTO_BATCH = Automatic("by resolution: 4096 / side, at most 32 per GPU and 64 in all", auto_batch)
 AUTO_LR = Automatic(
     "by resolution: 0.0025, from 1024 px on 0.002", lambda k: 0.002 if k.side >= 1024 else 0.0025
 )
@@ -43,8 +46,8 @@ class TrainConfig:
         none_is=0,
         none="no limit",
     )
-    batch: int | None = _option(32, "Images per step.", above=0, automatic=AUTO_BATCH)
-    batch_gpu: int | None = _option(
+    batch: Auto[int] = _option(32, "Images per step.", above=0, automatic=AUTO_BATCH)
+    batch_gpu: Auto[int] = _option(
         None,
         "Images at once on one device; the gradients of the rest of the batch are accumulated.",
         above=0,
@@ -55,9 +58,9 @@ class TrainConfig:
         "Objective of G; saturating is the minimax objective of the original GAN.",
         choices=LOSSES,
     )
-    g_lr: float | None = _option(0.002, "Adam's step size for G.", above=0, automatic=AUTO_LR)
-    d_lr: float | None = _option(0.002, "Adam's step size for D.", above=0, automatic=AUTO_LR)
-    r1_gamma: float | None = _option(
+    g_lr: Auto[float] = _option(0.002, "Adam's step size for G.", above=0, automatic=AUTO_LR)
+    d_lr: Auto[float] = _option(0.002, "Adam's step size for D.", above=0, automatic=AUTO_LR)
+    r1_gamma: Auto[float] = _option(
         10,
         "Weight of the R1 penalty.",
         names=("--r1-gamma", "--gamma"),
@@ -78,7 +81,7 @@ class TrainConfig:
     style_mixing: float = _option(
         0.9, "Probability that an image gets its styles from two latents.", min=0, max=1
     )
-    ema_kimg: float | None = _option(
+    ema_kimg: Auto[float] = _option(
         10,
         "Half-life in kimg of the moving average of G's weights.",
         above=0,

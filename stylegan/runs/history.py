@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run folder tells of its run, whatever state the folder is in: reading it never raises."""
+"""What a run folder says about its run. Reading never raises, whatever state the folder is in."""
+
+from __future__ import annotations
 
 import json
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stylegan.config import Config
 from stylegan.errors import UserError
@@ -15,58 +18,60 @@ from stylegan.words import one_line
 
 LOG, SAMPLES, REALS = "log.jsonl", "samples", "reals.png"
 ENDS = ("finished", "interrupted", "failed")  # events that may be the last of a log
-TAIL = 64 << 10  # bytes of the log that `tail` reads, some 150 lines
+TAIL = 64 << 10  # bytes of the log that `tail` reads, about 150 lines
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run, as its folder tells it."""
+    """What the folder of a run says."""
 
     folder: Path
-    about: dict | None  # run.json, "config" a `Config`; without one, the newest snapshot's config
-    damage: str | None  # why there is a run.json that cannot be read
+    about: dict[str, Any] | None  # run.json with a `Config`, or else the newest snapshot's config
+    damage: str | None  # why run.json cannot be read
     state: str  # new, running, killed, or the event that ended it: finished, interrupted, failed
-    ended: str | None  # that event; while the process still holds the folder too
+    ended: str | None  # that event, also while the process still holds the folder
     kimg: float
     target_kimg: float | None
-    metrics: list  # {name: number}, "kimg" among them; in the order of the log
-    events: list  # {"event", "text", "time": text, "kimg": number or None}
-    last: dict  # the newest value of every metric
+    metrics: list[dict[str, float]]  # {name: number}, one of them "kimg", in the order of the log
+    events: list[dict[str, Any]]  # {"event", "text", "time": text, "kimg": number or None}
+    last: dict[str, float]  # the newest value of every metric
     written: float | None  # when the log was last written, in seconds since 1970
 
 
-def looks_like_run(path):
-    """Whether `path` is the folder of a run, an older or a damaged one too."""
+def looks_like_run(path: str | Path) -> bool:
+    """Whether `path` is the folder of a run, which may be old or damaged."""
     found = any(os.path.isfile(Path(path) / name) for name in (RUN, LOG))
     return found or bool(snapshots_of(path))
 
 
-def read_run(run_dir, tail=False):
-    """What is known of the run in `run_dir`; what is damaged or missing is left out.
+def read_run(run_dir: str | Path, tail: bool = False) -> Run:
+    """Read a run folder and leave out what is damaged or missing.
 
     Args:
-        run_dir: a run folder; older ones have no run.json.
-        tail: read only the end of the log: enough for `last` and `state`, however long the run.
-    Returns: `Run`.
+        run_dir: the folder; old ones have no run.json.
+        tail: read only the end of the log. That is enough for `last` and `state`, however long the
+            run was.
     """
     folder = Path(run_dir)
     about, damage = _about(folder)
     raw, written = _lines(folder / LOG, tail)
-    metrics, events, newest = [], [], None
+    metrics: list[dict[str, float]] = []
+    events: list[dict[str, Any]] = []
+    newest: dict[str, Any] | None = None
     for line in raw:
         newest = _parsed(line)
         if newest and "event" in newest:
             events.append(newest)
         elif newest:
             metrics.append(newest)
-    last = {}
-    for line in metrics:
-        last.update(line)
+    last: dict[str, float] = {}
+    for values in metrics:
+        last.update(values)
     ended = newest["event"] if newest and newest.get("event") in ENDS else None
     config = about and about.get("config")
     kimg, target = _kimg(metrics, events, about), _number(config.train.kimg) if config else None
     if not events and not os.path.exists(folder / RUN) and metrics and target and kimg >= target:
-        ended = "finished"  # before there was a run.json, logs had no events
+        ended = "finished"  # runs without a run.json logged no events
     return Run(
         folder=folder,
         about=about,
@@ -82,10 +87,10 @@ def read_run(run_dir, tail=False):
     )
 
 
-def _about(folder):
-    """(run.json, or what stands in for it; what is wrong with run.json)."""
+def _about(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """(run.json or its substitute, what is wrong with run.json)."""
     damage = None
-    if os.path.exists(folder / RUN):  # of Path raises where it may not look
+    if os.path.exists(folder / RUN):  # Path.exists raises without permission
         try:
             return read_about(folder), None
         except UserError as e:
@@ -101,12 +106,12 @@ def _about(folder):
     return None, damage
 
 
-def _lines(path, tail):
-    """(the lines of the log as bytes, when it was written)."""
+def _lines(path: Path, tail: bool) -> tuple[list[bytes], float | None]:
+    """(the lines of the log, when it was written)."""
     try:
         with path.open("rb") as f:
             start = max(f.seek(0, 2) - TAIL, 0) if tail else 0
-            f.seek(start)  # most likely in the midst of a line, which then is no JSON
+            f.seek(start)  # probably within a line, whose rest is then not JSON
             data = f.read()
         written = path.stat().st_mtime
     except OSError:
@@ -114,8 +119,8 @@ def _lines(path, tail):
     return [line for line in data.split(b"\n") if line.strip()], written
 
 
-def _parsed(line):
-    """A line as a metric or an event; None for what a crash left."""
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line as metrics or an event. None if it is neither, as after a crash."""
     try:
         content = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -129,8 +134,8 @@ def _parsed(line):
     return numbers if _finite(numbers.get("kimg")) is not None else None
 
 
-def _number(value):
-    """`value` as a float; None if it is no number."""
+def _number(value: object) -> float | None:
+    """`value` as a float, or None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -139,13 +144,15 @@ def _number(value):
         return None
 
 
-def _finite(value):
+def _finite(value: object) -> float | None:
     number = _number(value)
     return number if number is not None and math.isfinite(number) else None
 
 
-def _kimg(metrics, events, about):
-    """How far the run is: by its log, else by its newest snapshot."""
+def _kimg(
+    metrics: list[dict[str, float]], events: list[dict[str, Any]], about: dict[str, Any] | None
+) -> float:
+    """How far the run is, by its log or else by its newest snapshot."""
     seen = [line["kimg"] for line in (*metrics[-1:], *events[-1:]) if line["kimg"] is not None]
     if seen:
         return max(seen)

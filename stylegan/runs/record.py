@@ -1,85 +1,93 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes as it goes on, to a disk that may be full and a terminal that may be gone."""
+"""Output of a running run. The disk may be full and the terminal gone; neither ends the run."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
 from stylegan.runs.log import RunLog
 from stylegan.runs.report import write_report
 
+T = TypeVar("T")
+
 
 class Record:
-    """log.jsonl, report.html and lines on the terminal; none of them ends a run.
+    """log.jsonl, report.html and lines on the terminal.
 
     Args:
         run_dir: the run's folder.
-        logged, seen: up to where an earlier log counts, as of `RunLog`.
+        logged, seen: up to where an earlier log counts, as in `RunLog`.
     """
 
-    def __init__(self, run_dir, logged, seen):
-        self.run_dir, self.log = run_dir, RunLog(run_dir, logged, seen)
-        self._failing = set()
-        self.stream = _Deaf(sys.stderr)
+    def __init__(self, run_dir: str | Path, logged: int, seen: int) -> None:
+        self.run_dir, self.log = Path(run_dir), RunLog(run_dir, logged, seen)
+        self._failing: set[str] = set()
+        self.stream = _Forgiving(sys.stderr)
 
-    def attempt(self, what, write):
-        """What `write()` returns, or None where the disk is full or cannot be written, which is
-        said once until it works again.
+    def attempt(self, what: str, write: Callable[[], T]) -> T | None:
+        """Call `write`. If the disk is full or cannot be written, a line says so once, until it
+        works again.
 
-        Args: what: a name of what is written, the same every time.
+        Args: what: names what is written, the same every time.
+        Returns: the result of `write`, or None if it failed.
         """
         try:
             result = write()
         except OSError as e:
             if what not in self._failing:
                 reason = e.strerror or e
-                self.say(f"cannot write {what} ({reason}); training goes on and tries again")
+                self.print(f"cannot write {what} ({reason}); training goes on and tries again")
             self._failing.add(what)
             return None
         if what in self._failing:
             self._failing.remove(what)
-            self.say(f"{what} could be written again")
+            self.print(f"{what} could be written again")
         return result
 
-    def numbers(self, line):
-        """A line of numbers in the log."""
+    def numbers(self, line: dict[str, float]) -> None:
+        """Log a line of numbers."""
         self.attempt("the log", lambda: self.log.write(line))
 
-    def event(self, kimg, kind, text):
-        """A line of words in the log; kinds as of `RunLog.event`."""
+    def event(self, kimg: float, kind: str, text: str) -> None:
+        """Log an event; kinds as in `RunLog.event`."""
         self.attempt("the log", lambda: self.log.event(kimg, kind, text))
 
-    def warn(self, kimg, text):
-        """A warning, in the log and on the terminal."""
+    def warn(self, kimg: float, text: str) -> None:
+        """Log a warning and print it."""
         self.event(kimg, "warning", text)
-        self.say(f"warning: {text}")
+        self.print(f"warning: {text}")
 
-    def report(self):
+    def report(self) -> None:
         """Write report.html."""
         try:
             self.attempt("report.html", lambda: write_report(self.run_dir))
-        except Exception as e:  # a picture of the run is not worth the run
-            self.say(f"report.html: {type(e).__name__}: {e}")
+        except Exception as e:  # a broken report must not end the run
+            self.print(f"report.html: {type(e).__name__}: {e}")
 
-    def say(self, text):
-        """A line on the terminal, above the bar."""
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
         tqdm.write(text, file=self.stream)
 
-    def close(self):
-        """Close what is open."""
+    def close(self) -> None:
+        """Close the log."""
         self.log.close()
 
 
 class Bar(tqdm):
-    """Counts images, shows kimg.
+    """A progress bar that counts images and shows kimg.
 
     Args:
-        seen, end: images at the beginning, and to come to.
-        batch: images in a step.
-        stream: what to draw on.
+        seen, end: images at the start and at the end.
+        batch: images per step.
+        stream: where to draw.
     """
 
-    def __init__(self, seen, end, batch, stream):
+    def __init__(self, seen: int, end: int, batch: int, stream: Any) -> None:
         super().__init__(
             total=-(-end // batch) * batch,
             initial=seen,
@@ -92,29 +100,29 @@ class Bar(tqdm):
         )
 
     @property
-    def format_dict(self):
-        """As of tqdm, with kimg."""
+    def format_dict(self) -> dict[str, Any]:
+        """tqdm's, with kimg."""
         d = super().format_dict
         return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
 
 
-class _Deaf:
-    """A stream that does not mind being written to a full disk, or a terminal that is gone."""
+class _Forgiving:
+    """A stream without errors if the disk is full or the terminal is gone."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
         except OSError:
             return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError:
             pass
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

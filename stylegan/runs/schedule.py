@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When something is due."""
+"""When something is due, and how long a run takes."""
+
+from __future__ import annotations
 
 import time
 
@@ -11,34 +13,37 @@ class Due:
 
     Args:
         seen: images seen so far.
-        first: due now as well.
+        first: whether it is due now as well.
     """
 
-    def __init__(self, kimg, seen, seconds=None, first=False):
+    def __init__(
+        self, kimg: float, seen: int, seconds: float | None = None, first: bool = False
+    ) -> None:
         self.every, self.seconds = images(kimg), seconds
         self.done(seen)
         if first:
             self._at = seen
 
-    def __call__(self, seen):
-        """Whether it is due at so many images."""
+    def __call__(self, seen: int) -> bool:
+        """Whether it is due after `seen` images."""
         now = time.monotonic()
         if self._retry is not None:
             return now >= self._retry
         late = self.seconds is not None and now - self._last >= self.seconds
         return seen >= self._at or late
 
-    def done(self, seen):
-        """It was done."""
+    def done(self, seen: int) -> None:
+        """Note that it was done."""
         self._at = (seen // self.every + 1) * self.every
-        self._last, self._retry = time.monotonic(), None
+        self._last = time.monotonic()
+        self._retry: float | None = None
 
-    def failed(self):
-        """It could not be done; it is due again in a minute."""
+    def failed(self) -> None:
+        """Note that it failed. It is due again in a minute."""
         self._retry = time.monotonic() + RETRY_SECONDS
 
 
-def images(kimg):
+def images(kimg: float) -> int:
     """Thousands of images as a whole number of images, at least one."""
     return max(round(kimg * 1000), 1)
 

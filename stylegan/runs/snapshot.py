@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots on disk: whole or not at all, the newest kept."""
+"""Snapshots on disk: complete or not at all, only the newest kept."""
+
+from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stylegan.errors import SnapshotError, UserError
 from stylegan.files import remove, remove_partial, whole_folder
-from stylegan.networks import snapshots_of
+from stylegan.networks import Networks, snapshots_of
 from stylegan.words import one_line
 
 STATE = "training_state.pt"
-ASIDE = ".aside-"  # before the name of a snapshot, while another takes its place
+ASIDE = ".aside-"  # prefix of a snapshot's name while a new one replaces it
 
 
-def write_snapshot(run_dir, networks, state, keep=None):
-    """Write a snapshot so that a kill at any moment leaves either all of it or none.
+def write_snapshot(
+    run_dir: str | Path, networks: Networks, state: dict[str, Any], keep: int | None = None
+) -> Path:
+    """Write a snapshot. A kill at any moment leaves all of it or nothing.
 
     Args:
         run_dir: the run's folder.
-        networks: `Networks` with G_ema, G and D.
-        state: what `read_state` is to give back; tensors, numbers, strings, lists and dictionaries.
-        keep: snapshots to leave in the folder, the newest; None: all.
+        networks: G_ema, G and D, with `meta["kimg"]`.
+        state: what `read_state` returns: tensors, numbers, strings, lists and dictionaries.
+        keep: how many snapshots to leave in the folder, the newest ones. None: all.
     Returns: the snapshot's folder.
-    Raises: OSError if the disk is full or cannot be written; nothing is left behind then.
+    Raises: OSError if the disk is full or cannot be written. Nothing is left behind then.
     """
     parent = Path(run_dir) / "snapshots"
     parent.mkdir(exist_ok=True)
@@ -37,17 +42,16 @@ def write_snapshot(run_dir, networks, state, keep=None):
     return target
 
 
-def set_aside(snapshot):
-    """Take a damaged snapshot out of the row of snapshots."""
-    snapshot = Path(snapshot)
-    for end in ("", *(f"-{n}" for n in range(2, 1000))):
-        target = snapshot.with_name(f"damaged-{snapshot.name}{end}")
+def set_aside(snapshot: Path) -> None:
+    """Rename a damaged snapshot, so that it does not count as one any more."""
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        target = snapshot.with_name(f"damaged-{snapshot.name}{suffix}")
         if not target.exists():
             snapshot.rename(target)
             return
 
 
-def clean(run_dir):
+def clean(run_dir: str | Path) -> None:
     """Delete what a killed process left half written or half deleted."""
     for aside in Path(run_dir).glob(f"snapshots/{ASIDE}*"):
         target = aside.with_name(aside.name.removeprefix(ASIDE))
@@ -63,10 +67,10 @@ def clean(run_dir):
             remove(path)
 
 
-def read_state(snapshot):
+def read_state(snapshot: str | Path) -> dict[str, Any]:
     """The training state beside the networks.
 
-    Raises: SnapshotError if it is not there or damaged, UserError if it may not be read.
+    Raises: SnapshotError if it is missing or damaged, UserError if it cannot be opened.
     """
     path = Path(snapshot) / STATE
     if not path.is_file():
@@ -77,13 +81,13 @@ def read_state(snapshot):
         raise
     except OSError as e:
         raise UserError(path, f"cannot be read ({e.strerror or e})") from e
-    except Exception as e:  # torch.load raises whatever the damage leads to
+    except Exception as e:  # a damaged file makes torch.load raise almost anything
         reason = one_line(e, 200) or type(e).__name__
         raise SnapshotError(path, f"cannot be read ({reason})") from e
 
 
-def _remove(snapshot):
-    """Delete a snapshot; a kill on the way leaves no half of one."""
+def _remove(snapshot: Path) -> None:
+    """Delete a snapshot. A kill in between leaves no half of one."""
     old = snapshot.with_name(f".old-{snapshot.name}")
     shutil.rmtree(old, ignore_errors=True)
     snapshot.rename(old)

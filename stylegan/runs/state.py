@@ -21,10 +21,17 @@ from stylegan.runs.snapshot import STATE, read_state, write_snapshot
 class Model(Protocol):
     """What a snapshot needs of the networks in training and their step."""
 
-    G: torch.nn.Module
-    D: torch.nn.Module
-    G_ema: torch.nn.Module
-    images_seen: int
+    @property
+    def G(self) -> torch.nn.Module: ...
+
+    @property
+    def D(self) -> torch.nn.Module: ...
+
+    @property
+    def G_ema(self) -> torch.nn.Module: ...
+
+    @property
+    def images_seen(self) -> int: ...
 
     def state_dict(self) -> dict[str, Any]:
         """What the next step depends on besides the networks."""
@@ -115,7 +122,8 @@ def restore(
 
 def random_state() -> dict[str, Any]:
     """The state of the process's random number generators: torch, CUDA, NumPy, Python."""
-    kind, keys, *rest = np.random.get_state()
+    numpy: Any = np.random.get_state()
+    kind, keys, *rest = numpy
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong in training, noticed: values that are not finite, and signs of collapse."""
+"""Checks for what goes wrong in training: values that are not finite, and signs of collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 LIMIT = 20  # updates of one kind in a row that fail before the run stops
-# Each failure counts 1 and fades by a LIMIT-th with every update; so many in a row reach this, and
-# so does what fails two times out of three in the long run.
-TOO_MANY = LIMIT * (1 - (1 - 1 / LIMIT) ** LIMIT)
-PATIENCE = 5  # ticks in a row that show a sign of collapse before it is said
-WARM_UP = 20_000  # images before which D winning, or images all alike, means nothing
+# Each failure counts 1 and fades by 1/LIMIT with every update. LIMIT failures in a row reach this
+# count, and so does an update that fails two times out of three in the long run.
+MAX_FAILURES = LIMIT * (1 - (1 - 1 / LIMIT) ** LIMIT)
+PATIENCE = 5  # ticks in a row with a sign of collapse before a warning
+WARM_UP = 20_000  # images; before that neither a winning D nor similar images mean anything
 
 
 class Finite:
-    """Counts losses and gradients that are not finite, without making the device wait.
+    """Counts losses and gradients that are not finite, without waiting for the device.
 
     Args:
         networks: {"G": module, "D": module}.
+        device: where they are.
     """
 
-    def __init__(self, networks, device):
+    def __init__(self, networks: Mapping[str, torch.nn.Module], device: torch.device) -> None:
         self._networks, self._device = networks, device
         self.names = {n: [k for k, _ in m.named_parameters()] for n, m in networks.items()}
         self._halves = {
@@ -27,13 +34,14 @@ class Finite:
         }
         self._layers = {n: torch.zeros_like(h) for n, h in self._halves.items()}
         self._bad = torch.zeros([], dtype=torch.int64, device=device)
-        self._failures = {}  # {kind of update: [1 + parameters], of its loss and of each layer}
+        # {kind of update: [1 + parameters], of its loss and of each layer}
+        self._failures: dict[str, torch.Tensor] = {}
         self.updates = self._failed = 0
-        self._say_at = 1
+        self._next_line = 1
 
-    def update(self, kind, name, loss_is_bad):
-        """Take in one update, after its backward: clean the gradients of networks[name] (NaN
-        becomes 0, infinities +-1e5) and count.
+    def update(self, kind: str, name: str, loss_is_bad: torch.Tensor) -> torch.Tensor:
+        """Count an update after its backward, and clean the gradients of networks[name]: NaN
+        becomes 0, infinities +-1e5.
 
         Args:
             kind: "G main", "D R1", ...
@@ -48,31 +56,30 @@ class Finite:
             self._layers[name] = self._layers[name] + counts
         count = counts.sum()
         self._bad = self._bad + (loss_is_bad | (count > 0))
-        # A few values too large for float16 now and then are no failure of a layer.
+        # A few values too large for float16 now and then do not count as failure of a layer.
         failed = torch.cat([loss_is_bad[None], counts > self._halves[name]]).float()
         self._failures[kind] = self._failures.get(kind, 0) * (1 - 1 / LIMIT) + failed
         return count
 
-    def failing(self):
-        """What has failed LIMIT times in a row, or nearly always, in words; this waits for the
-        device."""
-        told = []
+    def failing(self) -> list[str]:
+        """What has failed LIMIT times in a row, or nearly always. This waits for the device."""
+        found = []
         for kind, failures in self._failures.items():
-            loss, *layers = (failures > TOO_MANY - 1e-3).tolist()
+            loss, *layers = (failures > MAX_FAILURES - 1e-3).tolist()
             names = [k for k, bad in zip(self.names[kind[0]], layers) if bad]
             if loss:
-                told.append(f"the loss of {kind}")
+                found.append(f"the loss of {kind}")
             elif names:
                 more = f" and {len(names) - 1} more" if names[1:] else ""
-                told.append(f"the gradient of {kind[0]}.{names[0]}{more} in {kind}")
-        return told
+                found.append(f"the gradient of {kind[0]}.{names[0]}{more} in {kind}")
+        return found
 
-    def healthy(self):
-        """Whether nothing has failed repeatedly of late."""
+    def healthy(self) -> bool:
+        """Whether nothing has failed repeatedly in the last updates."""
         return not any(bool((failures > 2).any()) for failures in self._failures.values())
 
-    def layers(self, most=3):
-        """The layers with the most values that were not finite since `take`, in words."""
+    def layers(self, max_layers: int = 3) -> str:
+        """The layers with the most values that were not finite since `take`."""
         counts = [
             (int(c), f"{n}.{k}")
             for n, names in self.names.items()
@@ -80,12 +87,12 @@ class Finite:
             if c
         ]
         return ", ".join(
-            f"{layer} ({count:,})" for count, layer in sorted(counts)[: -most - 1 : -1]
+            f"{layer} ({count:,})" for count, layer in sorted(counts)[: -max_layers - 1 : -1]
         )
 
-    def take(self):
-        """A line on what was not finite since the last, or None. In a long run lines come at the
-        1st, 2nd, 4th, 8th ... update that had any."""
+    def take(self) -> str | None:
+        """A line on what was not finite since the last line, or None. In a long run lines come at
+        the 1st, 2nd, 4th, 8th ... update that fails."""
         bad = int(self._bad)
         if not bad:
             return None
@@ -93,14 +100,14 @@ class Finite:
         self._failed += bad
         layers = self.layers()
         self._layers = {n: torch.zeros_like(c) for n, c in self._layers.items()}
-        if self._failed < self._say_at:
+        if self._failed < self._next_line:
             return None
-        while self._say_at <= self._failed:
-            self._say_at *= 2
+        while self._next_line <= self._failed:
+            self._next_line *= 2
         where = f"; gradients most in {layers}" if layers else ""
         return f"not finite: losses or gradients of {self._failed} of {self.updates} updates{where}"
 
-    def nonfinite_weights(self):
+    def nonfinite_weights(self) -> list[str]:
         """Names of parameters that hold a NaN or an infinity."""
         return [
             f"{n}.{k}"
@@ -109,72 +116,80 @@ class Finite:
             if not bool(p.isfinite().all())
         ]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """For a snapshot."""
         return {
             "updates": self.updates,
             "failed": self._failed,
-            "say_at": self._say_at,
+            "say_at": self._next_line,
             "bad": self._bad,
             "layers": self._layers,
             "failures": self._failures,
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.updates, self._failed = state["updates"], state["failed"]
-        self._say_at, self._bad = state["say_at"], state["bad"].to(self._device)
+        self._next_line, self._bad = state["say_at"], state["bad"].to(self._device)
         self._layers = {n: c.to(self._device) for n, c in state["layers"].items()}
         self._failures = {k: f.to(self._device) for k, f in state["failures"].items()}
 
 
 class Collapse:
-    """Signs that training has gone astray, from the means of a tick."""
+    """Looks for signs of collapse in the means of a tick."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.streaks = {name: 0 for name in SIGNS}
 
-    def __call__(self, means, images_seen):
-        """Lines of warning; each once, until the sign has gone and come back."""
+    def __call__(self, means: dict[str, float], images_seen: int) -> list[str]:
+        """Warnings. Each comes once, until the sign has gone and come back."""
         lines = []
-        for name, (shows, text) in SIGNS.items():
-            if images_seen >= WARM_UP and shows(means):
+        for name, sign in SIGNS.items():
+            if images_seen >= WARM_UP and sign.shows(means):
                 self.streaks[name] += 1
                 if self.streaks[name] == PATIENCE:
-                    lines.append(text(means))
+                    lines.append(sign.text(means))
             else:
                 self.streaks[name] = 0
         return lines
 
 
-def _d_wins(m):
+@dataclass(frozen=True)
+class Sign:
+    """A sign of collapse."""
+
+    shows: Callable[[dict[str, float]], bool]  # in the means of a tick
+    text: Callable[[dict[str, float]], str]  # of the warning
+
+
+def _d_wins(m: dict[str, float]) -> bool:
     return m.get("sign/real", 0) > 0.97 and m.get("sign/fake", 0) < -0.97
 
 
-def _d_blind(m):
+def _d_blind(m: dict[str, float]) -> bool:
     return m.get("sign/real", 1) * m.get("sign/fake", -1) > 0.97**2
 
 
-def _alike(m):
+def _alike(m: dict[str, float]) -> bool:
     return m.get("std/fake", 1) < 0.25 * m.get("std/real", 0)
 
 
 SIGNS = {
-    "d_wins": (
+    "d_wins": Sign(
         _d_wins,
         lambda m: (
             f"D tells real from generated almost always (mean sign {m['sign/real']:.2f} and "
             f"{m['sign/fake']:.2f}): too few images, or G no longer follows"
         ),
     ),
-    "d_blind": (
+    "d_blind": Sign(
         _d_blind,
         lambda m: (
             f"D says the same of all images (mean sign {m['sign/real']:.2f} of real and "
             f"{m['sign/fake']:.2f} of generated ones): it may have collapsed"
         ),
     ),
-    "alike": (
+    "alike": Sign(
         _alike,
         lambda m: (
             f"generated images are nearly all alike (they differ by {m['std/fake']:.3f}, real "
@@ -184,15 +199,17 @@ SIGNS = {
 }
 
 
-def first_nonfinite(networks, run):
-    """Name of the first layer whose output is not finite while `run()` runs, or None.
+def first_nonfinite(
+    networks: Mapping[str, torch.nn.Module], run: Callable[[], object]
+) -> str | None:
+    """Name of the first layer whose output is not finite during `run()`, or None.
 
     Args: networks: {"G": module, "D": module}.
     """
-    found = []
+    found: list[str] = []
 
-    def hook(name):
-        def look(module, inputs, output):
+    def hook(name: str) -> Callable:
+        def look(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             outputs = output if isinstance(output, tuple) else (output,)
             if not found and any(torch.is_tensor(o) and not o.isfinite().all() for o in outputs):
                 found.append(name)
@@ -203,7 +220,7 @@ def first_nonfinite(networks, run):
         module.register_forward_hook(hook(f"{n}.{k}"))
         for n, network in networks.items()
         for k, module in network.named_modules()
-        if k  # an inner layer is done, and looked at, before the one around it
+        if k  # the hook of an inner layer runs before that of the layer around it
     ]
     try:
         with torch.no_grad():
@@ -215,12 +232,15 @@ def first_nonfinite(networks, run):
 
 
 @torch.no_grad()
-def _clean(network, device):
-    """Replace NaN by 0 and infinities by +-1e5 in the gradients; returns how many there were in
-    each parameter, int64 [parameters], or None if it is known that there were none."""
+def _clean(network: torch.nn.Module, device: torch.device) -> torch.Tensor | None:
+    """Replace NaN by 0 and infinities by +-1e5 in the gradients.
+
+    Returns: how many there were in each parameter, int64 [parameters]; None if there were none for
+        sure.
+    """
     grads = [p.grad for p in network.parameters()]
     if device.type == "cpu":
-        # A finite sum has finite terms, and on the CPU looking at it costs no wait.
+        # A finite sum has finite terms, and on the CPU reading it costs no wait.
         sums = [g.sum() for g in grads if g is not None]
         if all(torch.isfinite(s) for s in sums):
             return None

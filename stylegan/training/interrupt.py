@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Being asked to stop."""
+"""Signals that ask a run to stop."""
+
+from __future__ import annotations
 
 import os
 import signal
 import threading
+from types import FrameType
+from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill and job schedulers, a closed terminal
 
 
 class Interrupt:
-    """While entered, the first of these signals only sets `signal`, so that a step can be finished
-    and saved; the next one ends the process at once.
+    """Inside the block, the first of these signals only sets `signal`, so that the step can be
+    finished and saved. The next one ends the process at once.
 
-    Signals that are ignored (nohup) stay so. Outside the main thread it does nothing.
+    Signals that are ignored (nohup) stay ignored. Outside the main thread the block does nothing.
     """
 
-    def __init__(self):
-        self.signal, self._before = None, {}
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, n) for n in NAMES if hasattr(signal, n)):
                 before = signal.getsignal(number)
@@ -27,18 +32,18 @@ class Interrupt:
                     signal.signal(number, self._ask)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
 
     @property
-    def exit_code(self):
+    def exit_code(self) -> int:
         """What a shell shows for the signal: 130 for Ctrl-C, 143 for SIGTERM; 0 without one."""
         return 128 + self.signal if self.signal else 0
 
-    def _ask(self, number, _):
+    def _ask(self, number: int, _: FrameType | None) -> None:
         self.signal = number
-        for n in self._before:  # the system's own handling needs no Python to come to a halt
+        for n in self._before:  # the default handlers work even if Python hangs
             signal.signal(n, signal.SIG_DFL)
         text = "\nstopping after this step, with a snapshot; once more stops at once\n"
         try:

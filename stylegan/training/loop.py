@@ -42,6 +42,8 @@ class Trainer:
         run_dir: the run's folder (`new_run_dir`). It may be set later, before `run`.
     """
 
+    run_dir: Path
+
     def __init__(
         self,
         config: Config,
@@ -49,8 +51,10 @@ class Trainer:
         device: torch.device,
         run_dir: Path | None = None,
     ) -> None:
-        self.config, self.dataset, self.device, self.run_dir = config, dataset, device, run_dir
-        self.model = self._new_model()
+        self.config, self.dataset, self.device = config, dataset, device
+        if run_dir is not None:
+            self.run_dir = run_dir
+        self._new_model()
         self.samples = Samples(config, dataset, device)
         self.progress, self.collapse, self.interrupt = Progress(), Collapse(), Interrupt()
         self.late = self.resumed = self._in_step = False
@@ -81,7 +85,7 @@ class Trainer:
         """
         self._take_lock()
         self.resumed = True
-        self._warnings += read_newest(self.run_dir, self.resume, self._reset)
+        self._warnings += read_newest(self.run_dir, self.resume, self._new_model)
 
     def run(self) -> Path | None:
         """Train until config.train.kimg, config.train.minutes or a signal to stop
@@ -90,13 +94,13 @@ class Trainer:
         Returns: the last snapshot's folder, or None if none could be written.
         Raises: TrainingError if training fails for good. The last snapshot is from before that.
         """
-        self._take_lock()
+        held = self._take_lock()
         try:
             # A resumed run has to choose the same kernels as before, to the last bit.
             with self.interrupt, stylegan_ops.planning("fixed"):
                 return self._run_locked()
         finally:
-            self._lock.release()
+            held.release()
 
     def _run_locked(self) -> Path | None:
         clean(self.run_dir)
@@ -153,7 +157,8 @@ class Trainer:
         return self._finish(saver)
 
     def _begin(self, saver: Saver) -> None:
-        self._event("resumed" if self.resumed else "started", f"at {self.kimg:g} kimg")
+        kind = "resumed" if self.resumed else "started"
+        self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg")
         for text in self._warnings:
             self._warn(text)
         if not self.model.images_seen:
@@ -167,7 +172,8 @@ class Trainer:
             saver.sheet()
         last = saver.last_snapshot()
         why = f" by signal {stopped}" if stopped else " by the time limit" if self.late else ""
-        self._event("interrupted" if stopped else "finished", f"at {self.kimg:g} kimg{why}")
+        kind = "interrupted" if stopped else "finished"
+        self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg{why}")
         self.record.report()
         return last or (snapshots_of(self.run_dir) or [None])[-1]
 
@@ -176,23 +182,18 @@ class Trainer:
         self.progress.streaks = dict(self.collapse.streaks)
         return save(self.run_dir, self.config, self.dataset, self.model, self.progress)
 
-    def _event(self, kind: str, text: str) -> None:
-        self.record.event(self.kimg, kind, text)
-
     def _warn(self, text: str) -> None:
         self.record.warn(self.kimg, text)
 
     def _interrupted(self) -> bool:
         return bool(self.interrupt.signal)
 
-    def _new_model(self) -> TrainingStep:
+    def _new_model(self) -> None:
         labels = self.dataset.labels.values if self.config.G.c_dim else None
-        return TrainingStep(self.config, self.device, labels)
+        self.model = TrainingStep(self.config, self.device, labels)
 
-    def _reset(self) -> None:
-        self.model = self._new_model()
-
-    def _take_lock(self) -> None:
+    def _take_lock(self) -> filelock.BaseFileLock:
         """Keep other processes out of the run's folder, from before a snapshot is read."""
         if self._lock is None or not self._lock.is_locked:
             self._lock = lock(self.run_dir)
+        return self._lock

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses and regularisers: tensors in, scalars out. D's output is a logit, large for real."""
+"""Losses and regularizers: tensors in, scalars out. D returns a logit, large for real."""
+
+from __future__ import annotations
 
 import math
 
@@ -7,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 
-def g_nonsaturating(fake):
+def g_nonsaturating(fake: torch.Tensor) -> torch.Tensor:
     """mean softplus(-D(G(z))) = -log sigmoid(D(G(z))).
 
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
@@ -15,7 +17,7 @@ def g_nonsaturating(fake):
     return F.softplus(-fake).mean()
 
 
-def g_saturating(fake):
+def g_saturating(fake: torch.Tensor) -> torch.Tensor:
     """mean log(1 - sigmoid(D(G(z)))): G's side of the minimax objective.
 
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
@@ -23,18 +25,18 @@ def g_saturating(fake):
     return -F.softplus(fake).mean()
 
 
-def d_fake(fake):
-    """mean softplus(D(G(z))): the generated half of D's logistic loss, which both objectives
-    share."""
+def d_fake(fake: torch.Tensor) -> torch.Tensor:
+    """mean softplus(D(G(z))): the generated half of D's logistic loss, the same in both
+    objectives."""
     return F.softplus(fake).mean()
 
 
-def d_real(real):
+def d_real(real: torch.Tensor) -> torch.Tensor:
     """mean softplus(-D(x)): the real half of D's logistic loss."""
     return F.softplus(-real).mean()
 
 
-def r1_penalty(images, logits):
+def r1_penalty(images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """mean over the batch of |grad_x D(x)|^2.
 
     Args:
@@ -46,8 +48,10 @@ def r1_penalty(images, logits):
     return grad.square().sum(dim=[1, 2, 3]).mean()
 
 
-def path_lengths(images, ws, generator=None):
-    """|J^T y| per sample, J the derivative of images by ws and y a random image direction.
+def path_lengths(
+    images: torch.Tensor, ws: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """|J^T y| per sample, with J the Jacobian of images w.r.t. ws and y a random image direction.
 
     Args:
         images: [N, C, H, W] = synthesis(ws).
@@ -62,7 +66,7 @@ def path_lengths(images, ws, generator=None):
     return grad.square().sum(dim=2).mean(dim=1).sqrt()
 
 
-def path_length_penalty(lengths, mean):
+def path_length_penalty(lengths: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """mean (|J^T y| - a)^2 for the running mean a of the lengths."""
     return (lengths - mean).square().mean()
 

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory of a training step: measured, and estimated before the first one."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 
 import torch
 
+from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
+from stylegan.models.discriminator import Discriminator
+from stylegan.models.generator import Generator
 from stylegan.training import losses
 
 PROCESS_GB = 0.4  # interpreter, torch and its libraries, measured on Linux
 WORKSPACE = 1.25  # gradients in flight and convolution buffers over what the graph keeps, measured
 
 
-def peak_memory_gb(device):
-    """Largest memory so far, in 10^9 bytes: allocated on a CUDA device, resident in the process
-    elsewhere. 0 where the system does not tell."""
+def peak_memory_gb(device: torch.device) -> float:
+    """Peak memory so far, in 10^9 bytes: allocated on a CUDA device, resident in the process
+    elsewhere. 0 if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     try:
@@ -25,15 +31,16 @@ def peak_memory_gb(device):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def estimate_memory_gb(config, device):
+def estimate_memory_gb(config: Config, device: torch.device) -> float:
     """Peak memory of training, in 10^9 bytes, from the shapes alone.
 
-    Networks without data run the phases of a step while what autograd keeps is counted. Adam holds
-    two more copies of every parameter, the gradient one and the average of G one.
+    Networks on the meta device run the phases of a step, while the tensors that autograd keeps are
+    counted. Adam holds two more copies of every parameter, the gradient one, and the average of G
+    one.
 
     Args:
         config: a resolved `Config`.
-        device: torch.device that will train; CUDA keeps low-precision blocks in 2 bytes.
+        device: that will train; CUDA keeps low-precision blocks in 2 bytes.
     """
     low = (
         "float16" if device.type == "cuda" and config.G.precision == "auto" else config.G.precision
@@ -52,39 +59,39 @@ def estimate_memory_gb(config, device):
     return (weights + WORKSPACE * max(kept)) / 1e9 + process
 
 
-def _g_main(G, D, n):
+def _g_main(G: Generator, D: Discriminator, n: int) -> torch.Tensor:
     return D(G.synthesis(_ws(G, n)), _c(D, n))
 
 
-def _path_length(G, n):
+def _path_length(G: Generator, n: int) -> torch.Tensor:
     ws = _ws(G, n)
     return losses.path_lengths(G.synthesis(ws), ws)
 
 
-def _r1(D, n):
+def _r1(D: Discriminator, n: int) -> torch.Tensor:
     images = torch.empty(n, D.config.channels, *D.resolution, device="meta", requires_grad=True)
     return losses.r1_penalty(images, D(images, _c(D, n)))
 
 
-def _ws(G, n):
+def _ws(G: Generator, n: int) -> torch.Tensor:
     return torch.empty(n, G.num_ws, G.w_dim, device="meta", requires_grad=True)
 
 
-def _c(D, n):
+def _c(D: Discriminator, n: int) -> torch.Tensor | None:
     return torch.empty(n, D.c_dim, device="meta") if D.c_dim else None
 
 
-def _count(network):
+def _count(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def _kept(run):
+def _kept(run: Callable[[], torch.Tensor]) -> int:
     """Bytes that the graph of `run()` keeps for its backward, without parameters."""
-    seen = {}
+    seen: dict[int, torch.Tensor] = {}
 
-    def pack(tensor):
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
         if not isinstance(tensor, torch.nn.Parameter):
-            seen[id(tensor)] = tensor  # held, so that no other tensor gets its id
+            seen[id(tensor)] = tensor  # kept alive, so that no other tensor gets its id
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -83,7 +83,7 @@ class Saver:
             if folder or self._interrupted():
                 return folder
             if not attempt:
-                self._record.say("waiting for space for the last snapshot; Ctrl-C gives up")
+                self._record.print("waiting for space for the last snapshot; Ctrl-C gives up")
             for _ in range(100):
                 time.sleep(0 if self._interrupted() else 0.1)
         return None

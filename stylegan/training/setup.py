@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From settings and images to a run: what fits what, and the header that says so."""
+"""Before the first step: settings that follow from the images, the device, and the header."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 import torch
 
@@ -20,34 +21,40 @@ from stylegan.device import describe
 from stylegan.errors import UserError
 from stylegan.models.sizes import block_resolutions
 from stylegan.training.memory import estimate_memory_gb
+from stylegan.training.step import TrainingStep
 
-NOTES = 5  # of what is odd about the data, in the header
+MAX_NOTES = 5  # in the header, on what is unusual about the data
 
 
-def fit_to_data(config, gpus=1):
+def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
     """Open the images of config.data and set everything that follows from them.
 
-    Returns: (config, dataset): a resolved `Config` whose networks have the size, channels and
-        labels of the data, and the `ImageDataset`.
-    Raises: UserError if the images cannot be used or their size suits no network.
+    Returns: a resolved config, whose networks have the size, channels and labels of the data; and
+        the data.
+    Raises: UserError if the images cannot be used or no network has their size.
     """
     data = config.data
     dataset = ImageDataset(
         data.path, data.resolution, data.channels, data.max_images, config.train.seed
     )
     if data.cond and not dataset.c_dim:
-        dataset.refuse("has no labels to train on (--cond): no dataset.json, no folder per class")
+        raise UserError(
+            dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
+        )
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
-    shape = {"resolution": dataset.resolution, "channels": dataset.channels}
-    shape["c_dim"] = dataset.c_dim if data.cond else 0
+    shape: dict[str, Any] = {
+        "resolution": dataset.resolution,
+        "channels": dataset.channels,
+        "c_dim": dataset.c_dim if data.cond else 0,
+    }
     try:
         block_resolutions(dataset.resolution)
-        networks = {"G": replace(config.G, **shape), "D": replace(config.D, **shape)}
+        G, D = replace(config.G, **shape), replace(config.D, **shape)
     except UserError as e:
-        dataset.refuse(f"{e} (--resolution crops and resizes)")
-    config = replace(config, **networks, data=replace(data, workers=workers))
+        raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
+    config = replace(config, G=G, D=D, data=replace(data, workers=workers))
     return config.resolved(gpus), dataset
 
 
@@ -73,10 +80,11 @@ def open_batches(
     )
 
 
-def configure_device(device, tf32):
-    """Settings of the process for training on `device`.
+def configure_device(device: torch.device, tf32: bool) -> None:
+    """Configure PyTorch for training on `device`.
 
-    TensorFloat-32 is for convolutions alone: matrix products are small, and demodulation is one.
+    TensorFloat-32 is for convolutions only. Matrix products are small, and demodulation needs their
+    precision.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -84,12 +92,11 @@ def configure_device(device, tf32):
         torch.backends.cudnn.allow_tf32 = tf32
 
 
-def check_ops(device):
-    """Load the kernels for `device`, building them where need be, before anything else begins.
+def check_ops(device: torch.device) -> None:
+    """Load the kernels for `device`, and build them if necessary.
 
-    Raises: UserError if training would be slow without anybody having said so: on a GPU without its
-        kernels, unless the backend is "reference"; or if the backend is "native" and an op has no
-        kernel.
+    Raises: UserError on a GPU without its kernels, where training would be slow, unless the backend
+        is "reference"; and if the backend is "native" and an op has no kernel.
     """
     if stylegan_ops.mode() == "reference":
         return
@@ -107,7 +114,7 @@ def check_ops(device):
                 raise UserError("backend native", f"no {op} kernel is loaded for {device.type}")
 
 
-def about(dataset, device):
+def about(dataset: ImageDataset, device: torch.device) -> dict[str, Any]:
     """What run.json keeps besides the settings."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -122,7 +129,9 @@ def about(dataset, device):
     }
 
 
-def header(config, dataset, model, device):
+def header(
+    config: Config, dataset: ImageDataset, model: TrainingStep, device: torch.device
+) -> list[str]:
     """Lines to print before the first step: data, networks, device, ops, memory, length."""
     height, width = dataset.resolution
     kind = KINDS[dataset.channels]
@@ -153,26 +162,27 @@ def header(config, dataset, model, device):
     notes = list(dataset.notes)
     if dataset.c_dim and not config.data.cond and config.data.path is not None:
         notes.insert(0, f"the images have {_labels(config, dataset)}")
-    if len(notes) > NOTES:
-        notes[NOTES:] = [f"and {len(notes) - NOTES} more; stylegan info {dataset.path} shows all"]
+    if len(notes) > MAX_NOTES:
+        more = len(notes) - MAX_NOTES
+        notes[MAX_NOTES:] = [f"and {more} more; stylegan info {dataset.path} shows all"]
     lines = [f"{name:8}{text}" for name, text in rows.items()]
     return lines + [f"warning {note}" for note in notes]
 
 
-def _labels(config, dataset):
+def _labels(config: Config, dataset: ImageDataset) -> str:
     if not dataset.c_dim:
         return "none"
     what = f"{dataset.c_dim} classes" if dataset.class_names else f"vectors of {dataset.c_dim}"
     return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
 
 
-def _backends(device):
-    by_backend = {}
+def _backends(device: torch.device) -> str:
+    by_backend: dict[str, list[str]] = {}
     for op, devices in stylegan_ops.info().items():
         status = devices.get(device.type, {"backend": "reference"})
         by_backend.setdefault(status["backend"], []).append(op)
     return "; ".join(f"{backend}: {' '.join(ops)}" for backend, ops in by_backend.items())
 
 
-def _millions(network):
+def _millions(network: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training step, which reads like the algorithm."""
+"""One training step."""
+
+from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.training import losses
 from stylegan.training.blur import blur, blur_sigma
@@ -15,16 +20,16 @@ from stylegan.training.stats import Stats
 
 
 class TrainingStep:
-    """Networks, optimizers, random numbers, and the step that moves them.
+    """The networks, their optimizers and random numbers, and the step that updates them.
 
     Args:
         config: a resolved `Config`.
-        device: torch.device.
-        labels: to draw from for generated images: int64 [images] class numbers or float32 [images,
-            c_dim] vectors; None where c_dim is 0.
+        device: where to train.
+        labels: of the images, from which generated images draw theirs: int64 [images] class numbers
+            or float32 [images, c_dim] vectors. None if c_dim is 0.
     """
 
-    def __init__(self, config, device, labels=None):
+    def __init__(self, config: Config, device: torch.device, labels: Any = None) -> None:
         self.config, self.device = config, device
         t = config.train
         torch.manual_seed(t.seed)
@@ -33,13 +38,13 @@ class TrainingStep:
         self.G_ema = copy.deepcopy(self.G).eval()
         self.G_opt = _adam(self.G, t.g_lr, t.pl_interval if t.pl_weight else None)
         self.D_opt = _adam(self.D, t.d_lr, t.r1_interval if t.r1_gamma else None)
-        self.labels = None if labels is None else torch.as_tensor(labels, device=device)
+        self.labels: Any = None if labels is None else torch.as_tensor(labels, device=device)
         self.rng = torch.Generator(device).manual_seed(t.seed + 1)
         self.pl_mean = torch.zeros([], device=device)
         self.images_seen, self.steps = 0, 0
         self.stats, self.finite = Stats(), Finite({"G": self.G, "D": self.D}, device)
 
-    def step(self, reals, c=None):
+    def step(self, reals: torch.Tensor, c: torch.Tensor | None = None) -> None:
         """G main, (G path length), D main, (D R1), average of G.
 
         Args:
@@ -58,12 +63,12 @@ class TrainingStep:
         beta = ema_beta(t.batch, t.ema_kimg, self.images_seen, t.ema_rampup)
         update_ema(self.G_ema, self.G, beta)
 
-    def g_main(self):
-        """Move G so that D takes its images for real."""
+    def g_main(self) -> None:
+        """Update G so that D takes its images for real."""
         loss_of = losses.G_LOSSES[self.config.train.loss]
-        w_means = []
+        w_means: list[torch.Tensor] = []
 
-        def partial():
+        def partial() -> Iterator[torch.Tensor]:
             for n, share in self._rounds():
                 ws, c = self._latents(n)
                 w_means.append(ws[:, 0].detach().mean(dim=0))
@@ -76,15 +81,15 @@ class TrainingStep:
         self._update("G main", self.G_opt, partial())
         self.G.mapping.update_w_avg(torch.stack(w_means).mean(dim=0))
 
-    def g_path_length(self):
-        """Move G so that a step in w changes the image by the same length everywhere."""
+    def g_path_length(self) -> None:
+        """Update G so that a step in w changes the image equally much everywhere."""
         t = self.config.train
-        means = []
+        means: list[torch.Tensor] = []
 
-        def new_mean():
+        def new_mean() -> torch.Tensor:
             return self.pl_mean.lerp(torch.stack(means).mean(), t.pl_decay)
 
-        def partial():
+        def partial() -> Iterator[torch.Tensor]:
             for n, share in self._rounds(t.pl_batch_shrink):
                 ws, _ = self._latents(n)
                 lengths = losses.path_lengths(self._synthesis(ws), ws, self.rng)
@@ -94,13 +99,13 @@ class TrainingStep:
                 yield penalty * (t.pl_weight * t.pl_interval * share)
 
         self._update("G path length", self.G_opt, partial())
-        mean = new_mean()  # one that is not finite would stay so for good
+        mean = new_mean()  # one that is not finite would never recover
         self.pl_mean.copy_(torch.where(mean.isfinite(), mean, self.pl_mean))
 
-    def d_main(self, reals, c=None):
-        """Move D so that it tells real images from generated ones."""
+    def d_main(self, reals: torch.Tensor, c: torch.Tensor | None = None) -> None:
+        """Update D so that it tells real images from generated ones."""
 
-        def partial():
+        def partial() -> Iterator[torch.Tensor]:
             for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
                 with torch.no_grad():
                     ws, z_c = self._latents(n)
@@ -118,11 +123,11 @@ class TrainingStep:
 
         self._update("D main", self.D_opt, partial())
 
-    def d_r1(self, reals, c=None):
-        """Move D so that it is flat around real images."""
+    def d_r1(self, reals: torch.Tensor, c: torch.Tensor | None = None) -> None:
+        """Update D so that its gradient is small at real images."""
         t = self.config.train
 
-        def partial():
+        def partial() -> Iterator[torch.Tensor]:
             for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
                 x = x.detach().requires_grad_()
                 penalty = losses.r1_penalty(x, self._logits(x, x_c))
@@ -131,7 +136,9 @@ class TrainingStep:
 
         self._update("D R1", self.D_opt, partial())
 
-    def _update(self, kind, optimizer, partial_losses):
+    def _update(
+        self, kind: str, optimizer: torch.optim.Optimizer, partial_losses: Iterable[torch.Tensor]
+    ) -> None:
         """Accumulate the gradients of the partial losses, one graph at a time, and step."""
         network = getattr(self, kind[0])
         network.requires_grad_(True)
@@ -141,18 +148,22 @@ class TrainingStep:
             loss.backward()
             bad = bad | ~loss.detach().isfinite()
         for p in network.parameters():
-            # Where a derivative is 0 by nature (R1 by a bias before lrelu), one kernel says 0 and
-            # another nothing; the optimizer shall do the same with both.
+            # If a derivative is always 0 (R1 w.r.t. a bias before lrelu), one kernel returns 0 and
+            # another None. The optimizer has to do the same with both.
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         network.requires_grad_(False)
         self.stats.add("nonfinite_gradients", self.finite.update(kind, kind[0], bad))
         optimizer.step()
 
-    def first_nonfinite(self, reals, c=None):
-        """Name of the layer at which values stop being finite when G and D run once more, or
-        None. The run cannot go on exactly after it."""
+    def first_nonfinite(self, reals: torch.Tensor, c: torch.Tensor | None = None) -> str | None:
+        """Run G and D once more to find the layer at which values stop being finite.
 
-        def run():
+        It draws random numbers, so the run cannot continue exactly after it.
+
+        Returns: its name, or None.
+        """
+
+        def run() -> None:
             n = self.config.train.batch_gpu
             ws, z_c = self._latents(n)
             self._logits(self._synthesis(ws), z_c)
@@ -160,19 +171,21 @@ class TrainingStep:
 
         return first_nonfinite({"G": self.G, "D": self.D}, run)
 
-    def _rounds(self, shrink=1):
+    def _rounds(self, shrink: int = 1) -> Iterator[tuple[int, float]]:
         """(samples, share of the batch) for every round of gradient accumulation."""
         t = self.config.train
         rounds = t.batch // t.batch_gpu
         for _ in range(rounds):
             yield max(t.batch_gpu // shrink, 1), 1 / rounds
 
-    def _split(self, reals, c):
+    def _split(
+        self, reals: torch.Tensor, c: torch.Tensor | None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
         n = self.config.train.batch_gpu
         return zip(reals.split(n), [None] * len(reals) if c is None else c.split(n))
 
-    def _latents(self, n):
-        """ws [n, num_ws, w_dim] with style mixing, and the labels they are of."""
+    def _latents(self, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """ws [n, num_ws, w_dim] with style mixing, and their labels."""
         c = self._random_labels(n)
         z = torch.randn(2, n, self.G.z_dim, device=self.device, generator=self.rng)
         ws = self.G.mapping(z[0], c)
@@ -185,24 +198,24 @@ class TrainingStep:
             ws = torch.where(mixed, self.G.mapping(z[1], c), ws)
         return ws, c
 
-    def _random_labels(self, n):
+    def _random_labels(self, n: int) -> torch.Tensor | None:
         if not self.config.G.c_dim:
             return None
         draw = torch.randint(len(self.labels), [n], device=self.device, generator=self.rng)
         c = self.labels[draw]
         return c if c.ndim == 2 else F.one_hot(c, self.config.G.c_dim).float()
 
-    def _synthesis(self, ws, update_emas=False):
+    def _synthesis(self, ws: torch.Tensor, update_emas: bool = False) -> torch.Tensor:
         return self.G.synthesis(ws, "random", self.rng, update_emas)
 
-    def _logits(self, images, c):
-        """What D says of images, blurred to begin with where the settings have it so."""
+    def _logits(self, images: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        """D of the images, which are blurred at the start of a run if the settings say so."""
         t = self.config.train
         return self.D(blur(images, blur_sigma(t.blur_sigma, t.blur_fade_kimg, self.images_seen)), c)
 
-    def state_dict(self):
-        """What the next step depends on besides the networks; for
-        `torch.load(weights_only=True)`."""
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on besides the networks, of types that
+        `torch.load(weights_only=True)` reads."""
         return {
             "images_seen": self.images_seen,
             "steps": self.steps,
@@ -214,7 +227,7 @@ class TrainingStep:
             "finite": self.finite.state_dict(),
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.images_seen, self.steps = state["images_seen"], state["steps"]
         self.pl_mean.copy_(state["pl_mean"])
@@ -225,9 +238,8 @@ class TrainingStep:
         self.finite.load_state_dict(state["finite"])
 
 
-def _adam(network, lr, interval):
-    """Adam(0, 0.99), corrected for a regulariser that takes a step of its own every `interval`
-    steps.
+def _adam(network: torch.nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
+    """Adam(0, 0.99), corrected for a regularizer with its own step every `interval` steps.
 
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B, "lazy regularization".
     """

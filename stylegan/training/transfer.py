@@ -1,18 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Beginning a run with another network's weights, as far as they fit."""
+"""Transfer learning: a new run starts with another network's weights, as far as they fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
 
 from stylegan.errors import UserError
 from stylegan.networks import load_networks
+from stylegan.training.step import TrainingStep
+
+# These buffers follow from the settings of a network and not from its training: filters of
+# StyleGAN3, which have the same names and shapes at other resolutions but other frequencies, and
+# the position of its images.
+NOT_TRAINED = ("up_filter", "down_filter", "transform")
 
 
-def transfer(model, path):
+@dataclass
+class Part:
+    """A block of a network, and how many of its tensors were copied."""
+
+    copied: int = 0
+    all: int = 0
+    misfits: list[str] = field(default_factory=list)  # why others were not
+
+    def row(self, name: str) -> str:
+        """A line of the table."""
+        count = f"{self.copied} of {self.all}" if self.all else "-"
+        more = [f"{len(self.misfits) - 2} more"] if len(self.misfits) > 2 else []
+        return f"  {name:28}{count:>12}  {'; '.join(self.misfits[:2] + more)}".rstrip()
+
+
+def transfer(model: TrainingStep, path: str | Path) -> list[str]:
     """Copy the weights of a network into those of a new run, by name, where the shapes agree.
 
     Args:
-        model: a `TrainingStep` that has not trained yet.
-        path: as for `load_networks`. Without G in it, G starts from G_ema too.
-    Returns: lines of a table, what fits and what not.
-    Raises: UserError if nothing fits, or it cannot be read.
+        model: a step that has not trained yet.
+        path: as for `load_networks`. If it has no G, G starts from G_ema too.
+    Returns: lines of a table of what fits and what does not.
+    Raises: UserError if nothing fits, or the file cannot be read.
     """
     nets = load_networks(path, "cpu")
     height, width = nets.config.G.resolution
@@ -22,56 +50,49 @@ def transfer(model, path):
         f"{nets.config.G.channels} channels, {nets.config.G.c_dim or 'no'} classes):",
         f"  {'part':28}{'fits':>12}",
     ]
-    taken = 0
+    copied = 0
     for name, source in (("G", nets.G or nets.G_ema), ("G_ema", nets.G_ema), ("D", nets.D)):
         if source is None:
-            lines.append(f"  {name:28}{'none':>12}  not in the file; begins anew")
+            lines.append(f"  {name:28}{'none':>12}  not in the file; starts from scratch")
             continue
-        parts = _copy(getattr(model, name), source.state_dict())
-        taken += sum(part["fits"] for part in parts.values())
-        for part, row in parts.items():
-            count = f"{row['fits']} of {row['all']}" if row["all"] else "-"
-            lines.append(f"  {name + ' ' + part:28}{count:>12}  {'; '.join(row['why'])}".rstrip())
-    if not taken:
+        parts = copy_weights(getattr(model, name), source.state_dict())
+        copied += sum(part.copied for part in parts.values())
+        lines += [part.row(f"{name} {block}") for block, part in parts.items()]
+    if not copied:
         raise UserError(path, "nothing of it fits the new network (--init-from)")
     return lines
 
 
-# What follows from the settings of a network, not from its training: filters of StyleGAN3, which
-# have the same names and shapes at other resolutions, but other frequencies. And where its pictures
-# lie.
-OWN = ("up_filter", "down_filter", "transform")
-
-
-def _copy(network, source):
-    """{part: {"fits", "all", "why"}}, a part being a block of the network."""
-    parts = {}
-    target = {k: v for k, v in network.state_dict().items() if k.split(".")[-1] not in OWN}
-    source = {k: v for k, v in source.items() if k.split(".")[-1] not in OWN}
+def copy_weights(network: torch.nn.Module, source: dict[str, torch.Tensor]) -> dict[str, Part]:
+    """Copy the tensors of `source` that fit into `network`. Returns: {block: `Part`}."""
+    parts: dict[str, Part] = {}
+    target = _trained(network.state_dict())
+    source = _trained(source)
     for key, value in target.items():
-        row = parts.setdefault(_part(key), {"fits": 0, "all": 0, "why": []})
-        row["all"] += 1
+        part = parts.setdefault(_block(key), Part())
+        part.all += 1
         if key not in source:
-            row["why"].append(f"no {_rest(key)} there")
+            part.misfits.append(f"no {_rest(key)} there")
         elif source[key].shape != value.shape:
             there, here = list(source[key].shape), list(value.shape)
-            row["why"].append(f"{_rest(key)} is {there} there, {here} here")
+            part.misfits.append(f"{_rest(key)} is {there} there, {here} here")
         else:
             value.copy_(source[key])
-            row["fits"] += 1
+            part.copied += 1
     for key in source:
         if key not in target:
-            row = parts.setdefault(_part(key), {"fits": 0, "all": 0, "why": []})
-            row["why"].append(f"no {_rest(key)} here")
-    for row in parts.values():
-        row["why"] = row["why"][:2] + ([f"{len(row['why']) - 2} more"] if row["why"][2:] else [])
+            parts.setdefault(_block(key), Part()).misfits.append(f"no {_rest(key)} here")
     return parts
 
 
-def _part(key):
+def _trained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in state.items() if k.split(".")[-1] not in NOT_TRAINED}
+
+
+def _block(key: str) -> str:
     """The block that a tensor belongs to: mapping, synthesis.b64, b64."""
     return ".".join(key.split(".")[: 2 if key.startswith("synthesis.") else 1])
 
 
-def _rest(key):
-    return key.removeprefix(_part(key) + ".")
+def _rest(key: str) -> str:
+    return key.removeprefix(_block(key) + ".")

@@ -21,7 +21,7 @@ def test_a_terminal_on_a_full_disk_ends_nothing(monkeypatch, tmp_path):
         for _ in range(10):
             bar.update(10)
             bar.set_postfix_str("x")
-            record.say("hello")
+            record.print("hello")
     assert bar.n == 100
 
 
@@ -31,7 +31,7 @@ def test_a_line_is_written_above_the_bar(monkeypatch, tmp_path):
     with Bar(0, 100, 10, record.stream) as bar:
         bar.update(10)
         bar.refresh()
-        record.say("hello")
+        record.print("hello")
     text = sys.stderr.getvalue()
     before = text[: text.index("hello")]
     assert before.split("\r")[-1] == "" and "hello\n" in text  # the line was cleared

@@ -16,7 +16,7 @@ from support.tiny import tiny
 
 from stylegan.runs.folder import lock, new_run_dir
 from stylegan.runs.report import sheets, write_report
-from stylegan.runs.report.curves import POINTS, charts_of
+from stylegan.runs.report.curves import MAX_POINTS, charts_of
 
 EVIL = "</script><img src=x onerror=alert(1)>\u2028"
 LOADS = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
@@ -166,7 +166,7 @@ def test_sheets_are_few_small_and_evenly_spaced(make):
     first = page.sheets()[0]
     assert abs(first.width / first.height - 2000 / 1400) < 0.01
     one = max(len(image["src"]) for image in page.images)
-    assert one < 1.4 * sheets.BYTES and path.stat().st_size < 6e6
+    assert one < 1.4 * sheets.MAX_BYTES and path.stat().st_size < 6e6
 
 
 @pytest.mark.parametrize("damage", [b"", b"no image", "half", "other"])
@@ -227,7 +227,7 @@ def test_a_long_log_is_thinned_and_keeps_ends_and_extremes():
     charts = charts_of(lines)
     g, d = charts["charts"][0]["series"]
     x = charts["x"]
-    assert 1000 < len(x) <= POINTS and len(x) == len(g["y"]) == len(d["low"]) == len(d["high"])
+    assert 1000 < len(x) <= MAX_POINTS and len(x) == len(g["y"]) == len(d["low"]) == len(d["high"])
     assert (x[0], x[-1]) == (1, count) and x == sorted(x)
     assert (g["y"][0], g["y"][-1], g["last"]) == (0, count - 1, count - 1)
     assert max(v for v in d["high"] if v) == 77 and min(v for v in d["low"] if v) == -5

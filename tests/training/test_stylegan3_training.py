@@ -15,7 +15,7 @@ from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.setup import fit_to_data
 from stylegan.training.step import TrainingStep
-from stylegan.training.transfer import _copy, transfer
+from stylegan.training.transfer import copy_weights, transfer
 
 CPU = torch.device("cpu")
 BLUR = dict(name="stylegan3-r", blur_fade_kimg=0.03)
@@ -170,7 +170,7 @@ def test_another_resolution_keeps_its_own_filters():
         TrainingStep(tiny("stylegan3-t", resolution=r, seed=r), CPU).G for r in (32, 64)
     )
     own = {k: v.clone() for k, v in large.state_dict().items()}
-    _copy(large, small.state_dict())
+    copy_weights(large, small.state_dict())
     theirs, taken = small.state_dict(), 0
     for key, value in large.state_dict().items():
         if key.endswith(("_filter", "transform")):

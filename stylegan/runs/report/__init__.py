@@ -1,56 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html: a run to look at, in one file that loads nothing else.
+"""report.html: a page about a run, in one file that loads nothing else.
 
 curves.py    the log as charts          report.html, report.css, report.js    the page
 sheets.py    samples, small enough      uplot/    the chart library, as published (MIT)
 """
+
+from __future__ import annotations
 
 import base64
 import hashlib
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import stylegan
 from stylegan.files import whole_file
-from stylegan.runs.history import read_run
+from stylegan.runs.history import Run, read_run
 from stylegan.runs.report.curves import charts_of
 from stylegan.runs.report.sheets import sheets_of
 from stylegan.words import hours, short
 
 HERE = Path(__file__).parent
 NAME = "report.html"
-EVENTS = 500  # rows of the table; a run that warns at every step has more
+MAX_EVENTS = 500  # rows of the table; a run that warns at every step has more
 
 
-def write_report(run_dir):
-    """Write report.html into the run folder, whole or not at all; returns its path.
+def write_report(run_dir: str | Path) -> Path:
+    """Write report.html into the run folder, without what is damaged there. Returns: its path.
 
-    Raises: OSError if it cannot be written. What is damaged in the folder is left out.
+    Raises: OSError if it cannot be written.
     """
     path = Path(run_dir) / NAME
-    page = _page(run_dir).encode("utf-8", "replace")  # names of files may hold half characters
+    page = _page(run_dir).encode("utf-8", "replace")  # file names need not be valid UTF-8
     with whole_file(path) as part:
         part.write_bytes(page)
     return path
 
 
-def _page(run_dir):
+def _page(run_dir: str | Path) -> str:
     run = read_run(run_dir)
     sheets, reals = sheets_of(run.folder)
     charts = charts_of(run.metrics)
     data = {
         **charts,
-        "marks": [e for e in run.events if e["event"] in ("resumed", "warning")][-EVENTS:],
+        "marks": [e for e in run.events if e["event"] in ("resumed", "warning")][-MAX_EVENTS:],
         "sheets": [short(sheet.kimg) for sheet in sheets],
     }
-    scripts = [_licence() + _text("uplot/uPlot.iife.min.js"), _text("report.js")]
+    scripts = [_license() + _text("uplot/uPlot.iife.min.js"), _text("report.js")]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -61,7 +65,7 @@ def _page(run_dir):
     environment.filters.update(hours=hours, short=short, moment=_moment, number=_number)
     return environment.get_template(NAME).render(
         run=run,
-        # A run that writes its report at its end still holds the folder.
+        # A run that writes its report at its end still holds the lock.
         state=run.ended or run.state,
         name=run.folder.resolve().name,
         facts=_facts(run),
@@ -69,7 +73,7 @@ def _page(run_dir):
         charts=charts,
         sheets=sheets,
         reals=reals,
-        events=run.events[-EVENTS:],
+        events=run.events[-MAX_EVENTS:],
         warnings=[e for e in run.events if e["event"] == "warning"],
         settings=_settings(run),
         version=stylegan.__version__,
@@ -81,41 +85,41 @@ def _page(run_dir):
     )
 
 
-def _text(name):
+def _text(name: str) -> str:
     return (HERE / name).read_text("utf-8")
 
 
-def _licence():
+def _license() -> str:
     return f"/*! {_text('uplot/LICENSE')}*/\n"
 
 
-def _hash(script):
-    """What a Content-Security-Policy calls the script: no other one runs on the page."""
+def _hash(script: str) -> str:
+    """The hash by which the Content-Security-Policy allows this script and no other."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _json(data):
-    """JSON for a <script>, which ends at the first `</script` whatever stands around it."""
+def _json(data: Any) -> str:
+    """JSON for a <script> element, which the first `</script` would end, even inside a string."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _facts(run):
-    """{name: text} of what run.json tells besides settings and classes."""
+def _facts(run: Run) -> dict[str, str]:
+    """{name: text} of what run.json holds besides settings and classes."""
     about = dict(run.about or {})
     for name in ("format", "version", "config", "kimg"):
         about.pop(name, None)
     return {name: text for name, text in _flat(about) if not name.endswith("class names")}
 
 
-def _classes(run):
+def _classes(run: Run) -> list[str]:
     dataset = (run.about or {}).get("dataset")
     names = dataset.get("class_names") if isinstance(dataset, dict) else None
     return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
 
 
-def _flat(values, prefix=""):
-    """(name, text) of what is in nested dictionaries."""
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(name, text) of every value in nested dictionaries."""
     for name, value in values.items():
         label = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, dict):
@@ -124,7 +128,7 @@ def _flat(values, prefix=""):
             yield label, _moment(_number(value))
 
 
-def _settings(run):
+def _settings(run: Run) -> dict[str, dict[str, tuple[str, bool]]]:
     """{part: {name: (text, whether it is the default)}} of the config."""
     config = run.about and run.about.get("config")
     if not config:
@@ -132,19 +136,19 @@ def _settings(run):
     table = {}
     for part in fields(config):
         values = getattr(config, part.name)
-        usual = type(values)()
+        defaults = type(values)()
         table[part.name] = {
             f.name: (
                 _number(getattr(values, f.name)),
-                getattr(values, f.name) == getattr(usual, f.name),
+                getattr(values, f.name) == getattr(defaults, f.name),
             )
             for f in fields(values)
         }
     return table
 
 
-def _number(value):
-    """A setting or a measurement in words."""
+def _number(value: Any) -> str:
+    """A setting or a measurement as text."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -156,8 +160,8 @@ def _number(value):
     return str(value)
 
 
-def _moment(text):
-    """A time as the log writes it, in this machine's time zone; as it is if it is none."""
+def _moment(text: str) -> str:
+    """A time of the log in this machine's time zone. Other texts stay as they are."""
     if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text):
         return text
     try:

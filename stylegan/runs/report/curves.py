@@ -1,33 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log as charts: which metrics share one, and at most so many points each."""
+"""The log as charts: which metrics share one, and how many points a curve has at most."""
+
+from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
-POINTS = 2000  # per curve; no screen shows more
+MAX_POINTS = 2000  # per curve; no screen shows more
 
-# (title, its metrics with their labels; where "two axes" stands, each has a scale of its own)
+
+@dataclass(frozen=True)
+class Chart:
+    """Metrics that are drawn together."""
+
+    title: str
+    labels: dict[str, str]  # {metric: label}
+    two_axes: bool = False  # each of two metrics has a scale of its own
+
+
 CHARTS = (
-    ("Losses", {"loss/G": "G", "loss/D": "D"}),
-    ("Regularisation", {"loss/r1": "R1", "loss/path_length": "path length"}, "two axes"),
-    ("Sign of D's output", {"sign/real": "real", "sign/fake": "generated"}),
-    ("How much the images of a batch differ", {"std/real": "real", "std/fake": "generated"}),
-    ("Speed and memory", {"images_per_s": "images/s", "memory_gb": "GB"}, "two axes"),
-    ("Non-finite gradients", {"nonfinite_gradients": "per step"}),
-    ("Mean path length", {"pl_mean": "mean"}),
+    Chart("Losses", {"loss/G": "G", "loss/D": "D"}),
+    Chart("Regularisation", {"loss/r1": "R1", "loss/path_length": "path length"}, two_axes=True),
+    Chart("Sign of D's output", {"sign/real": "real", "sign/fake": "generated"}),
+    Chart("How much the images of a batch differ", {"std/real": "real", "std/fake": "generated"}),
+    Chart("Speed and memory", {"images_per_s": "images/s", "memory_gb": "GB"}, two_axes=True),
+    Chart("Non-finite gradients", {"nonfinite_gradients": "per step"}),
+    Chart("Mean path length", {"pl_mean": "mean"}),
 )
 NO_CURVE = {"kimg", "seconds"}
-ONLY_IF_ANY = {"nonfinite_gradients", "pl_mean"}  # all zeros: nothing to see
+ONLY_IF_ANY = {"nonfinite_gradients", "pl_mean"}  # no curve if all are zero
 
 
-def charts_of(metrics):
+def charts_of(metrics: list[dict[str, float]]) -> dict[str, Any]:
     """Charts of what was logged, for `report.js`.
 
     Args:
-        metrics: the lines of the log, {name: number} with "kimg" in each.
+        metrics: the lines of the log, {name: number}, each with "kimg".
     Returns: {"x": kimg of every point, "charts": [...], "other": [...]}, a chart being {"title",
         "two_axes", "series": [{"label", "y", "last"}]}. A point of y is a number, None for NaN (a
-        gap), or False where nothing was logged. Where points stand for many lines, "low" and
-        "high" are the least and the largest of them.
+        gap), or False if nothing was logged. If a point stands for many lines, "low" and "high"
+        are their minimum and maximum.
     """
     lines = _ascending(metrics)
     buckets = _buckets(lines)
@@ -36,41 +49,46 @@ def charts_of(metrics):
     for name in ONLY_IF_ANY & set(series):
         if not any(series[name]["y"]) and None not in series[name]["y"]:
             del series[name]
-    charts = [_chart(title, labels, series, bool(axes)) for title, labels, *axes in CHARTS]
+    charts = [_chart(chart, series) for chart in CHARTS]
     return {
         "x": [_short(_mean([line["kimg"] for line in bucket])) for bucket in buckets],
         "charts": [chart for chart in charts if chart["series"]],
-        "other": [_chart(name, {name: name}, series, False) for name in list(series)],
+        "other": [_chart(Chart(name, {name: name}), series) for name in list(series)],
     }
 
 
-def _chart(title, labels, series, two_axes):
-    """A chart of those of the series that were logged, which it takes out of `series`."""
+def _chart(chart: Chart, series: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A chart of the series that were logged, which it takes out of `series`."""
     found = [
-        {"label": label, **series.pop(name)} for name, label in labels.items() if name in series
+        {"label": label, **series.pop(name)}
+        for name, label in chart.labels.items()
+        if name in series
     ]
-    return {"title": title, "two_axes": two_axes and len(found) > 1, "series": found}
+    return {"title": chart.title, "two_axes": chart.two_axes and len(found) > 1, "series": found}
 
 
-def _ascending(metrics):
-    """By kimg, the later line of two at the same kimg: what was trained again counts."""
+def _ascending(metrics: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Sorted by kimg. Of two lines at the same kimg the later one counts."""
     by_kimg = {line["kimg"]: line for line in metrics}
     return [by_kimg[kimg] for kimg in sorted(by_kimg)]
 
 
-def _buckets(lines):
-    """Lists of neighbouring lines that become one point; the first and the last stay alone."""
-    if len(lines) <= POINTS:
+def _buckets(lines: list[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """Lists of neighbouring lines that become one point each. The first and the last line stay
+    alone."""
+    if len(lines) <= MAX_POINTS:
         return [[line] for line in lines]
     inner = lines[1:-1]
-    size = -(-len(inner) // (POINTS - 2))
+    size = -(-len(inner) // (MAX_POINTS - 2))
     middle = [inner[i : i + size] for i in range(0, len(inner), size)]
     return [lines[:1], *middle, lines[-1:]]
 
 
-def _series(name, buckets):
+def _series(name: str, buckets: list[list[dict[str, float]]]) -> dict[str, Any]:
     thinned = any(len(bucket) > 1 for bucket in buckets)
-    y, low, high = [], [], []
+    y: list[Any] = []
+    low: list[Any] = []
+    high: list[Any] = []
     for bucket in buckets:
         values = [line[name] for line in bucket if name in line]
         finite = [v for v in values if math.isfinite(v)]
@@ -84,9 +102,9 @@ def _series(name, buckets):
     return {**series, "low": low, "high": high} if thinned else series
 
 
-def _mean(values):
+def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _short(value):
+def _short(value: float) -> float:
     return float(f"{value:.5g}")  # a pixel of a large chart is 1 in 1000

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sheets of sample images, small enough to carry in a page."""
+"""Sheets of sample images, small enough to embed in a page."""
+
+from __future__ import annotations
 
 import base64
 import functools
@@ -7,6 +9,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -14,10 +17,10 @@ from stylegan.imaging import on_checkerboard
 from stylegan.runs.history import REALS, SAMPLES
 
 SHEETS = 24  # steps of the slider
-WIDTH = 1280  # px, more than a page shows of a sheet
-BYTES = 160 << 10  # of a sheet, so that all of them are some 5 MB in base64
-# (width, JPEG quality) to try until a sheet fits: fine detail costs most, and shows least.
-STEPS = ((WIDTH, 90), (WIDTH, 80), (WIDTH, 70), (960, 75), (960, 60), (640, 70))
+MAX_WIDTH = 1280  # px, more than a page shows of a sheet
+MAX_BYTES = 160 << 10  # of a sheet, so that all of them are about 5 MB in base64
+# (width, JPEG quality) to try until a sheet fits: fine detail costs most and shows least.
+STEPS = ((MAX_WIDTH, 90), (MAX_WIDTH, 80), (MAX_WIDTH, 70), (960, 75), (960, 60), (640, 70))
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Sheet:
     url: str  # data:
 
 
-def sheets_of(folder):
-    """(sheets over time, the sheet of real images or None), without those that are damaged.
+def sheets_of(folder: Path) -> tuple[list[Sheet], Sheet | None]:
+    """(sheets over time, the sheet of real images or None), without damaged ones.
 
-    At most `SHEETS` of them, evenly spaced, the first and the last among them.
+    At most `SHEETS` of them, evenly spaced, with the first and the last.
     """
     found = sorted(
         (float(m[1]), path)
@@ -46,7 +49,7 @@ def sheets_of(folder):
     return [s for s in sheets if s], _read(folder / SAMPLES / REALS, 0.0)
 
 
-def _read(path, kimg):
+def _read(path: Path, kimg: float) -> Sheet | None:
     try:
         stat = path.stat()
     except OSError:
@@ -55,27 +58,28 @@ def _read(path, kimg):
 
 
 @functools.lru_cache(4 * SHEETS)
-def _sheet(path, kimg, mtime_ns, size):
-    """The sheet in a file as it was at that time: a run writes a report with every snapshot."""
+def _sheet(path: Path, kimg: float, mtime_ns: int, size: int) -> Sheet | None:
+    """The sheet in a file as it was at that time. It is cached because a run writes a report with
+    every snapshot."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sheets that are merely large
-            with Image.open(path, formats=["PNG"]) as image:
-                image = _flat(image)
-        data, size = _encoded(image)
+            warnings.simplefilter("ignore")  # Pillow warns of large sheets
+            with Image.open(path, formats=["PNG"]) as file:
+                image = _flat(file)
+        data, (width, height) = _encoded(image)
     except Exception:  # a damaged file makes Pillow raise almost anything
         return None
-    return Sheet(kimg, *size, f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")
+    return Sheet(kimg, width, height, f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")
 
 
-def _flat(image):
+def _flat(image: Image.Image) -> Image.Image:
     """Grey or RGB; transparent pixels over a checkerboard."""
     if "A" in image.getbands() or "transparency" in image.info:
         return on_checkerboard(image.convert("RGBA"))
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def _encoded(image):
+def _encoded(image: Image.Image) -> tuple[bytes, tuple[int, int]]:
     """(JPEG, its size in px)."""
     for width, quality in STEPS:
         if width < image.width:
@@ -83,8 +87,8 @@ def _encoded(image):
                 (width, max(round(image.height * width / image.width), 1)), Image.Resampling.LANCZOS
             )
         buffer = io.BytesIO()
-        # Colour at full resolution: the images of a sheet may be of 32 px.
+        # Colour at full resolution, because the images of a sheet may have 32 px.
         image.save(buffer, "JPEG", quality=quality, subsampling=0)
-        if buffer.tell() <= BYTES:
+        if buffer.tell() <= MAX_BYTES:
             break
     return buffer.getvalue(), image.size
