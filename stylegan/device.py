@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device to run on."""
+"""The device to run on."""
+
+from __future__ import annotations
 
 import torch
 
 from stylegan.errors import UserError
 
 
-def resolve_device(name="auto"):
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """`name` as a torch.device; "auto" is CUDA, else MPS, else the CPU.
 
-    Raises: UserError if there is no such device here.
+    Raises: UserError if this machine has no such device.
     """
     if isinstance(name, torch.device):
         return name
@@ -28,8 +30,8 @@ def resolve_device(name="auto"):
     return device
 
 
-def describe(device):
-    """A device in words: its kind, its name and its memory or threads."""
+def describe(device: torch.device) -> str:
+    """A device as text: its kind, its name and its memory or threads."""
     if device.type == "cuda":
         p = torch.cuda.get_device_properties(device)
         return f"{device} ({p.name}, {p.total_memory / 2**30:.0f} GiB)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks, and the snapshot folder they live in or the file of another program.
+"""Networks, and the snapshot folder or the file of another program that holds them.
 
     config.json          format, settings, kimg, data set with class names
     G_ema.safetensors    what inference needs
@@ -7,6 +7,8 @@
 
 Nothing in it can run code when it is loaded.
 """
+
+from __future__ import annotations
 
 import json
 import re
@@ -61,57 +63,60 @@ class Networks:
     """The networks of a snapshot or of another program's file: G_ema, G, D, config, and `meta`
     (kimg, dataset, augment_p, source).
 
-    Each network is read when it is first asked for, and None where there is none.
+    A network is read when it is first used. It is None if the file does not have it.
 
     Args:
-        config: `Config`.
-        meta: JSON beside it.
-        G_ema, G, D: networks that are there already.
-        folder: of a snapshot to read the others from.
-        path, checkpoint: or a file, and its `Checkpoint`.
-        device: where they are put.
+        config: the settings of all of them.
+        meta: what else config.json holds.
+        G_ema, G, D: networks that exist already.
+        folder: a snapshot to read the others from,
+        path, checkpoint: or a file and its `Checkpoint`.
+        device: for the networks that are read.
     """
 
     def __init__(
         self,
-        config,
-        meta,
-        G_ema=None,
-        G=None,
-        D=None,
-        folder=None,
-        device="cpu",
-        path=None,
-        checkpoint=None,
-    ):
+        config: Config,
+        meta: dict[str, Any],
+        G_ema: Any = None,
+        G: Any = None,
+        D: Any = None,
+        folder: Path | None = None,
+        device: str | torch.device = "cpu",
+        path: Path | None = None,
+        checkpoint: Any = None,
+    ) -> None:
         self.config, self.meta, self.folder, self.device = config, meta, folder, device
         self.path, self.checkpoint = path or folder, checkpoint
-        self._loaded = {k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None}
+        self._loaded: dict[str, Any] = {
+            k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
+        }
 
     @property
-    def G_ema(self):
+    def G_ema(self) -> Any:
         """The averaged generator, for images."""
         return self._network("G_ema")
 
     @property
-    def G(self):
+    def G(self) -> Any:
         """The generator in training."""
         return self._network("G")
 
     @property
-    def D(self):
+    def D(self) -> Any:
         """The discriminator."""
         return self._network("D")
 
     @property
-    def class_names(self):
-        """Names of the classes, in order of their numbers; empty for an unconditional network."""
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers; empty if the network is
+        unconditional."""
         data = self.meta.get("dataset")
         names = data.get("class_names") if isinstance(data, dict) else None
         return tuple(names) if names and self.config.G.c_dim else ()
 
-    def save(self, folder):
-        """Write config.json and a file per network into `folder`, which exists."""
+    def save(self, folder: str | Path) -> None:
+        """Write config.json and a file per network into an existing folder."""
         folder = Path(folder)
         for name in NETWORKS:
             self._network(name)
@@ -128,9 +133,9 @@ class Networks:
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
             path = folder / f"{name}.safetensors"
             save_file(state, path, metadata={"format": "pt"})
-            path.chmod((folder / CONFIG).stat().st_mode)  # not for the owner alone
+            path.chmod((folder / CONFIG).stat().st_mode)  # else only the owner could read it
 
-    def _network(self, name):
+    def _network(self, name: str) -> Any:
         if name not in self._loaded:
             network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
             if network is not None:
@@ -138,7 +143,7 @@ class Networks:
             self._loaded[name] = network
         return self._loaded[name]
 
-    def _from_checkpoint(self, name):
+    def _from_checkpoint(self, name: str) -> Any:
         try:
             return self.checkpoint.read(name)
         except CheckpointError:
@@ -147,13 +152,14 @@ class Networks:
             reason = one_line(e, 200)
             raise CheckpointError(self.path, f"{name} cannot be read ({reason})") from e
 
-    def _read(self, name):
+    def _read(self, name: str) -> Any:
         """A network from the folder, or None."""
         path = self.folder and self.folder / f"{name}.safetensors"
         if not path or not path.is_file():
             return None
         try:
             with build.Unfilled():
+                network: Any
                 if name == "D":
                     network = build.build_discriminator(self.config.D)
                 else:
@@ -168,10 +174,10 @@ class Networks:
 
 
 @torch.no_grad()
-def fill(network, path):
+def fill(network: torch.nn.Module, path: str | Path) -> None:
     """Read the weights of a network, tensor by tensor.
 
-    Raises: ValueError if names or shapes are others than the network's.
+    Raises: ValueError if names or shapes differ from those of the network.
     """
     state = network.state_dict()
     with safe_open(path, "pt") as f:
@@ -190,15 +196,15 @@ def fill(network, path):
             value.copy_(stored)
 
 
-def load_networks(path, device="auto"):
-    """The networks of a snapshot, or of a file of another program. Nothing of a file is run.
+def load_networks(path: str | Path, device: str | torch.device = "auto") -> Networks:
+    """The networks of a snapshot, or of a file of another program. No code in a file is run.
 
     Args:
         path: a snapshot folder, a run folder (its newest snapshot), NVIDIA's .pkl (PyTorch or
             TensorFlow), rosinality's .pt.
         device: "auto", "cpu", "cuda", ... or a torch.device.
-    Returns: `Networks`, in evaluation mode, without gradients.
-    Raises: UserError (a ValueError) if there is none or it cannot be read; for files that is
+    Returns: the networks, in evaluation mode, without gradients.
+    Raises: UserError (a ValueError) if there are none or they cannot be read; for files it is a
         CheckpointError.
     """
     if Path(path).is_file():
@@ -220,7 +226,7 @@ def load_networks(path, device="auto"):
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 
 
-def _from_file(path, device):
+def _from_file(path: str | Path, device: torch.device) -> Networks:
     checkpoint = open_checkpoint(path)
     if checkpoint.config is None:
         raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason)
@@ -228,8 +234,8 @@ def _from_file(path, device):
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
 
 
-def find_snapshot(path):
-    """The snapshot folder meant by `path`. Raises: UserError."""
+def find_snapshot(path: str | Path) -> Path:
+    """The snapshot folder that `path` means: itself, or the newest of a run. Raises: UserError."""
     path = Path(path)
     snapshots = snapshots_of(path)
     if snapshots:
@@ -244,19 +250,19 @@ def find_snapshot(path):
     raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
 
 
-def is_snapshot(path):
+def is_snapshot(path: str | Path) -> bool:
     """Whether a folder holds what inference needs."""
     return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
 
 
-def snapshots_of(run_dir):
+def snapshots_of(run_dir: str | Path) -> list[Path]:
     """The snapshot folders of a run, oldest first."""
     folders = Path(run_dir).glob("snapshots/[0-9]*")
     names = re.compile(r"\d{6,}\.\d{3}")
     return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
     """A JSON file. Raises: UserError that names the line."""
     try:
         return json.loads(path.read_text("utf-8"))

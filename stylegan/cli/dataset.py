@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan dataset`: pictures to a data set."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from stylegan.cli.params import Size
 from stylegan.words import printable
+
+if TYPE_CHECKING:
+    from stylegan.data.prepare import Prepared
 
 
 @click.command()
@@ -31,18 +38,21 @@ from stylegan.words import printable
     help="Grey, RGB or RGBA; auto: as most images.",
 )
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
-@click.option("--dedupe", is_flag=True, help="Leave out images whose pixels were there before.")
+@click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. Default: one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
-def command(source, dest, channels, **options):
-    """Make a data set of the images in SOURCE (folder or zip): all of one size, as DEST (a folder,
-    or a zip if it ends so), with dataset.json for the labels.
+def command(source: str, dest: str, channels: str, **options: Any) -> None:
+    """Make a data set of the images in SOURCE, a folder or zip.
+
+    DEST is a zip if it ends in .zip, else a folder. All its images have one size, and dataset.json
+    has their labels.
 
     \b
     stylegan dataset photos photos.zip --resolution 256
     stylegan dataset scans wide.zip --resolution 640x384 --transform pad --channels 1
 
-    A folder per class, or a dataset.json, gives labels. What cannot be used is left out and named.
+    A folder per class, or a dataset.json, gives labels. Files that cannot be used are left out and
+    listed.
     """
     from tqdm import tqdm
 
@@ -56,18 +66,18 @@ def command(source, dest, channels, **options):
         progress=lambda names: tqdm(names, unit="img", desc="dataset", disable=None),
         **options,
     )
-    _say(done)
+    _print_result(done)
 
 
-def _say(done):
+def _print_result(done: Prepared) -> None:
     from stylegan.data.decode import KINDS
 
     if done.failures:
-        names = [printable(name) for name, _ in done.failures]
+        names = [printable(failure.name) for failure in done.failures]
         width = min(max(map(len, names)), 60)
         click.echo(f"\nnot used, {len(names):,}:")
-        for name, (_, why) in zip(names, done.failures):
-            click.echo(f"  {name:{width}}  {why}")
+        for name, failure in zip(names, done.failures):
+            click.echo(f"  {name:{width}}  {failure.why}")
     if done.ignored:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in done.ignored.most_common(8))
         click.echo(f"\nno images: {kinds}")
@@ -83,7 +93,7 @@ def _say(done):
     click.echo(f"\n{done.path}: {done.written:,} images, {width}x{height} px, {kind}{labels}")
 
 
-def _check_size(size):
+def _check_size(size: tuple[int, int]) -> None:
     from stylegan.errors import UserError
     from stylegan.models.sizes import block_resolutions
 

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan info`: what a network, another program's checkpoint or a data set is."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
 from stylegan.words import printable
 
-LOOK_AT = 2000  # images whose size and channels are looked at
-SIZES = 6  # that are listed, the most common
+if TYPE_CHECKING:
+    from stylegan.data.labels import Labels
+    from stylegan.data.source import Problem, Source
+
+MAX_OPENED = 2000  # images that are opened for their size and channels
+MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
@@ -21,13 +28,15 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     "--sheet",
     type=click.Path(dir_okay=False),
     metavar="PNG",
-    help="Where the contact sheet of a data set goes. Default: <its name>-sheet.png here.",
+    help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
 )
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
-def command(path, as_json, sheet, no_sheet):
-    """Describe a network (run or snapshot folder, NVIDIA's .pkl, rosinality's .pt; nothing in a
-    file is run) or a data set (folder or zip of images: how many, their sizes, channels and labels,
-    and a contact sheet of some).
+def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) -> None:
+    """Describe a network or a data set.
+
+    A network is a run or snapshot folder, NVIDIA's .pkl or rosinality's .pt; no code in a file is
+    run. Of a data set, a folder or zip of images, it shows how many there are, their sizes,
+    channels and labels, and a contact sheet of some.
 
     Without a path: the embedded demo images.
 
@@ -44,6 +53,7 @@ def command(path, as_json, sheet, no_sheet):
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise click.UsageError(f"{path}: there is no such file")
+    rows: dict[str, Any]
     if path and (is_run(path) or snapshots_of(path) or is_snapshot(path)):
         rows = _network(path)
     elif path and is_checkpoint(path):
@@ -61,13 +71,13 @@ def command(path, as_json, sheet, no_sheet):
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
 
 
-def _network(path):
+def _network(path: str) -> dict[str, Any]:
     from stylegan.networks import load_networks
 
     nets = load_networks(path, "cpu")
     config, dataset = nets.config, nets.meta.get("dataset", {})
     height, width = config.G.resolution
-    rows = {"snapshot": str(nets.folder)}
+    rows: dict[str, Any] = {"snapshot": str(nets.folder)}
     source = nets.meta.get("source")
     if source:
         rows["from"] = f"{source.get('file')} ({source.get('format')})"
@@ -91,40 +101,40 @@ def _network(path):
     return rows
 
 
-def _dataset(path, sheet, with_sheet):
+def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str, Any]:
     from stylegan.data.dataset import DEMO
     from stylegan.data.decode import KINDS
     from stylegan.data.labels import read_labels
-    from stylegan.data.source import open_source
+    from stylegan.data.source import Problem, open_source
     from stylegan.data.survey import images_in, survey
 
     source = open_source(DEMO if path is None else path)
     files = images_in(source)
-    seen = survey(source, files, LOOK_AT)
-    some = "" if seen.looked == len(files) else f" (of {seen.looked:,} looked at)"
-    rows = {"path": str(source.path), "images": f"{len(files):,}"}
-    sizes = [f"{w}x{h} px ({n:,})" for (h, w), n in seen.sizes.most_common(SIZES)]
-    more = len(seen.sizes) - SIZES
+    seen = survey(source, files, MAX_OPENED)
+    some = "" if seen.opened == len(files) else f" (of {seen.opened:,} looked at)"
+    rows: dict[str, Any] = {"path": str(source.path), "images": f"{len(files):,}"}
+    sizes = [f"{w}x{h} px ({n:,})" for (h, w), n in seen.sizes.most_common(MAX_SIZES)]
+    more = len(seen.sizes) - MAX_SIZES
     rows["sizes"] = ", ".join([*sizes, *([f"{more} more"] if more > 0 else [])]) + some
     kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
     rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
     problems = [*source.problems, *seen.failures]
-    labels = read_labels(source, files, unlabelled := [])
+    unlabelled: list[str] = []
+    labels = read_labels(source, files, unlabelled)
     rows |= _labels(labels)
-    problems += [(name, "has no label in dataset.json") for name in unlabelled]
-    problems += [
-        (name, "has a label, but is not there") for name in labels and labels.missing or ()
-    ]
+    problems += [Problem(name, "has no label in dataset.json") for name in unlabelled]
+    missing = labels.missing if labels else ()
+    problems += [Problem(name, "has a label, but does not exist") for name in missing]
     if with_sheet:
-        place = Path(sheet or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, place)
+        out = Path(sheet or f"{source.path.stem}-sheet.png")
+        rows["sheet"], broken = _sheet(source, files, out)
         problems += [problem for problem in broken if problem not in problems]
     if problems:
-        rows["problems"] = [f"{name}: {why}" for name, why in problems]
+        rows["problems"] = [str(problem) for problem in problems]
     return rows
 
 
-def _labels(labels):
+def _labels(labels: Labels | None) -> dict[str, Any]:
     import numpy as np
 
     if not labels:
@@ -135,20 +145,23 @@ def _labels(labels):
     return {"classes": [f"{name} ({n:,})" for name, n in zip(labels.names, counts)]}
 
 
-def _sheet(source, files, path):
-    """Write the contact sheet; returns (where, or why not, [(file, why)] that are not on it)."""
+def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Problem]]:
+    """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
 
     from stylegan.data import decode
+    from stylegan.data.source import Problem
     from stylegan.errors import UserError, reason_for
     from stylegan.imaging import grid, on_checkerboard, save_image
 
-    cells, broken, cell = [], [], (THUMB, THUMB)
+    cells: list[Image.Image] = []
+    broken: list[Problem] = []
+    cell = (THUMB, THUMB)
     for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
         try:
             pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
         except (UserError, ValueError, OSError) as e:
-            broken.append((name, reason_for(e, name)))
+            broken.append(Problem(name, reason_for(e, name)))
             continue
         image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
         background = Image.new("RGBA", cell)

@@ -2,9 +2,12 @@
 """The `stylegan` command: finds the subcommand, and turns every error into one line and an exit
 code."""
 
+from __future__ import annotations
+
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -25,7 +28,7 @@ COMMANDS = (
     "doctor",
 )
 
-# Of the environment, with what they may be; the first is the default.
+# Variables of the environment and their values; the first is the default.
 VARIABLES = {
     "STYLEGAN_OPS": ("auto", "native", "reference"),
     "STYLEGAN_OPS_PLAN": ("measure", "fixed"),
@@ -33,20 +36,22 @@ VARIABLES = {
 
 
 class Program(click.Group):
-    """Commands are imported when they are asked for; none imports torch before it runs."""
+    """Commands are imported when they are used. None imports torch before it runs."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"stylegan.cli.{name}").command
 
-    def main(self, args=None, prog_name="stylegan", **extra):
-        """Run; exits with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
+    def main(  # type: ignore[override]
+        self, args: Any = None, prog_name: str | None = "stylegan", **extra: Any
+    ) -> Any:
+        """Run. Exits with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
         args = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in args  # wherever it stands
+        debug = "--debug" in args  # at any position
         args = [a for a in args if a != "--debug"]
         try:
             super().main(args, prog_name, **{**extra, "standalone_mode": False})
@@ -61,7 +66,7 @@ class Program(click.Group):
         sys.exit(code)
 
 
-def _explain(e):
+def _explain(e: BaseException) -> tuple[Any, str | None]:
     """(exit code, one line) for an exception."""
     from stylegan.errors import TrainingError, UserError
 
@@ -94,15 +99,17 @@ def _explain(e):
     context_settings={"max_content_width": 100},
 )
 @click.version_option(package_name="stylegan")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error; anywhere in the line.")
+@click.option(
+    "--debug", is_flag=True, help="Show the traceback of an error. It may stand anywhere."
+)
 @click.pass_context
-def program(ctx, debug):
+def program(ctx: click.Context, debug: bool) -> None:
     """StyleGAN: train on your images, generate, mix styles, make videos, measure.
 
     \b
     stylegan train                        the demo, no data needed
     stylegan train --data photos.zip      your images
-    stylegan generate runs/00000-photos   pictures from what was trained
+    stylegan generate runs/00000-photos   pictures from the trained network
     """
     for variable, values in VARIABLES.items():
         value = os.environ.get(variable, values[0])

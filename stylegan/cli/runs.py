@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """`stylegan runs`: how far every run is."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from stylegan.words import hours, printable, short
 
 HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
-TEXTS = (0, 1, 7)  # columns that are no numbers, and stand at the left
+TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
 
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", default="runs")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--report", is_flag=True, help="Write report.html of every run anew.")
-def command(folder, as_json, report):
+@click.option("--report", is_flag=True, help="Rewrite report.html of every run.")
+def command(folder: str, as_json: bool, report: bool) -> None:
     """List the runs in a folder (default: runs), or one run, with their state and newest numbers.
 
     \b
@@ -45,8 +49,8 @@ def command(folder, as_json, report):
         raise SystemExit(1)
 
 
-def _runs(folder):
-    """The run folders meant by `folder`, the newest last. Raises: UserError if there are none."""
+def _runs(folder: Path) -> list[Path]:
+    """The run folders that `folder` means, newest last. Raises: UserError if there are none."""
     from stylegan.errors import UserError
     from stylegan.runs.history import looks_like_run
 
@@ -64,14 +68,14 @@ def _runs(folder):
     return sorted(found, key=lambda p: (int(p.name.partition("-")[0]), p.name))
 
 
-def _row(run_dir):
+def _row(run_dir: Path) -> dict[str, Any]:
     """What --json prints of a run."""
     from stylegan.runs.history import read_run
 
-    row = {"run": run_dir.resolve().name, "folder": str(run_dir)}
+    row: dict[str, Any] = {"run": run_dir.resolve().name, "folder": str(run_dir)}
     try:
         run = read_run(run_dir, tail=True)
-    except Exception as e:  # whatever is wrong with one folder, the others are to be listed
+    except Exception as e:  # a folder with any kind of damage must not hide the others
         names = ("kimg", "target_kimg", "images_per_s", "loss_G", "loss_D", "seconds", "written")
         return {**row, "state": "damaged", **dict.fromkeys(names), "damage": f"{run_dir}: {e}"}
     written = run.written and datetime.fromtimestamp(run.written).astimezone()
@@ -89,9 +93,9 @@ def _row(run_dir):
     }
 
 
-def _report(rows):
-    """Write the report of every row's run and put its path in the row; returns lines on those that
-    could not be."""
+def _report(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Write the report of every row's run and put its path in the row. Returns: a line for each
+    that could not be written."""
     from stylegan.runs.report import write_report
 
     failed = []
@@ -104,7 +108,7 @@ def _report(rows):
     return failed
 
 
-def _table(rows):
+def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Lines: headings and a row per run."""
     cells = [HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
@@ -116,8 +120,7 @@ def _table(rows):
         yield "  ".join(padded).rstrip()
 
 
-def _cells(row):
-
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     kimg = "" if row["kimg"] is None else short(row["kimg"])
     if row["target_kimg"] is not None:
         kimg += f"/{short(row['target_kimg'])}"
@@ -134,12 +137,12 @@ def _cells(row):
     )
 
 
-def _number(value, digits):
+def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _finite(value):
-    """`value` with None for NaN and infinities, which JSON does not have."""
+def _finite(value: Any) -> Any:
+    """`value` with None in place of NaN and infinities, which JSON does not have."""
     if isinstance(value, list):
         return [_finite(v) for v in value]
     if isinstance(value, dict):

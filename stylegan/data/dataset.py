@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder or a zip of images as a PyTorch data set, and the endless stream that training draws."""
+"""A folder or a zip of images as a PyTorch data set, and the endless stream that training reads."""
+
+from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,90 +13,96 @@ from torch.utils.data import Dataset, Sampler
 
 from stylegan.data import decode
 from stylegan.data.labels import read_labels, stray_images
-from stylegan.data.source import open_source
+from stylegan.data.source import Problem, open_source
 from stylegan.data.survey import images_in, survey
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
 
 DEMO = Path(__file__).parent / "demo" / "fluent-emoji-64.zip"
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
-LOOK_AT = 64  # images opened beforehand, to learn sizes and channels
-KILLER = 2  # in `skipped`: a file that is not even tried again
-IN_A_ROW = 100  # files that cannot be used before it is not the files' fault
+OPEN_FIRST = 64  # images, to learn sizes and channels
+KILLER = 2  # in `skipped`: a file that is not tried again
+MAX_FAILURES = 100  # files in a row that cannot be used; with more, something else is wrong
 
 
 class ImageDataset(Dataset):
     """Images and label vectors. Attributes: name, path, files, resolution, channels, labels,
-    class_names, c_dim, notes (lines on what is odd about the files).
+    class_names, c_dim, notes (lines on what is unusual about the files).
 
-    A file that cannot be used later on, being broken or of another size, is passed over: the next
-    one that can takes its place, and `take_skipped` names it.
+    A file that turns out to be broken or of another size is skipped: the next usable one replaces
+    it, and `take_skipped` names it.
 
     Args:
-        path: folder or zip; nested folders count. None is the embedded demo, 3080 emoji in 8
+        path: folder or zip, also with nested folders. None: the embedded demo, 3080 emoji in 8
             classes.
         resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
             all images have the same size.
-        channels: 1, 3 or 4. None: 4 where half of the images have transparency, else 3 where any
-            has colour, else 1.
+        channels: 1, 3 or 4. None: 4 if half of the images have transparency, else 3 if any has
+            colour, else 1.
         max_images: use a random subset of this many.
         seed: of the subset.
     Raises: UserError if there are no images, or they differ in size, or the labels do not fit.
     """
 
-    def __init__(self, path=None, resolution=None, channels=None, max_images=None, seed=0):
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        resolution: tuple[int, int] | None = None,
+        channels: int | None = None,
+        max_images: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self.source = open_source(DEMO if path is None else path)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
         self.labels = read_labels(self.source, self.files)
         self._take_subset(max_images, seed)
-        self.notes = [f"{name}: {why}" for name, why in self.source.problems]
+        self.notes = [str(problem) for problem in self.source.problems]
         if self.labels and self.labels.missing:
             self.notes.append(_missing(self.labels.missing))
         if not self.labels and (stray := stray_images(self.files)):
-            self.notes.append(f"{stray[0]}: beside the folders, so that these are no classes")
+            why = "lies beside the folders, so that they are not classes"
+            self.notes.append(f"{stray[0]}: {why}")
         self.resize = resolution is not None
-        seen = survey(self.source, self.files, LOOK_AT)
-        self.resolution = tuple(resolution or seen.one_size(self.path))
+        seen = survey(self.source, self.files, OPEN_FIRST)
+        height, width = resolution or seen.one_size(self.path)
+        self.resolution = height, width
         self.channels = channels or seen.common_channels
         size = len(self.files) * self.channels * self.resolution[0] * self.resolution[1]
         self.cache_bytes = size if size <= CACHE_BYTES else 0
-        self._cache = {} if self.cache_bytes else None
-        # Shared with loader processes, which say in them what they cannot tell otherwise.
+        self._cache: dict[int, np.ndarray] | None = {} if self.cache_bytes else None
+        # Loader processes write into these, because they share no other memory.
         self.skipped = torch.zeros(len(self.files), dtype=torch.uint8).share_memory_()
-        self.reading = None  # int64 [workers], the image each is at, -1 between two
-        self._told = set()
+        # int64 [workers], the image that each is reading, -1 between two
+        self.reading: torch.Tensor | None = None
+        self._reported: set[int] = set()
 
     @property
-    def fits_in_memory(self):
-        """Whether decoded images are kept (`cache_bytes` of them), so that each is decoded once."""
+    def fits_in_memory(self) -> bool:
+        """Whether decoded images (`cache_bytes` in all) are kept, so that each is decoded once."""
         return self._cache is not None
 
     @property
-    def c_dim(self):
+    def c_dim(self) -> int:
         """Width of a label vector; 0 without labels."""
         return self.labels.c_dim if self.labels else 0
 
     @property
-    def class_names(self):
-        """Names of the classes; empty where there are none."""
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty if there are none."""
         return self.labels.names if self.labels else ()
 
     @property
-    def fingerprint(self):
-        """A hash of the files' names, whose order that of training depends on, and the labels."""
+    def fingerprint(self) -> str:
+        """A hash of the names of the files, which decide the order of training, and the labels."""
         names = "\0".join(self.files).encode("utf-8", "surrogateescape")
         labels = self.labels.values.tobytes() if self.labels else b""
         return hashlib.blake2b(names + labels, digest_size=8).hexdigest()
 
-    def refuse(self, why):
-        """Raises: UserError that names the data set."""
-        raise UserError(self.path, why)
-
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, item):
+    def __getitem__(self, item: int | tuple[int, bool]) -> tuple[torch.Tensor, torch.Tensor]:
         """item, or (item, flip) -> (uint8 [channels, H, W], float32 [c_dim])."""
         index, flip = item if isinstance(item, tuple) else (item, False)
         if not 0 <= index < len(self):
@@ -104,7 +113,7 @@ class ImageDataset(Dataset):
         label = self.labels.vectors(index) if self.labels else np.zeros(0, np.float32)
         return torch.from_numpy(pixels), torch.from_numpy(label)
 
-    def pixels(self, index):
+    def pixels(self, index: int) -> np.ndarray:
         """uint8 array [channels, H, W] of one image. Raises: UserError that names the file."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
@@ -120,31 +129,35 @@ class ImageDataset(Dataset):
             self._cache[index] = pixels
         return pixels
 
-    def take_skipped(self):
-        """[(file, why)] of what has been passed over since the last call, in any process."""
-        new = set(self.skipped.nonzero()[:, 0].tolist()) - self._told
-        self._told |= new
-        return [(self.files[i], self._why(i)) for i in sorted(new)]
+    def take_skipped(self) -> list[Problem]:
+        """The files that were skipped since the last call, in any process."""
+        new = set(self.skipped.nonzero()[:, 0].tolist()) - self._reported
+        self._reported |= new
+        return [Problem(self.files[i], self._why(i)) for i in sorted(new)]
 
-    def _usable(self, index):
+    def _usable(self, index: int) -> tuple[int, np.ndarray]:
         """(index, pixels) of the image, or of the next one that can be used."""
-        tries, last = min(IN_A_ROW, len(self)), "it kills the process that reads it"
+        tries = min(MAX_FAILURES, len(self))
+        last: object = "it kills the process that reads it"
         for i in range(index, index + tries):
             i %= len(self)
             if self.skipped[i] < KILLER:
-                worker = torch.utils.data.get_worker_info() if self.reading is not None else None
                 try:
-                    if worker:
-                        self.reading[worker.id] = i
+                    self._note_reading(i)
                     return i, self.pixels(i)
                 except UserError as e:
                     self.skipped[i], last = 1, e
                 finally:
-                    if worker:
-                        self.reading[worker.id] = -1
+                    self._note_reading(-1)
         raise UserError(self.path, f"{tries} files in a row cannot be used; the last: {last}")
 
-    def _why(self, index):
+    def _note_reading(self, index: int) -> None:
+        """In a loader process, tell the others which image it reads."""
+        worker = torch.utils.data.get_worker_info() if self.reading is not None else None
+        if worker and self.reading is not None:
+            self.reading[worker.id] = index
+
+    def _why(self, index: int) -> str:
         if self.skipped[index] >= KILLER:
             return "kills the process that reads it"
         try:
@@ -153,7 +166,7 @@ class ImageDataset(Dataset):
             return reason_for(e, self.files[index])
         return "could not be read for a moment"
 
-    def _take_subset(self, count, seed):
+    def _take_subset(self, count: int | None, seed: int) -> None:
         if count is not None and count < len(self.files):
             pick = np.sort(np.random.default_rng(seed).permutation(len(self.files))[:count])
             self.files = [self.files[i] for i in pick]
@@ -161,27 +174,27 @@ class ImageDataset(Dataset):
 
 
 class ImageStream(Sampler):
-    """Endless (index, flip), shuffled anew in every epoch; a pure function of seed and position.
+    """Endless (index, flip), reshuffled in every epoch; a pure function of seed and position.
 
     Args:
         count: images in the data set.
         seed: of the order.
         mirror: whether flip is drawn (probability 1/2) or always False.
-        position: images already drawn, where the stream goes on.
+        position: images already drawn, where the stream continues.
     """
 
-    def __init__(self, count, seed, mirror=False, position=0):
+    def __init__(self, count: int, seed: int, mirror: bool = False, position: int = 0) -> None:
         self.count, self.seed, self.mirror, self.position = count, seed, mirror, position
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, bool]]:
         epoch, start = divmod(self.position, self.count)
         while True:
             yield from list(zip(*self.epoch(epoch)))[start:]
             epoch, start = epoch + 1, 0
 
-    def epoch(self, number):
+    def epoch(self, number: int) -> tuple[list[int], list[bool]]:
         """(order, flips) of an epoch: a permutation of the indices, and a bool for each."""
-        # manual_seed takes 32 bits, so seed and epoch are hashed into as many.
+        # manual_seed takes 32 bits, so seed and epoch are hashed to that.
         mixed = np.random.SeedSequence([self.seed, number]).generate_state(1)
         draw = torch.Generator().manual_seed(int(mixed[0]))
         order = torch.randperm(self.count, generator=draw).tolist()
@@ -189,6 +202,6 @@ class ImageStream(Sampler):
         return order, flips.tolist()
 
 
-def _missing(names):
+def _missing(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{more}: in the labels, but not there"
+    return f"{names[0]}{more}: in the labels, but without a file"

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One image file to pixels."""
+"""From an image file to pixels."""
+
+from __future__ import annotations
 
 import functools
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,14 +22,26 @@ KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 ORIENTATION = 0x0112  # the EXIF tag
 
-# Not opened: EPS runs Ghostscript, that is, code in the file; the rest are vector graphics or only
-# names, which Pillow cannot draw.
+# Not opened: EPS runs Ghostscript, that is, code in the file. The others are vector graphics or
+# names without a decoder.
 REFUSED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "FITS"}
 
 
+Transform = Callable[[Image.Image, tuple[int, int]], Image.Image]  # (image, (height, width))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What `look` finds out about an image."""
+
+    height: int  # px, of the upright image
+    width: int
+    channels: int  # that suit it: 1, 3 or 4
+
+
 @functools.cache
-def formats():
-    """The formats that are opened, by Pillow's names; HEIC where pillow-heif is installed."""
+def formats() -> tuple[str, ...]:
+    """The formats that are opened, by Pillow's names. HEIC needs pillow-heif."""
     try:
         import pillow_heif
 
@@ -32,30 +49,31 @@ def formats():
     except ImportError:
         pass
     Image.init()
-    # They are tried in turn, so the usual ones come first: 1.25 times the WebP images/s.
-    usual = [kind for kind in ("PNG", "JPEG", "WEBP") if kind in Image.OPEN]
-    return (*usual, *(k for k in Image.OPEN if k not in (*usual, *REFUSED)))
+    # Pillow tries them in turn, so the common ones come first: 1.25 times the WebP images/s.
+    common = [kind for kind in ("PNG", "JPEG", "WEBP") if kind in Image.OPEN]
+    return (*common, *(k for k in Image.OPEN if k not in (*common, *REFUSED)))
 
 
 @functools.cache
-def extensions():
-    """File name endings of images, lower case, with the dot. HEIC, a phone's photos, counts even
-    where nothing can open it, so that the files are named rather than passed over."""
+def extensions() -> set[str]:
+    """File name endings of images, lower case, with the dot. HEIC, the format of phones, counts
+    even if nothing can open it, so that an error names the files."""
     opened = formats()
     known = {ext for ext, kind in Image.EXTENSION.items() if kind in opened}
     return known | {".heic", ".heif"}
 
 
-def open_image(data, name, load=True):
-    """The image in `data` (bytes): upright, first frame.
+def open_image(data: bytes, name: str, load: bool = True) -> Image.Image:
+    """The image in `data`: upright, first frame.
 
     Args:
-        load: read the pixels too; False reads the header only, and leaves the image as it lies.
+        name: of the file, for errors.
+        load: read the pixels too. False reads only the header and does not turn the image upright.
     Raises: UserError that names the file if Pillow cannot read it.
     """
     try:
-        with _quiet():
-            image = Image.open(io.BytesIO(data), formats=formats())
+        with _no_warnings():
+            image: Image.Image = Image.open(io.BytesIO(data), formats=formats())
             if load:
                 image.load()
                 image = _upright(image)
@@ -63,7 +81,7 @@ def open_image(data, name, load=True):
     except UnidentifiedImageError:
         raise UserError(name, _unidentified(data, name)) from None
     except Image.DecompressionBombError:
-        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise UserError(name, f"more than {limit:.0f} million pixels, not opened") from None
     except MemoryError:
         raise UserError(name, "needs more memory than there is") from None
@@ -71,81 +89,85 @@ def open_image(data, name, load=True):
         raise UserError(name, f"broken image ({_reason(e)})") from e
 
 
-def look(data, name):
-    """(height, width, channels) of the image in `data`, upright, mostly from its header.
+def look(data: bytes, name: str) -> Header:
+    """Size and channels of the image in `data`, mostly from its header.
 
-    Raises: UserError as `open_image`.
+    Raises: UserError, as `open_image`.
     """
     image = open_image(data, name, load=False)
     try:
         height, width = image.height, image.width
-        with _quiet():
+        with _no_warnings():
             turn = image.getexif().get(ORIENTATION, 1)
         if turn in (5, 6, 7, 8):  # a quarter turn
             height, width = width, height
-        return height, width, natural_channels(image)
-    except Exception as e:  # looking for transparent pixels reads them
+        return Header(height, width, natural_channels(image))
+    except Exception as e:  # the search for transparent pixels reads all of them
         raise UserError(name, f"broken image ({_reason(e)})") from e
 
 
-def natural_channels(image):
-    """1 for grey images, 4 for those with a transparent pixel, 3 for the rest."""
+def natural_channels(image: Image.Image) -> int:
+    """1 for grey images, 4 for images with a transparent pixel, else 3."""
     if image.has_transparency_data and not _opaque(image):
         return 4
     return 1 if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")) else 3
 
 
-def to_pixels(image, channels, size=None, transform=None):
+def to_pixels(
+    image: Image.Image,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    transform: Transform | None = None,
+) -> np.ndarray:
     """Pixels of an image.
 
     Args:
-        image: a PIL image.
-        channels: 1, 3 or 4; transparency that is not kept is laid over white. Where nothing is to
-            be seen (alpha 0) colours are 0, so that they carry no signal.
-        size: (height, width) to resize to; None keeps the image's.
-        transform: how an image gets that size, a function (PIL image, (height, width)) -> PIL
-            image; default: cropped at the centre, Lanczos.
+        image: from `open_image`.
+        channels: 1, 3 or 4. Without an alpha channel, transparent pixels are blended with white.
+            With one, invisible pixels (alpha 0) get colour 0, so that they carry no signal.
+        size: (height, width) to resize to; None: the image's own.
+        transform: how an image gets that size; None: cropped at the centre, Lanczos.
     Returns: uint8 array [channels, height, width].
     """
     image = _to_mode(image, MODES[channels])
     if size is not None:
         image = (transform or center_crop)(image, size)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    pixels = np.require(pixels.transpose(2, 0, 1), requirements="CW")
+    pixels = np.require(pixels.transpose(2, 0, 1), requirements=["C", "W"])
     if channels == 4:
         pixels[:3] *= pixels[3] > 0
     return pixels
 
 
-def center_crop(image, size):
-    """The middle of a PIL image in the shape of size, (height, width), resized to it."""
+def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of an image, in the shape of size (height, width), resized to it."""
     if image.size == (size[1], size[0]):
         return image
     return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
 
 
 @contextmanager
-def _quiet():
-    """No warnings of odd metadata, and of images that are merely large."""
+def _no_warnings() -> Iterator[None]:
+    """No warnings about unusual metadata and large images."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _upright(image):
+def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that does not parse says nothing of the pixels
+    except Exception:  # broken EXIF does not mean broken pixels
         return image
 
 
-def _opaque(image):
-    if image.mode in ("RGBA", "LA", "RGBa", "La"):
-        return image.getextrema()[-1][0] == 255
-    return image.convert("RGBA").getextrema()[3][0] == 255
+def _opaque(image: Image.Image) -> bool:
+    with_alpha = image.mode in ("RGBA", "LA", "RGBa", "La")
+    extrema: Any = (image if with_alpha else image.convert("RGBA")).getextrema()
+    return extrema[-1][0] == 255
 
 
-def _to_mode(image, mode):
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     elif image.mode == "LAB":
@@ -157,17 +179,17 @@ def _to_mode(image, mode):
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bits(image):
+def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floats as 8 bits; convert() would clip at 255."""
     wide = np.nan_to_num(np.asarray(image).astype(np.float64))
-    if image.mode.startswith("F"):  # floats are 0..1, or 0..255 where any is larger
+    if image.mode.startswith("F"):  # floats are 0..1, or 0..255 if any is larger
         wide = wide * 255 if wide.max(initial=0) <= 1 else wide
     else:
         wide = wide / 257
     return Image.fromarray(np.uint8(np.clip(wide + 0.5, 0, 255)))
 
 
-def _unidentified(data, name):
+def _unidentified(data: bytes, name: str) -> str:
     if not data:
         return "empty file"
     if name.lower().endswith((".heic", ".heif")):
@@ -175,5 +197,5 @@ def _unidentified(data, name):
     return "not an image that Pillow can read"
 
 
-def _reason(e):
+def _reason(e: BaseException) -> str:
     return one_line(e, 120) or type(e).__name__

@@ -24,7 +24,9 @@ from stylegan.models.sizes import block_resolutions
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 
-NetworkConfig = TypeVar("NetworkConfig", GeneratorConfig, Stylegan3Config, DiscriminatorConfig)
+NetworkConfig = TypeVar(
+    "NetworkConfig", bound=GeneratorConfig | Stylegan3Config | DiscriminatorConfig
+)
 
 
 def build_generator(config: GeneratorConfig | Stylegan3Config, **fields: Any) -> Generator:

@@ -2,13 +2,17 @@
 """The discriminator of StyleGAN2.
 
 Source: Karras et al. 2020 (arXiv:1912.04958), figure 7; conditional logits by projection, Miyato
-and Koyama 2018 (arXiv:1802.05637). Parameters bear the names of the public checkpoints.
+and Koyama 2018 (arXiv:1802.05637). Parameters have the names of the public checkpoints.
 """
+
+from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn as nn
 
+from stylegan.config import DiscriminatorConfig
 from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
 from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format
@@ -19,25 +23,25 @@ from stylegan_ops import downsample2d
 class Discriminator(nn.Module):
     """D(img, c) -> logits, large for images that look real. Attributes: config, c_dim.
 
-    Args: config: a `DiscriminatorConfig` with channel_base set.
+    Args: config: with channel_base set.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config, self.c_dim = config, config.c_dim
         sizes = block_resolutions(config.resolution)
         self.resolution = tuple(config.resolution)
         self.resolutions = list(sizes)[:0:-1]  # from the image down to nominal 8
         for i, nominal in enumerate(self.resolutions):
-            block = DiscriminatorBlock(nominal, config, first=i == 0)
-            block.low_precision = i < config.low_precision_blocks
+            low = i < config.low_precision_blocks
+            block = DiscriminatorBlock(nominal, config, first=i == 0, low_precision=low)
             setattr(self, f"b{nominal}", block)
         self.cmap_dim = channels_of(4, config) if config.c_dim else 0
         if config.c_dim:
             self.mapping = Mapping(0, config.c_dim, self.cmap_dim, None, config.mapping_layers)
         self.b4 = Epilogue(sizes[4], config, self.cmap_dim or 1)
 
-    def forward(self, img, c=None):
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of images.
 
         Args:
@@ -62,12 +66,16 @@ class Discriminator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """One resolution: convolution, down-sampling convolution."""
+    """One resolution: convolution, downsampling convolution."""
 
-    def __init__(self, nominal, config, first):
+    filter: torch.Tensor
+
+    def __init__(
+        self, nominal: int, config: DiscriminatorConfig, first: bool, low_precision: bool
+    ) -> None:
         super().__init__()
         self.architecture, self.precision = config.architecture, config.precision
-        self.low_precision = False
+        self.low_precision = low_precision
         channels, after = channels_of(nominal, config), channels_of(nominal // 2, config)
         taps, clamp = config.resample_filter, config.conv_clamp
         register_filter(self, taps)
@@ -80,7 +88,9 @@ class DiscriminatorBlock(nn.Module):
         if config.architecture == "resnet":
             self.skip = EqualConv2d(channels, after, 1, down=2, resample_filter=taps, bias=False)
 
-    def forward(self, x, img):
+    def forward(
+        self, x: torch.Tensor | None, img: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         dtype = block_dtype(img.device, self.low_precision, self.precision)
         layout = block_format(img.device, dtype)
         if x is not None:
@@ -102,7 +112,9 @@ class Epilogue(nn.Module):
     """The smallest resolution, in float32: minibatch standard deviation, convolution, two dense
     layers."""
 
-    def __init__(self, size, config, out_features):
+    def __init__(
+        self, size: tuple[int, int], config: DiscriminatorConfig, out_features: int
+    ) -> None:
         super().__init__()
         channels = channels_of(4, config)
         clamp = config.conv_clamp
@@ -115,7 +127,7 @@ class Epilogue(nn.Module):
         self.fc = EqualLinear(channels * size[0] * size[1], channels, act="lrelu")
         self.out = EqualLinear(channels, out_features)
 
-    def forward(self, x, img):
+    def forward(self, x: torch.Tensor, img: torch.Tensor) -> torch.Tensor:
         x = x.float()
         if hasattr(self, "fromrgb"):
             x = x + self.fromrgb(img.float())

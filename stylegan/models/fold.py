@@ -1,27 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a generator computes from its weights alone, computed once."""
+"""Folding: what a generator computes from its weights alone is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from stylegan.models.precision import block_format
 from stylegan_ops import fold_weight
 
+T = TypeVar("T")
 
-class Constant:
-    """What follows from parameters alone. It holds without gradients, and until the parameters are
-    replaced, moved or changed in place; compiled code and CUDA graphs keep what they met. Copies
-    begin without it.
+
+class Constant(Generic[T]):
+    """A value that depends on parameters alone.
+
+    It is valid without gradients, until the parameters are replaced, moved or changed in place.
+    Compiled code and CUDA graphs keep the value they recorded. Copies of a module start without it.
 
     Args:
         value: anything but None.
         sources: the parameters.
     """
 
-    def __init__(self, value, *sources):
+    def __init__(self, value: T, *sources: torch.Tensor) -> None:
         self.value, self.sources, self.state = value, sources, _state(sources)
 
-    def get(self, *sources):
-        """The value for the parameters as they are now, or None where it does not hold."""
+    def get(self, *sources: torch.Tensor) -> T | None:
+        """The value for the current parameters, or None if it is not valid."""
         if torch.is_grad_enabled():
             return None
         if not torch.compiler.is_compiling():
@@ -31,27 +39,29 @@ class Constant:
                 return None
         return self.value
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: Any) -> None:
         return None
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return type(None), ()
 
 
-def _state(tensors):
-    """Changes with every change that can be seen: not one through `.data`."""
+def _state(tensors: Sequence[torch.Tensor]) -> list[Any] | None:
+    """Different after every change that PyTorch counts: not after one through `.data`."""
     if any(t.is_inference() for t in tensors):
-        return None  # these do not count their changes
+        return None  # inference tensors do not count changes
     return [(t._version, t.data_ptr(), t.device, t.dtype) for t in tensors]
 
 
-def fold_constants(G):
-    """Compute once what depends on the weights of a generator alone, which do not change any more:
-    scaled and squared weights, weights in the order and dtype that convolutions ask for, constant
-    noise. Used without gradients only; the results are those of before, but for rounding. Weights
-    keep their values; their order in memory changes, so that they are not contiguous any more.
+def fold_constants(G: Any) -> None:
+    """Compute once what depends on the weights of a generator alone, when they do not change any
+    more: scaled and squared weights, weights in the layout and dtype of the convolutions, constant
+    noise.
 
-    Args: G: a generator.
+    The results are used without gradients only, and are the same except for rounding. Weights keep
+    their values, but not their order in memory: they are not contiguous any more.
+
+    Args: G: a `Generator`.
     """
     with torch.inference_mode(False), torch.no_grad():
         for layer in G.mapping.modules():
@@ -64,14 +74,19 @@ def fold_constants(G):
                     layer.fold(dtype)
 
 
-def fold_modulated(layer, dtype, weight_of=None, **shape):
-    """`layer.folded`: what `modulated_conv2d` takes for layer.weight, see `fold_constants`.
+def fold_modulated(
+    layer: Any,
+    dtype: torch.dtype,
+    weight_of: Callable[[], torch.Tensor] | None = None,
+    **shape: Any,
+) -> None:
+    """Set `layer.folded`, which `modulated_conv2d` takes in place of the weight.
 
     Args:
-        layer: module with a weight and a place `folded`.
+        layer: module with `weight` and `folded`.
         dtype: of its images.
-        weight_of: function that gives the weight in use; None: layer.weight itself, which is then
-            stored in the order of the folded one.
+        weight_of: returns the weight in use. None: layer.weight itself, which is then stored in the
+            layout of the folded one.
         shape: up, size, flip_weight and padding of `fold_weight`.
     """
     held = layer.folded and layer.folded.get(layer.weight)

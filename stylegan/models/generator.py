@@ -4,8 +4,14 @@
 Source: Karras et al. 2019 (arXiv:1812.04948), figure 1b.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+import torch
 import torch.nn as nn
 
+from stylegan.config import GeneratorConfig, Stylegan3Config
 from stylegan.models.mapping import Mapping
 
 
@@ -13,16 +19,16 @@ class Generator(nn.Module):
     """G(z, c) -> images. Attributes: config, mapping, synthesis, num_ws, z_dim, c_dim, w_dim.
 
     Args:
-        config: of its model, `GeneratorConfig` or `Stylegan3Config`, with channel_base set.
+        config: with channel_base set.
         synthesis: module (ws [N, num_ws, w_dim], noise_mode, generator) -> images.
     """
 
-    def __init__(self, config, synthesis):
+    def __init__(self, config: GeneratorConfig | Stylegan3Config, synthesis: Any) -> None:
         super().__init__()
         self.config = config
         self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
         self.synthesis = synthesis
-        self.num_ws = self.synthesis.num_ws
+        self.num_ws: int = synthesis.num_ws
         self.mapping = Mapping(
             config.z_dim,
             config.c_dim,
@@ -34,21 +40,21 @@ class Generator(nn.Module):
 
     def forward(
         self,
-        z,
-        c=None,
-        truncation_psi=1,
-        truncation_cutoff=None,
-        noise_mode="const",
-        generator=None,
-    ):
+        z: torch.Tensor,
+        c: torch.Tensor | None = None,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        noise_mode: str = "const",
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
         """Images of latents.
 
         Args:
             z: [N, z_dim], standard normal.
             c: [N, c_dim], one-hot; None for an unconditional network.
-            truncation_psi, truncation_cutoff: as `Mapping.forward`.
-            noise_mode: const (the network's own noise images), random (fresh ones) or none; without
-                effect where there are no noise inputs, as in StyleGAN3.
+            truncation_psi, truncation_cutoff: as in `Mapping.forward`.
+            noise_mode: const (the network's own noise images), random (new ones) or none. No effect
+                without noise inputs, as in StyleGAN3.
             generator: torch.Generator of the random noise.
         Returns: [N, channels, H, W] float32, in about [-1, 1].
         Raises: ValueError if z, c or noise_mode does not fit.

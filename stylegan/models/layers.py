@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers with equalized learning rate, on which generator and discriminator are built.
+"""Layers with equalized learning rate, from which generator and discriminator are built.
 
-Source: Karras et al. 2018 (arXiv:1710.10196), section 4.1: weights are drawn from N(0, 1) and
-scaled at run time by 1/sqrt(fan_in), so that Adam's step is of the same relative size in every
-layer.
+Source: Karras et al. 2018 (arXiv:1710.10196), section 4.1. Weights are drawn from N(0, 1) and
+scaled at run time by 1/sqrt(fan_in), so that Adam's step has the same relative size in every layer.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn as nn
@@ -27,30 +29,37 @@ class EqualLinear(nn.Module):
         bias_init: initial effective bias.
     """
 
-    def __init__(self, in_features, out_features, act="linear", lr_mult=1.0, bias_init=0.0):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        act: str = "linear",
+        lr_mult: float = 1.0,
+        bias_init: float = 0.0,
+    ) -> None:
         super().__init__()
         self.act, self.lr_mult = act, lr_mult
         self.weight_gain = lr_mult / math.sqrt(in_features)
         self.weight = nn.Parameter(torch.randn(out_features, in_features).div_(lr_mult))
         self.bias = nn.Parameter(torch.full([out_features], bias_init / lr_mult))
-        self.folded = None
+        self.folded: Constant[tuple[torch.Tensor, torch.Tensor]] | None = None
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, in] -> [N, out], float32."""
         weight, bias = self._constant() or self.effective()
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)
 
-    def effective(self):
+    def effective(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias, scaled."""
         bias = self.bias if self.lr_mult == 1 else self.bias * self.lr_mult
         return self.weight * self.weight_gain, bias
 
-    def _constant(self):
-        return self.folded and self.folded.get(self.weight, self.bias)
+    def _constant(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        return self.folded.get(self.weight, self.bias) if self.folded else None
 
-    def fold(self, dtype):
+    def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         if not self._constant():
             self.folded = Constant(self.effective(), self.weight, self.bias)
@@ -60,26 +69,26 @@ class EqualConv2d(nn.Module):
     """y = act(conv2d_resample(x, W/sqrt(I*k*k)) + bias) * gain, clamped.
 
     Args:
-        in_channels, out_channels, kernel: sizes; the padding keeps the size of the image.
+        in_channels, out_channels, kernel: sizes; the padding preserves the size of the image.
         act: an activation of `bias_act`.
         up, down: resampling factors.
-        resample_filter: taps of the low-pass filter that goes with them.
-        clamp: largest magnitude of the result, or None.
-        bias: whether there is one.
+        resample_filter: taps of the low-pass filter for resampling.
+        clamp: maximum magnitude of the result, or None.
+        bias: whether to add a bias.
     """
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel,
-        act="linear",
-        up=1,
-        down=1,
-        resample_filter=(1, 3, 3, 1),
-        clamp=None,
-        bias=True,
-    ):
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        act: str = "linear",
+        up: int = 1,
+        down: int = 1,
+        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        clamp: float | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.act, self.up, self.down, self.clamp = act, up, down, clamp
         self.padding = kernel // 2
@@ -88,7 +97,7 @@ class EqualConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         register_filter(self, resample_filter if max(up, down) > 1 else None)
 
-    def forward(self, x, gain=1.0):
+    def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
         """x [N, I, H, W] -> [N, O, H*up/down, W*up/down], dtype of x."""
         weight = (self.weight * self.weight_gain).to(x.dtype)
         x = conv2d_resample(
@@ -102,11 +111,10 @@ class EqualConv2d(nn.Module):
 NOISE_MODES = ("const", "random", "none")
 
 
-def check_ws(synthesis, ws, noise_mode):
-    """Raises: ValueError if ws is not [N, num_ws, w_dim] of a synthesis network, or there is no
-    such noise mode."""
-    if ws.ndim != 3 or ws.shape[1:] != (synthesis.num_ws, synthesis.w_dim):
-        wanted = f"[N, {synthesis.num_ws}, {synthesis.w_dim}]"
+def check_ws(ws: torch.Tensor, num_ws: int, w_dim: int, noise_mode: str) -> None:
+    """Raises: ValueError if ws is not [N, num_ws, w_dim], or the noise mode is unknown."""
+    if ws.ndim != 3 or ws.shape[1:] != (num_ws, w_dim):
+        wanted = f"[N, {num_ws}, {w_dim}]"
         raise ValueError(f"ws: expected {wanted}, got shape {list(ws.shape)}")
     if noise_mode not in NOISE_MODES:
         raise ValueError(
@@ -115,20 +123,23 @@ def check_ws(synthesis, ws, noise_mode):
 
 
 class MinibatchStd(nn.Module):
-    """Appends the standard deviation over groups of the batch as channels, so that D sees variety.
+    """Appends the standard deviation over groups of the batch as channels, so that D sees how much
+    images vary.
 
     Source: Karras et al. 2018 (arXiv:1710.10196), section 3.
 
     Args:
-        group: samples per group (their largest divisor of the batch up to this); None is the batch.
-        channels: channels appended, each the mean over its share of the features and all pixels.
+        group: samples per group, at most (the largest divisor of the batch is taken); None: the
+            batch.
+        channels: how many to append; each is the mean over its share of the features and all
+            pixels.
     """
 
-    def __init__(self, group, channels=1):
+    def __init__(self, group: int | None, channels: int = 1) -> None:
         super().__init__()
         self.group, self.channels = group, channels
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, C, H, W] -> [N, C + channels, H, W]."""
         n, c, h, w = x.shape
         group = n if self.group is None else min(self.group, n)
@@ -140,21 +151,21 @@ class MinibatchStd(nn.Module):
         return torch.cat([x, y], dim=1)
 
 
-def register_filter(module, taps):
-    """`module.filter`: the FIR filter of `taps`, or None. A constant of the config, so not in the
-    state."""
-    filter = taps and from_cpu(lambda: setup_filter(taps))
+def register_filter(module: nn.Module, taps: Sequence[float] | None) -> None:
+    """Set `module.filter` to the FIR filter of `taps`, or None. It follows from the config, so it
+    is not in the state."""
+    filter = from_cpu(lambda: setup_filter(taps)) if taps else None
     module.register_buffer("filter", filter, persistent=False)
 
 
-def from_cpu(make):
-    """make(), computed on the CPU, on the device that networks are being built on; arithmetic on
-    the meta device would load torch's compiler for it, a second."""
+def from_cpu(make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """make(), computed on the CPU and moved to the device on which networks are being built.
+    Arithmetic on the meta device would load torch's compiler, which takes a second."""
     with torch.device("cpu"):
         value = make()
     return value.to(torch.empty(0).device)
 
 
-def normalize_2nd_moment(x):
+def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
     """x / sqrt(mean(x^2) + 1e-8) over dimension 1 (pixel norm of a vector)."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()

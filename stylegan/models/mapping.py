@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mapping network: latent and label to w."""
 
+from __future__ import annotations
+
 import torch
 import torch.nn as nn
 
@@ -22,7 +24,18 @@ class Mapping(nn.Module):
         lr_mult: factor on the learning rate.
     """
 
-    def __init__(self, z_dim, c_dim, w_dim, num_ws, num_layers=8, w_avg_beta=0.995, lr_mult=0.01):
+    w_avg: torch.Tensor
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int | None,
+        num_layers: int = 8,
+        w_avg_beta: float = 0.995,
+        lr_mult: float = 0.01,
+    ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.num_ws = z_dim, c_dim, num_ws
         self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
@@ -35,20 +48,28 @@ class Mapping(nn.Module):
         if num_ws is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z, c=None, truncation_psi=1, truncation_cutoff=None):
-        """z [N, z_dim] or None, c [N, c_dim] or None -> ws [N, num_ws, w_dim], or [N, w_dim].
+    def forward(
+        self,
+        z: torch.Tensor | None,
+        c: torch.Tensor | None = None,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+    ) -> torch.Tensor:
+        """w of latents and labels.
 
-        truncation_psi 1 leaves w as it is, 0 gives the mean; truncation_cutoff is the number of
-        leading ws that it acts on, None for all. Raises: ValueError if z or c does not fit the
-        network.
+        Args:
+            z: [N, z_dim], or None.
+            c: [N, c_dim], or None.
+            truncation_psi: 1 does not change w, 0 gives the mean.
+            truncation_cutoff: number of leading ws to truncate; None: all.
+        Returns: ws [N, num_ws, w_dim], or w [N, w_dim].
+        Raises: ValueError if z or c does not fit the network.
         """
         inputs = []
         if self.z_dim:
-            _check("z", z, self.z_dim)
-            inputs.append(normalize_2nd_moment(z.float()))
+            inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim)))
         if self.c_dim:
-            _check("c", c, self.c_dim)
-            inputs.append(normalize_2nd_moment(self.embed(c.float())))
+            inputs.append(normalize_2nd_moment(self.embed(_checked("c", c, self.c_dim))))
         elif c is not None and c.shape[-1]:
             raise ValueError(f"c: this network takes no label, got shape {list(c.shape)}")
         w = torch.cat(inputs, dim=1)
@@ -64,12 +85,14 @@ class Mapping(nn.Module):
         return ws
 
     @torch.no_grad()
-    def update_w_avg(self, mean):
+    def update_w_avg(self, mean: torch.Tensor) -> None:
         """Move the running mean towards the mean w [w_dim] of a batch."""
         self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
 
 
-def _check(name, value, width):
+def _checked(name: str, value: torch.Tensor | None, width: int) -> torch.Tensor:
+    """`value` as float32. Raises: ValueError if it is not [N, width]."""
     if value is None or value.ndim != 2 or value.shape[1] != width:
-        came = "None" if value is None else f"shape {list(value.shape)}"
-        raise ValueError(f"{name}: expected [N, {width}], got {came}")
+        got = "None" if value is None else f"shape {list(value.shape)}"
+        raise ValueError(f"{name}: expected [N, {width}], got {got}")
+    return value.float()

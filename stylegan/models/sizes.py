@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes and channels of the blocks of a network."""
 
+from __future__ import annotations
+
+from stylegan.config import DiscriminatorConfig, GeneratorConfig
 from stylegan.errors import UserError
 
 
-def block_resolutions(resolution):
-    """The sizes of the blocks of a network, from the smallest.
+def block_resolutions(resolution: tuple[int, int]) -> dict[int, tuple[int, int]]:
+    """The sizes of the blocks of a network, smallest first.
 
-    Each block is twice as large as the one before and the smallest has a shorter side of 3 to 5 px
-    where the factors of two allow it, else a larger one. Blocks are named by a nominal resolution
-    4, 8, 16, ..., which for square powers of two is the real one; channel counts follow it as well.
+    Each block is twice as large as the one before. The shorter side of the smallest is 3 to 5 px if
+    the factors of two allow it, else more. Blocks are named by a nominal resolution 4, 8, 16, ...,
+    which is the real one for square powers of two. Channel counts depend on it.
 
     Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
     Returns: {nominal resolution: (height, width)}.
-    Raises: UserError if a side is odd, or the smallest block would pass 1024 px.
+    Raises: UserError if a side is odd, or the smallest block would have more than 1024 px.
     """
     height, width = resolution
     doublings = 0
@@ -23,8 +26,7 @@ def block_resolutions(resolution):
         doublings += 1
     h, w = height >> doublings, width >> doublings
     if doublings < 1 or h * w > 1024:
-        units = [1 << max(s.bit_length() - 3, 1) for s in (width, height)]
-        w, h = (max(round(s / u), 3) * u for s, u in zip((width, height), units))
+        w, h = (_nearest(side) for side in (width, height))
         raise UserError(
             "resolution",
             f"{width}x{height} px cannot be halved down to a few pixels; "
@@ -33,7 +35,13 @@ def block_resolutions(resolution):
     return {4 << i: (h << i, w << i) for i in range(doublings + 1)}
 
 
-def channels_of(nominal, config):
+def _nearest(side: int) -> int:
+    """The side nearest to `side` that can be halved down to 3 to 6 px."""
+    unit = 1 << max(side.bit_length() - 3, 1)
+    return max(round(side / unit), 3) * unit
+
+
+def channels_of(nominal: int, config: GeneratorConfig | DiscriminatorConfig) -> int:
     """Feature channels of the block of a nominal resolution."""
     if config.widths is not None:
         return config.widths[nominal.bit_length() - 3]

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The synthesis network of StyleGAN2.
 
-Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers bear the
+Source: Karras et al. 2020 (arXiv:1912.04958), figures 2 and 7. Parameters and buffers have the
 names of the public checkpoints.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
 
+from stylegan.config import GeneratorConfig
 from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualConv2d, EqualLinear, check_ws, register_filter
 from stylegan.models.precision import block_dtype, block_format
@@ -21,7 +26,7 @@ from stylegan_ops.bias_act import ACTIVATIONS
 class Synthesis(nn.Module):
     """ws [N, num_ws, w_dim] -> images [N, channels, H, W]."""
 
-    def __init__(self, config):
+    def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         sizes = block_resolutions(config.resolution)
         self.w_dim, self.num_ws = config.w_dim, 2 * len(sizes)
@@ -33,23 +38,47 @@ class Synthesis(nn.Module):
             block = SynthesisBlock(before, channels_of(nominal, config), size, config, last, low)
             setattr(self, f"b{nominal}", block)
 
-    def forward(self, ws, noise_mode="const", generator=None, update_emas=False):
-        """ws [N, num_ws, w_dim] -> [N, channels, H, W] float32; arguments as `Generator.forward`,
-        update_emas for the interface of StyleGAN3: there are no running means here."""
-        check_ws(self, ws, noise_mode)
-        x = img = None
+    def forward(
+        self,
+        ws: torch.Tensor,
+        noise_mode: str = "const",
+        generator: torch.Generator | None = None,
+        update_emas: bool = False,
+    ) -> torch.Tensor:
+        """Images of ws.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            noise_mode, generator: as in `Generator.forward`.
+            update_emas: no effect; StyleGAN3 has running means.
+        Returns: [N, channels, H, W] float32.
+        Raises: ValueError if ws or noise_mode does not fit.
+        """
+        check_ws(ws, self.num_ws, self.w_dim, noise_mode)
+        x: Any = None
+        img: Any = None
         at = 0
         for nominal in self.resolutions:
             block = getattr(self, f"b{nominal}")
             x, img = block(x, img, ws[:, at:].float().unbind(dim=1), noise_mode, generator)
-            at += block.num_conv  # the w of torgb is shared with the next block's first convolution
+            at += block.num_conv  # torgb and the next block's first convolution share a w
         return img
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: constant or up-sampling convolution, convolution, image."""
+    """One resolution: constant or upsampling convolution, convolution, image."""
 
-    def __init__(self, in_channels, out_channels, size, config, last, low_precision):
+    filter: torch.Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: tuple[int, int],
+        config: GeneratorConfig,
+        last: bool,
+        low_precision: bool,
+    ) -> None:
         super().__init__()
         self.architecture = config.architecture
         self.low_precision, self.precision = low_precision, config.precision
@@ -72,7 +101,14 @@ class SynthesisBlock(nn.Module):
                 bias=False,
             )
 
-    def forward(self, x, img, ws, noise_mode, generator):
+    def forward(
+        self,
+        x: torch.Tensor | None,
+        img: torch.Tensor | None,
+        ws: Sequence[torch.Tensor],
+        noise_mode: str,
+        generator: torch.Generator | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         dtype = self.dtype_on(ws[0].device)
         layout = block_format(ws[0].device, dtype)
         if x is None:
@@ -94,13 +130,13 @@ class SynthesisBlock(nn.Module):
             img = y if img is None else img + y
         return x, img
 
-    def dtype_on(self, device):
-        """The dtype that it runs in."""
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """The dtype in which it runs."""
         return block_dtype(device, self.low_precision, self.precision)
 
-    def image_bytes(self, device):
-        """Size of its largest tensor for one image, with weights, which an image may need of its
-        own."""
+    def image_bytes(self, device: torch.device) -> int:
+        """Bytes of its largest tensor for one image, plus the weights, which an image may need a
+        copy of."""
         weight, (height, width) = self.conv1.weight, self.conv1.size
         features = len(weight) * height * width * self.dtype_on(device).itemsize
         return features + 4 * (self.conv0.weight.numel() if self.num_conv > 1 else 0)
@@ -109,7 +145,17 @@ class SynthesisBlock(nn.Module):
 class SynthesisLayer(nn.Module):
     """Modulated 3x3 convolution, noise, bias, lrelu."""
 
-    def __init__(self, in_channels, out_channels, size, config, up=1):
+    noise_const: torch.Tensor
+    filter: torch.Tensor | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: tuple[int, int],
+        config: GeneratorConfig,
+        up: int = 1,
+    ) -> None:
         super().__init__()
         self.up, self.clamp, self.size = up, config.conv_clamp, size
         self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
@@ -120,9 +166,17 @@ class SynthesisLayer(nn.Module):
             self.noise_strength = nn.Parameter(torch.zeros(1))
             self.register_buffer("noise_const", torch.randn(size))
         register_filter(self, config.resample_filter if up > 1 else None)
-        self.folded = self.folded_noise = None
+        self.folded: Constant[Any] | None = None
+        self.folded_noise: Constant[torch.Tensor] | None = None
 
-    def forward(self, x, w, noise_mode, generator=None, gain=1.0):
+    def forward(
+        self,
+        x: torch.Tensor,
+        w: torch.Tensor,
+        noise_mode: str,
+        generator: torch.Generator | None = None,
+        gain: float = 1.0,
+    ) -> torch.Tensor:
         noise = self._noise(x, noise_mode, generator) if self.use_noise else None
         return modulated_conv2d(
             x,
@@ -139,7 +193,9 @@ class SynthesisLayer(nn.Module):
             clamp=None if self.clamp is None else self.clamp * gain,
         )
 
-    def _noise(self, x, mode, generator):
+    def _noise(
+        self, x: torch.Tensor, mode: str, generator: torch.Generator | None
+    ) -> torch.Tensor | None:
         """[1 or N, 1, H, W], or None."""
         if mode == "none":
             return None
@@ -154,33 +210,33 @@ class SynthesisLayer(nn.Module):
             noise = torch.randn(shape, generator=generator, device=device).to(x.device)
         return noise * self.noise_strength
 
-    def fold(self, dtype):
+    def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         size = [n // self.up for n in self.size]
         fold_modulated(self, dtype, up=self.up, size=size, flip_weight=self.up == 1)
         if self.use_noise:
-            noise = self._noise(self.weight, "const", None)
+            noise: Any = self._noise(self.weight, "const", None)
             self.folded_noise = Constant(noise, self.noise_const, self.noise_strength)
 
 
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to image channels, without demodulation."""
 
-    def __init__(self, in_channels, config):
+    def __init__(self, in_channels: int, config: GeneratorConfig) -> None:
         super().__init__()
         self.clamp, self.styles_gain = config.conv_clamp, 1 / math.sqrt(in_channels)
         self.affine = EqualLinear(config.w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(config.channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.channels))
-        self.folded = None
+        self.folded: Constant[Any] | None = None
 
-    def forward(self, x, w):
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         styles = self.affine(w) * self.styles_gain
         weight = self.folded and self.folded.get(self.weight) or self.weight
         return modulated_conv2d(
             x, weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
         )
 
-    def fold(self, dtype):
+    def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         fold_modulated(self, dtype)

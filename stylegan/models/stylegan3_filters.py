@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of StyleGAN3 before they have weights: sizes, sampling rates and filters.
+"""Sizes, sampling rates and filters of the layers of StyleGAN3.
 
 Source: Karras et al. 2021 (arXiv:2106.12423), section 3.2 and appendix C. Frequencies are in
 cycles per image, sampling rates in samples per image.
 """
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -11,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stylegan.config import Stylegan3Config
+
 
 @dataclass(frozen=True)
 class Band:
-    """One layer's signal: what it may hold, and the grid that holds it."""
+    """The frequencies of one layer's signal, and its grid."""
 
-    cutoff: float  # frequencies up to here are meant
-    half_width: float  # of the transition band around it
+    cutoff: float  # of the low-pass filter
+    half_width: float  # of the transition band around the cutoff
     rate: int  # samples along a side of the image
     size: int  # samples along a side with the margin
     channels: int
@@ -25,50 +29,52 @@ class Band:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a layer is built from: the bands before and after it, and how it gets across."""
+    """What a layer is built from: the bands before and after it, and how it resamples."""
 
     name: str
     before: Band
     after: Band
-    up: int  # factor from the grid before to the grid of the nonlinearity,
+    up: int  # factor from the grid before to the grid of the activation,
     down: int  # and from there to the grid after
     up_taps: int  # of the filters along an axis; 1 is no filter
     down_taps: int
-    padding: tuple  # (before, after) on the grid of the nonlinearity
+    padding: tuple[int, int]  # (before, after) on the grid of the activation
     kernel: int  # taps of the convolution, which pads kernel - 1
-    radial: bool  # the filter that goes down favours no direction
-    torgb: bool  # the last layer, to image channels, without nonlinearity
+    radial: bool  # the downsampling filter favours no direction
+    torgb: bool  # the last layer, to image channels, without activation
 
-    def filters(self):
-        """(up, down): float32 taps [k] or [k, k], None for a single one."""
+    def filters(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(up, down): float32 taps [k] or [k, k]; None: no filter."""
         rate = self.before.rate * self.up
         up = lowpass(self.up_taps, self.before, rate)
         return up, lowpass(self.down_taps, self.after, rate, self.radial)
 
 
-def bands(config):
-    """The `Band` of the Fourier features (that of the first layer as well) and of every layer."""
+def bands(config: Stylegan3Config) -> list[Band]:
+    """The `Band` of the Fourier features, which is also that of the first layer, and of every
+    layer."""
     resolution = config.resolution[0]
     last_cutoff = resolution / 2
     last_stopband = last_cutoff * config.last_stopband_rel
-    base, most = (n * config.channel_factor for n in (config.channel_base, config.channel_max))
+    base = config.channel_base * config.channel_factor
+    max_channels = config.channel_max * config.channel_factor
     result = []
     for i in range(config.num_layers + 1):
         e = min(i / (config.num_layers - config.num_critical), 1)
         cutoff = config.first_cutoff * (last_cutoff / config.first_cutoff) ** e
         stopband = config.first_stopband * (last_stopband / config.first_stopband) ** e
-        # A stopband that is a power of two but for rounding does not need twice the rate.
+        # A stopband that is a power of two except for rounding does not need twice the rate.
         rate = 1 << math.ceil(math.log2(min(2 * stopband, resolution)) - 1e-9)
         last = i == config.num_layers
         size = resolution if i >= config.num_layers - 1 else rate + 2 * config.margin
-        channels = config.channels if last else max(round(min(base / 2 / cutoff, most)), 1)
+        channels = config.channels if last else max(round(min(base / 2 / cutoff, max_channels)), 1)
         half_width = max(stopband, rate / 2) - cutoff
         result.append(Band(cutoff, half_width, rate, size, channels))
     return result
 
 
-def geometry(config):
-    """The `Geometry` of every layer of a `Stylegan3Config` with channel_base set."""
+def geometry(config: Stylegan3Config) -> list[Geometry]:
+    """The `Geometry` of every layer. config.channel_base is set."""
     after = bands(config)
     result = []
     for i, (a, b) in enumerate(zip([after[0], *after], after)):
@@ -100,13 +106,13 @@ def geometry(config):
     return result
 
 
-def lowpass(taps, band, rate, radial=False):
-    """An ideal low-pass filter of band.cutoff times a Kaiser window that gives it a transition band
-    of 2 * band.half_width, sum 1.
+def lowpass(taps: int, band: Band, rate: int, radial: bool = False) -> torch.Tensor | None:
+    """An ideal low-pass filter with cutoff band.cutoff, times a Kaiser window for a transition band
+    of 2 * band.half_width, normalized to sum 1.
 
     Args:
-        taps: along an axis; 1 is no filter.
-        band: `Band`.
+        taps: along an axis; 1: no filter.
+        band: what it lets pass.
         rate: of the grid that it works on.
         radial: the same in all directions, J1(2 pi cutoff r) / (pi r), and not separable.
     Returns: float32 [taps], or [taps, taps] if radial; None if taps is 1.
@@ -125,7 +131,7 @@ def lowpass(taps, band, rate, radial=False):
     return torch.tensor(f / f.sum(), dtype=torch.float32)
 
 
-def _kaiser_beta(taps, width):
+def _kaiser_beta(taps: int, width: float) -> float:
     """Shape of the window for a transition band of `width`, in units of half the sampling rate."""
     attenuation = 2.285 * (taps - 1) * np.pi * width + 7.95  # dB
     if attenuation > 50:

@@ -82,7 +82,7 @@ def saved_config(path: str | Path) -> Saved:
     if is_checkpoint(path):
         raise UserError(path, NO_RUN)
     nets = load_networks(path, "cpu")
-    if "kimg" not in nets.meta:
+    if nets.folder is None or "kimg" not in nets.meta:
         raise UserError(path, NO_RUN)
     kimg, run_dir = nets.meta["kimg"], nets.folder.resolve().parent.parent
     if snapshots_of(run_dir)[-1:] == [nets.folder.resolve()]:

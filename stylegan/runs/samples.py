@@ -33,7 +33,7 @@ class Samples:
         if config.G.c_dim and dataset.class_names:
             number = torch.arange(count) // self.columns % config.G.c_dim
             self.c = torch.eye(config.G.c_dim)[number].to(device)
-        elif config.G.c_dim:
+        elif config.G.c_dim and dataset.labels:
             pick = torch.randint(len(dataset), [count], generator=rng)
             self.c = torch.from_numpy(dataset.labels.vectors(pick.numpy())).to(device)
 

@@ -175,7 +175,7 @@ class Trainer:
         kind = "interrupted" if stopped else "finished"
         self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg{why}")
         self.record.report()
-        return last or (snapshots_of(self.run_dir) or [None])[-1]
+        return last or next(reversed(snapshots_of(self.run_dir)), None)
 
     def save_snapshot(self) -> Path:
         """Write the networks and the state of training. Returns: the folder. Raises: OSError."""
@@ -189,8 +189,8 @@ class Trainer:
         return bool(self.interrupt.signal)
 
     def _new_model(self) -> None:
-        labels = self.dataset.labels.values if self.config.G.c_dim else None
-        self.model = TrainingStep(self.config, self.device, labels)
+        labels = self.dataset.labels if self.config.G.c_dim else None
+        self.model = TrainingStep(self.config, self.device, labels and labels.values)
 
     def _take_lock(self) -> filelock.BaseFileLock:
         """Keep other processes out of the run's folder, from before a snapshot is read."""

@@ -73,7 +73,7 @@ def open_batches(
         config.train.seed,
         config.data.mirror,
         position=images_seen,
-        workers=config.data.workers,
+        workers=config.data.workers or 0,
         pin_memory=device.type == "cuda",
         warn=warn,
         stop=stop,

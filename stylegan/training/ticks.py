@@ -23,7 +23,7 @@ class Ticks:
     Args:
         train: the settings of training.
         model: what is trained.
-        dataset: the images. It knows which files it passed over.
+        dataset: the images. It knows which files it skipped.
         device: where the model is.
         record: the log and the terminal.
         progress: of the run; its `seconds` and `logged` are kept up to date.
@@ -81,8 +81,8 @@ class Ticks:
             for text in (*self._collapse(means, m.images_seen), m.finite.take()):
                 if text:
                     self._warn(text)
-        for name, why in self._dataset.take_skipped():
-            self._warn(f"passed over {name}: {why}")
+        for problem in self._dataset.take_skipped():
+            self._warn(f"skipped {problem}")
         if due:
             self._due.done(m.images_seen)
             self._clock.lap()

@@ -220,7 +220,7 @@ def test_links_and_names_that_are_no_text(prepared, tmp_path):
         ('{"labels": [["a.png", [1, 2]], ["b.png", [1]]]}', "b.png is [1], expected a list of 2"),
         ('{"labels": "many"}', '"labels" must be a list of [file name, label]'),
         ("\xff\xfe", "not UTF-8 text"),
-        ("[" * 100_000, "brackets nested too deep"),
+        ("[" * 100_000, "brackets are nested too deeply"),
     ],
 )
 @pytest.mark.parametrize("command", ["dataset", "info", "train"])
@@ -245,7 +245,7 @@ def test_labels_and_files_that_do_not_match(prepared, tmp_path):
     images, out = prepared(source)
     told = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
     assert told == {
-        "gone.png": "has a label, but is not there",
+        "gone.png": "has a label, but does not exist",
         "b.png": "has no label in dataset.json",
     }
     with zipfile.ZipFile(tmp_path / "out.zip") as z:

@@ -93,7 +93,7 @@ def test_labels_that_are_vectors(store):
         ('{"labels": [["a.png", true]]}', "label of a.png is true"),
         ('{"labels": [["a.png", [1, NaN]]]}', "label of a.png is .*, expected a list of 2 numbers"),
         ('{"labels": [["a.png", []]]}', "label of a.png is .*expected"),
-        ("[" * 100_000, "brackets nested too deep"),
+        ("[" * 100_000, "brackets are nested too deeply"),
         ('{"labels": [3]}', "must be a list of"),
         ('{"labels": [["a.png", 3]], "label_names": ["x"]}', "label 3 has no name, there are 1"),
     ],
@@ -153,13 +153,13 @@ def test_images_of_several_sizes(store):
 
 
 def test_what_cannot_be_used_is_passed_over_and_named(store, monkeypatch):
-    monkeypatch.setattr(dataset, "LOOK_AT", 2)  # a and d
+    monkeypatch.setattr(dataset, "OPEN_FIRST", 2)  # a and d
     whole = encoded(picture((64, 64)))
     files = {"b.png": whole[: len(whole) // 2], "c.png": b"hello", "e.png": encoded(picture())}
     data = ImageDataset(store({"a.png": whole, "d.png": whole, "f.png": whole, **files}))
     for i, instead in ((0, 0), (1, 3), (2, 3), (3, 3), (4, 5)):
         assert torch.equal(data[i][0], data[instead][0])
-    told = dict(data.take_skipped())
+    told = {problem.name: problem.why for problem in data.take_skipped()}
     assert list(told) == ["b.png", "c.png", "e.png"] and data.take_skipped() == []
     assert told["b.png"].startswith("broken image (")
     assert told["c.png"] == "not an image that Pillow can read"
@@ -196,7 +196,7 @@ def test_a_subset_keeps_its_labels(store):
 def test_labels_of_files_that_are_not_there(store):
     content = json.dumps({"labels": [["a.png", 0], ["x.png", 1], ["y.png", 1]]}).encode()
     data = ImageDataset(store({"a.png": encoded(picture()), "dataset.json": content}))
-    assert data.notes == ["x.png and 1 more: in the labels, but not there"]
+    assert data.notes == ["x.png and 1 more: in the labels, but without a file"]
 
 
 @pytest.mark.parametrize("files", [{}, {"readme.txt": b""}])

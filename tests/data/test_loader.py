@@ -12,6 +12,7 @@ from stylegan import UserError
 from stylegan.data import loader
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches, LoaderError
+from stylegan.data.source import Problem
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_process_that_dies_is_named_and_replaced(folder, tmp_path):
     killing(data, 7, once=tmp_path / "done")
     assert torch.equal(take(batches(data, 2, warn=lines.append), 6), whole)
     assert lines == [
-        "a loader process died at 7.png (SIGKILL, as when memory runs out); another takes its place"
+        "a loader process died at 7.png (SIGKILL, as when memory runs out); another replaces it"
     ]
     assert data.take_skipped() == []
 
@@ -85,14 +86,14 @@ def test_a_file_that_kills_twice_is_passed_over(folder):
     images = take(batches(data, 2, warn=lines.append, mirror=False), 6)
     # Two processes may have met it in the time that it takes to notice that one is gone.
     assert 1 <= len(lines) <= 2 and all("at 7.png" in line for line in lines)
-    assert data.take_skipped() == [("7.png", "kills the process that reads it")]
+    assert data.take_skipped() == [Problem("7.png", "kills the process that reads it")]
     eight = torch.from_numpy(data.pixels(8))
     assert (images == eight).all(dim=(1, 2, 3)).sum() >= 2 * 2  # in its own place, and for 7
 
 
 @forked
 def test_processes_that_keep_dying(folder, monkeypatch):
-    monkeypatch.setattr(loader, "DEATHS", 2)
+    monkeypatch.setattr(loader, "MAX_DEATHS", 2)
     data = ImageDataset(folder)
     here = os.getpid()
     data.pixels = lambda i: os._exit(3) if os.getpid() != here else None
@@ -102,7 +103,7 @@ def test_processes_that_keep_dying(folder, monkeypatch):
 
 @forked
 def test_deaths_long_ago_are_forgotten(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(loader, "DEATHS", 2)
+    monkeypatch.setattr(loader, "MAX_DEATHS", 2)
     monkeypatch.setattr(loader, "RECOVERED", 3)
     data, lines = ImageDataset(folder), []
     stream = batches(data, 1, warn=lines.append)

@@ -11,8 +11,9 @@ from PIL import Image
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import decode, prepare
+from stylegan.data import decode, prepare, target
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.source import Problem
 
 
 def split(size=(40, 20)):
@@ -43,7 +44,9 @@ def test_processes_change_nothing(store, tmp_path):
     files = {f"{i:02}.png": encoded(picture((9, 9), seed=i)) for i in range(50)}
     source, dests = store({**files, "07.png": b"x"}), [tmp_path / f"{i}.zip" for i in range(3)]
     results = [prepare.prepare(source, d, (8, 8), workers=w) for d, w in zip(dests, (0, 1, 3))]
-    assert [r.failures for r in results] == [[("07.png", "not an image that Pillow can read")]] * 3
+    assert [r.failures for r in results] == [
+        [Problem("07.png", "not an image that Pillow can read")]
+    ] * 3
     assert len({d.read_bytes() for d in dests}) == 1
 
 
@@ -62,7 +65,7 @@ def test_a_file_that_kills_the_process_that_reads_it(store, tmp_path, monkeypatc
     files = {f"{i:02}.png": encoded(picture(seed=i)) for i in range(60)}
     monkeypatch.setattr(decode, "open_image", kill_at("31.png"))  # processes are forked
     done = prepare.prepare(store(files), tmp_path / "out.zip", workers=2)
-    assert done.failures == [("31.png", "kills the process that reads it")]
+    assert done.failures == [Problem("31.png", "kills the process that reads it")]
     assert done.written == 59
     data = ImageDataset(tmp_path / "out.zip")
     names = [n for n in sorted(files) if n != "31.png"]
@@ -162,7 +165,9 @@ def test_small_and_other_files_are_counted(store, tmp_path):
     source = store({**files, "notes.txt": b"", "Makefile": b"", "x.tar.gz": b""})
     done = prepare.prepare(source, tmp_path / "out", (8, 8), workers=0)
     assert done.enlarged == 1 and done.ignored == {".txt": 1, "no ending": 1}
-    assert done.failures == [("x.tar.gz", "an archive in the data is not opened; unpack it first")]
+    assert done.failures == [
+        Problem("x.tar.gz", "an archive in the data is not opened; unpack it first")
+    ]
 
 
 def test_places_that_are_not_written_to(tmp_path):
@@ -179,8 +184,8 @@ def test_places_that_are_not_written_to(tmp_path):
         (full, False, "is there already; --overwrite replaces it"),
         (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
-        (tmp_path / "text.zip", True, "is no zip archive; not replaced"),
-        (tmp_path / "zip without its ending", True, "is no zip archive; not replaced"),
+        (tmp_path / "text.zip", True, "is not a zip archive; not replaced"),
+        (tmp_path / "zip without its ending", True, "is not a zip archive; not replaced"),
     ):
         with pytest.raises(UserError, match=message):
             prepare.prepare(source, dest, overwrite=overwrite, workers=0)
@@ -198,7 +203,7 @@ def test_places_that_are_not_written_to(tmp_path):
 def test_whole_or_not_at_all(store, tmp_path, monkeypatch, error, name):
     source = store({f"{i}.png": encoded(picture(seed=i)) for i in range(20)})
     before = sorted(p.name for p in tmp_path.iterdir())
-    kind = prepare._Zip if name.endswith("zip") else prepare._Folder
+    kind = target.ZipTarget if name.endswith("zip") else target.FolderTarget
     write, count = kind.write, iter(range(99))
 
     def fail(self, *args):
@@ -255,8 +260,8 @@ def test_one_image_beside_the_classes_is_named(store, tmp_path):
     source = store({**files, "stray.png": encoded(picture())})
     done = prepare.prepare(source, tmp_path / "out", workers=0)
     assert done.written == 21 and not done.labelled
-    told = "beside the folders, so that these are no classes"
-    assert done.failures == [("stray.png", f"{told} (it is used)")]
+    told = "lies beside the folders, so that they are not classes"
+    assert done.failures == [Problem("stray.png", f"{told} (it is used)")]
     assert ImageDataset(source).notes == [f"stray.png: {told}"]
 
 

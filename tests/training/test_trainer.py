@@ -254,7 +254,7 @@ def test_a_broken_image_is_named_and_passed_over(images, tmp_path, workers):
     t = trainer(images, tmp_path / "run", workers=workers)
     t.run()
     (warning,) = [e for e in lines(t.run_dir, events=True) if e["event"] == "warning"]
-    assert warning["text"].startswith("passed over even/2.png: broken image (")
+    assert warning["text"].startswith("skipped even/2.png: broken image (")
     assert lines(t.run_dir)[-1]["kimg"] == 0.048
 
 

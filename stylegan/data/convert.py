@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image files to PNG of one size and kind, in several processes. A file may kill its process."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import signal
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from stylegan.data import decode
+from stylegan.data.source import Source
+from stylegan.data.survey import cpu_count
+from stylegan.data.transforms import TRANSFORMS
+from stylegan.errors import UserError, reason_for
+from stylegan.words import pixels as px
+
+CHUNK = 8  # images that a process gets at once
+AHEAD = 4  # chunks per process that may wait, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted image."""
+
+    png: bytes
+    digest: bytes  # of the pixels
+    enlarged: bool  # whether it was smaller
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How files become images of one size and kind.
+
+    Call it with names of files; it returns a `Converted` for each, or why it cannot be used.
+    """
+
+    source: Source
+    size: tuple[int, int]  # height, width in px
+    transform: str | None  # a key of TRANSFORMS; None refuses images of another size
+    channels: int
+
+    def __call__(self, names: list[str]) -> list[Converted | str]:
+        return [self._convert(name) for name in names]
+
+    def _convert(self, name: str) -> Converted | str:
+        try:
+            image = decode.open_image(self.source.read(name), name)
+            if self.transform is None and (image.height, image.width) != self.size:
+                return f"{image.width}x{image.height} px, not {px(self.size)}"
+            transform = TRANSFORMS[self.transform] if self.transform else None
+            pixels = decode.to_pixels(image, self.channels, self.size, transform)
+        except (UserError, ValueError, OSError, MemoryError) as e:
+            return reason_for(e, name)
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        enlarged = image.width < self.size[1] or image.height < self.size[0]
+        return Converted(_png(pixels), digest, enlarged)
+
+
+def convert_all(
+    convert: Conversion, files: Iterable[str], workers: int | None
+) -> Generator[Converted | str, None, None]:
+    """The results of every file, in their order.
+
+    Args:
+        workers: processes; 0 works in this one. None: one per CPU.
+    """
+    workers = cpu_count() if workers is None else workers
+    if not workers:
+        yield from (convert([name])[0] for name in files)
+        return
+    chunks, pool = _chunks(files), _pool(workers)
+    waiting: deque[tuple[list[str], Future[list[Converted | str]]]] = deque()
+    try:
+        while True:
+            while len(waiting) < AHEAD * workers and (chunk := next(chunks, None)):
+                waiting.append((chunk, pool.submit(convert, chunk)))
+            if not waiting:
+                return
+            chunk, future = waiting.popleft()
+            try:
+                yield from future.result()
+            except BrokenProcessPool:  # one process died, which ends the whole pool
+                pool.shutdown(wait=False, cancel_futures=True)
+                yield from (_convert_alone(convert, name) for name in chunk)
+                pool = _pool(workers)
+                waiting = deque((c, pool.submit(convert, c)) for c, _ in waiting)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _convert_alone(convert: Conversion, name: str) -> Converted | str:
+    """The result of one file in a process of its own, which it may kill."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(convert, [name]).result()[0]
+        except BrokenProcessPool:
+            return "kills the process that reads it"
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Ctrl-C reaches all processes of a terminal; this one ends the others.
+    return ProcessPoolExecutor(
+        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
+
+
+def _chunks(files: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for name in files:
+        chunk.append(name)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    array = pixels.transpose(1, 2, 0)
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

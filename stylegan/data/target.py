@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a prepared data set is written: a zip or a folder, which appears complete or not at all."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from stylegan.data.labels import FILE
+from stylegan.errors import UserError
+from stylegan.files import partial_pattern, remove_partial, whole_file, whole_folder
+
+
+class Target(Protocol):
+    """An open data set."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Add a file."""
+
+
+def check_target(source: Path, dest: Path, overwrite: bool) -> None:
+    """Raises: UserError if the data set of `source` may not be written to `dest`."""
+    here, there = source.resolve(), dest.resolve()
+    if here in (there, *there.parents):
+        raise UserError(dest, f"lies in the source; choose a path outside of {source}")
+    if there in here.parents and there.exists() and overwrite:
+        raise UserError(dest, f"holds the source, {source}, and is not replaced")
+    if not dest.exists() or dest.is_dir() and not any(dest.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(dest, "is there already; --overwrite replaces it")
+    if dest.is_dir() and not (dest / FILE).is_file():
+        raise UserError(dest, f"is a folder without {FILE}, not a data set; not replaced")
+    if dest.is_file() and not (dest.suffix.lower() == ".zip" and zipfile.is_zipfile(dest)):
+        raise UserError(dest, "is not a zip archive; not replaced")
+
+
+@contextmanager
+def open_target(dest: Path) -> Iterator[Target]:
+    """A zip or a folder to write to, which appears as `dest` if the block ends without an error."""
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (dest.parent, dest):
+        remove_partial(folder, partial_pattern(dest))
+    if dest.suffix.lower() == ".zip" and not dest.is_dir():
+        with whole_file(dest) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            yield ZipTarget(archive)
+    else:
+        with whole_folder(dest, overwrite=True, marker=FILE) as part:
+            yield FolderTarget(part)
+
+
+class ZipTarget:
+    """Writes into a zip archive, without compression, because PNG is compressed."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def write(self, name: str, data: bytes) -> None:
+        entry = zipfile.ZipInfo(name)  # its date is fixed: the same images give the same archive
+        entry.external_attr = 0o644 << 16
+        self._archive.writestr(entry, data)
+
+
+class FolderTarget:
+    """Writes into a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, name: str, data: bytes) -> None:
+        path = self._path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
