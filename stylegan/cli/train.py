@@ -87,28 +87,30 @@ def command(
     if resume and resume != "auto" and "init_from" in options:
         raise click.UsageError("--init-from starts a new run, --resume continues one")
 
+    plan = _plan(preset_name, outdir, resume, device, options)
+    _train(plan, outdir, dry_run)
+
+
+def _train(plan: Plan, outdir: str, dry_run: bool) -> None:
+    """Print the header and train. Exits with 1 if no snapshot was written, 130 after Ctrl-C."""
     import stylegan_ops
-    from stylegan.device import resolve_device
     from stylegan.networks import snapshots_of
     from stylegan.runs.folder import new_run_dir
     from stylegan.training.loop import Trainer
     from stylegan.training.setup import about, check_ops, configure_device, header
     from stylegan.training.transfer import transfer
 
-    stylegan_ops.tune_cpu_allocator()
-    place = resolve_device(device)
-    plan = _plan(preset_name, outdir, resume, place, options)
-    config, dataset, run_dir = plan.config, plan.dataset, plan.run_dir
+    config, dataset, device, run_dir = plan.config, plan.dataset, plan.device, plan.run_dir
     ops = config.train.ops
-    configure_device(place, config.train.tf32)
+    configure_device(device, config.train.tf32)
     with stylegan_ops.backend(ops) if ops else nullcontext():
-        check_ops(place)
-        trainer = Trainer(config, dataset, place, run_dir)
+        check_ops(device)
+        trainer = Trainer(config, dataset, device, run_dir)
         if plan.snapshot:
             trainer.resume(plan.snapshot)
         elif run_dir and not dry_run:
             trainer.resume_newest()
-        click.echo("\n".join(header(config, dataset, trainer.model, place)))
+        click.echo("\n".join(header(config, dataset, trainer.model, device)))
         fresh = not plan.snapshot and not (run_dir and snapshots_of(run_dir))
         if config.train.init_from and fresh:
             click.echo("\n".join(["", *transfer(trainer.model, config.train.init_from)]))
@@ -117,7 +119,7 @@ def command(
         if not run_dir:
             height, width = dataset.resolution
             name = f"{dataset.name}-{width}x{height}"
-            trainer.run_dir = new_run_dir(outdir, name, config, about(dataset, place))
+            trainer.run_dir = new_run_dir(outdir, name, config, about(dataset, device))
         click.echo(f"folder  {trainer.run_dir}\n")
         last = trainer.run()
     with suppress(OSError):  # standard output on a full disk
@@ -144,6 +146,7 @@ class Plan:
 
     config: Config
     dataset: ImageDataset
+    device: torch.device
     run_dir: Path | None = None  # None: a new one
     snapshot: Path | None = None  # None: the newest of the run, if there is one
 
@@ -152,21 +155,24 @@ def _plan(
     preset_name: str | None,
     outdir: str,
     resume: str | None,
-    device: torch.device,
+    device_name: str,
     options: dict[str, Any],
 ) -> Plan:
+    import stylegan_ops
+    from stylegan.device import resolve_device
     from stylegan.training.setup import fit_to_data
 
+    stylegan_ops.tune_cpu_allocator()
+    device = resolve_device(device_name)
     if resume not in (None, "auto"):
         if preset_name:
             raise click.UsageError(
                 "--preset does not go with --resume, which keeps the run's settings"
             )
-        return _plan_resume(resume, options)
+        return _plan_resume(resume, device, options)
     config, dataset = fit_to_data(_fresh(preset_name, device, options))
-    if resume is None:
-        return Plan(config, dataset)
-    return Plan(config, dataset, _find_run(outdir, config))
+    run_dir = None if resume is None else _find_run(outdir, config)
+    return Plan(config, dataset, device, run_dir)
 
 
 def _find_run(outdir: str, config: Config) -> Path | None:
@@ -183,7 +189,7 @@ def _find_run(outdir: str, config: Config) -> Path | None:
     return found.run_dir
 
 
-def _plan_resume(resume: str, options: dict[str, Any]) -> Plan:
+def _plan_resume(resume: str, device: torch.device, options: dict[str, Any]) -> Plan:
     """How to continue the run or snapshot `resume`. Raises: UserError."""
     from stylegan.errors import UserError
     from stylegan.runs.resume import difference_table, differences, saved_config
@@ -205,7 +211,7 @@ def _plan_resume(resume: str, options: dict[str, Any]) -> Plan:
             f"is at {saved.kimg:g} kimg and ends at {config.train.kimg:g}; --kimg with a larger "
             "number continues it",
         )
-    return Plan(config, dataset, saved.run_dir, saved.snapshot)
+    return Plan(config, dataset, device, saved.run_dir, saved.snapshot)
 
 
 def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> Config:

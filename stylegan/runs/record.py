@@ -41,7 +41,7 @@ class Record:
         except OSError as e:
             if what not in self._failing:
                 reason = e.strerror or e
-                self.print(f"cannot write {what} ({reason}); training goes on and tries again")
+                self.print(f"cannot write {what} ({reason}); training continues and tries again")
             self._failing.add(what)
             return None
         if what in self._failing:

@@ -17,7 +17,7 @@ from stylegan.runs.snapshot import set_aside
 
 # Settings that a resumed run may change. (With another batch_gpu it draws random numbers in another
 # order.)
-FREE = {
+MAY_CHANGE = {
     "kimg",
     "minutes",
     "batch_gpu",
@@ -91,7 +91,7 @@ def saved_config(path: str | Path) -> Saved:
 
 
 def differences(saved: Config, wanted: Config) -> list[Difference]:
-    """The settings in which two resolved configs differ, except those that may change (FREE)."""
+    """The settings in which two resolved configs differ, MAY_CHANGE aside."""
     if saved.G.model != wanted.G.model:  # then most settings mean something else
         return [Difference("model", saved.G.model, wanted.G.model)]
     rows: list[Difference] = []
@@ -100,7 +100,7 @@ def differences(saved: Config, wanted: Config) -> list[Difference]:
         for name, value in before[part].items():
             now = after[part][name]
             row = Difference("--" + name.replace("_", "-"), _text(value), _text(now))
-            if now != value and name not in FREE and row not in rows:
+            if now != value and name not in MAY_CHANGE and row not in rows:
                 rows.append(row)
     return rows
 

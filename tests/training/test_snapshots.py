@@ -84,10 +84,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     t.run()
     out = capfd.readouterr()
     text = out.out + out.err
-    assert text.count("training goes on and tries again") == 1, text  # one line
+    assert text.count("training continues and tries again") == 1, text  # one line
     assert text.count("could be written again") == 1
     why = "No such file or directory" if function == "log" else "No space left on device"
-    assert f"({why}); training goes on and tries again" in text
+    assert f"({why}); training continues and tries again" in text
     assert "Traceback" not in text
     assert names(t.run_dir)[-1] == "000000.060"
     assert all(p.name[0] != "." for p in (t.run_dir / "snapshots").iterdir())

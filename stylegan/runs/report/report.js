@@ -39,7 +39,7 @@
   }
 
   function chart(about, card) {
-    const place = card.querySelector(".plot");
+    const plot = card.querySelector(".plot");
     const shown = [...card.querySelectorAll(".legend b")];
     const rows = [data.x], series = [{}], bands = [];
     const scales = { x: { time: false } };
@@ -61,7 +61,7 @@
     });
     const step = about.series[0].low ? 3 : 1;
     const u = new uPlot({
-      width: Math.max(place.clientWidth, 100), height: place.clientHeight, scales, series, axes, bands,
+      width: Math.max(plot.clientWidth, 100), height: plot.clientHeight, scales, series, axes, bands,
       legend: { show: false },
       padding: [8, about.two_axes ? 0 : 12, 0, 0],
       cursor: { y: false, sync: { key: "run" }, points: { size: 6 }, drag: { x: true, y: false } },
@@ -72,11 +72,11 @@
           shown[i].textContent = words(v);
         })],
       },
-    }, rows, place);
+    }, rows, plot);
     about.series.forEach((s, i) => { shown[i].textContent = words(s.last); });
     new ResizeObserver(() => {
-      u.setSize({ width: Math.max(place.clientWidth, 100), height: place.clientHeight });
-    }).observe(place);
+      u.setSize({ width: Math.max(plot.clientWidth, 100), height: plot.clientHeight });
+    }).observe(plot);
     return u;
   }
 
