@@ -5,7 +5,10 @@ pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64")
 pipe(seeds=[1, 2], truncation_psi=0.7).images
 """
 
+from __future__ import annotations
+
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -23,11 +26,11 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'stylegan' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__
