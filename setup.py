@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything static is in pyproject.toml. Here: the kernels are built ahead of time, by the recipe
-of stylegan_ops/_build.py, where the environment that installs already has PyTorch. Where it has
-not, or something is missing, the installation goes on and they build themselves at first use.
+"""Everything static is in pyproject.toml. Here: the kernels are built ahead of time by
+stylegan_ops/build if the environment that installs already has PyTorch. If it has not, or if
+something is missing, the installation goes on and the kernels are built at first use.
 """
 
 import os
@@ -18,10 +18,10 @@ HERE = Path(__file__).parent
 AHEAD = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
     "try:\n"
-    "    from stylegan_ops import _build\n"
+    "    from stylegan_ops.build import build\n"
     "except ImportError as e:\n"
     "    sys.exit(f'no kernels ahead of time, they are built at first use: {e}')\n"
-    "_build.ahead_of_time(*sys.argv[2:])"
+    "build.ahead_of_time(*sys.argv[2:])"
 )
 
 

@@ -14,7 +14,7 @@ from support.modconv_layers import layers
 from support.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor
 
 from stylegan_ops import conv2d_resample, setup_filter
-from stylegan_ops.conv2d_resample import conv2d_resample_ref
+from stylegan_ops.ops.conv2d_resample import conv2d_resample_ref
 
 BARE = {
     "up": lambda x, w: F.conv_transpose2d(x, w.transpose(0, 1), stride=2),

@@ -23,7 +23,7 @@ from stylegan.device import resolve_device
 from stylegan.models.precision import block_format
 from stylegan.models.stylegan3_filters import geometry
 from stylegan_ops import filtered_lrelu
-from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

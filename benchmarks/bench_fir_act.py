@@ -9,7 +9,7 @@ from support.modconv_layers import layers
 from support.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import bias_act, setup_filter, upfirdn2d
-from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 
 FIR = {"padding": 1, "fir_gain": 4.0}
 END = {"act": "lrelu", "clamp": 256.0}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from support.op_race import PASSES, Case, Contest, Settings, measure, op_options, tensor
 
 from stylegan_ops import grid_sample
-from stylegan_ops.grid_sample import grid_sample_ref
+from stylegan_ops.ops.grid_sample import grid_sample_ref
 
 CHANNELS = 3
 ANGLE = math.radians(20)

@@ -27,8 +27,8 @@ from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops
 from stylegan.device import resolve_device
-from stylegan_ops import _plan, modconv
-from stylegan_ops.modconv import modulated_conv2d
+from stylegan_ops.ops.modulated_conv2d import OP, candidates, modulated_conv2d
+from stylegan_ops.runtime import plan
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PASSES = "forward", "backward", "double"
@@ -44,7 +44,7 @@ def names_of(layer, weight, differentiable):
     """(strategies that auto may take for a layer, the rule's choice first; those that serve too)"""
     given = {k: layer.kwargs[k] for k in ("act", "noise", "padding") if k in layer.kwargs}
     given |= {"f": layer.kwargs.get("resample_filter"), "differentiable": differentiable}
-    return modconv.candidates(layer.x, weight, layer.up, **given)
+    return candidates(layer.x, weight, layer.up, **given)
 
 
 def within(context, function, argument=None):
@@ -75,7 +75,7 @@ def contestants_of(layer, name, device, compiled):
         plans["plan"] = names[0]
         del strategies[names[0]]
     for strategy in strategies:
-        runs[strategy] = [f and within(_plan.forced, f, strategy) for f in auto]
+        runs[strategy] = [f and within(plan.forced, f, strategy) for f in auto]
     runs["reference"] = [f and within(stylegan_ops.backend, f, "reference") for f in auto]
     if compiled and name != "double":  # it has no double backward
         torch.compiler.reset()
@@ -99,7 +99,7 @@ def strategy_of(run, names, device):
     if len(names) == 1:
         return names[0]
     run()  # the newest plan is the one used last
-    rows = _plan.plans(modconv.OP, device.type)
+    rows = plan.plans(OP, device.type)
     return rows[-1]["strategy"] if rows else names[0]
 
 

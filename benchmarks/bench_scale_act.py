@@ -9,7 +9,7 @@ from support.modconv_layers import layers
 from support.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import bias_act
-from stylegan_ops.scale_act import scale_act, scale_act_ref
+from stylegan_ops.layer.scale_act import scale_act, scale_act_ref
 
 END = {"act": "lrelu", "clamp": 256.0}
 

@@ -11,7 +11,12 @@ from support.modconv_layers import layers
 from support.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import setup_filter
-from stylegan_ops._implicit_gemm import arranged, composite, implicit_gemm, implicit_gemm_ref
+from stylegan_ops.layer.tensor_core_layer import (
+    arranged,
+    composite,
+    implicit_gemm,
+    implicit_gemm_ref,
+)
 
 LAYOUT = "channels_last"  # the only one that the kernel supports
 END = {"act": "lrelu", "clamp": 256.0}

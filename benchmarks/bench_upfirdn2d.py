@@ -20,7 +20,7 @@ from stylegan.config import preset
 from stylegan.device import resolve_device
 from stylegan.models.sizes import channels_of
 from stylegan_ops import setup_filter, upfirdn2d
-from stylegan_ops.upfirdn2d import upfirdn2d_ref
+from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

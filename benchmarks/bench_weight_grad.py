@@ -11,7 +11,7 @@ from support.modconv_layers import layers
 from support.op_race import Case, Contest, Settings, measure, op_options, tensor
 from torch.nn.grad import conv2d_weight
 
-from stylegan_ops._conv import weight_grad
+from stylegan_ops.layer.convolution import weight_grad
 
 LAYOUT = "channels_last"  # the only one that the kernel supports
 

@@ -29,7 +29,7 @@ from support.common import race_ms, report, save, where
 from support.modconv_layers import PEAK_SHAPES, layers
 
 import stylegan_ops
-from stylegan_ops import _winograd
+from stylegan_ops.layer import winograd
 
 TITLE = "winograd 3x3 convolutions float32, ms"
 FORMS = {"stride 1": ("tile2", "tile4"), "up": ("up",), "down": ("down",)}
@@ -107,8 +107,8 @@ def contestants_of(shape, x, weight, isas):
         ("folded", "library", None): lambda: shape.library(x, ordered),
     }
     for form, isa in product(FORMS[shape.kind], isas):
-        transform = lambda form=form, isa=isa: _winograd.tiles(weight, form, isa=isa)
-        convolve = lambda t, isa=isa: _winograd.convolve(x, t, shape.padding, **given, isa=isa)
+        transform = lambda form=form, isa=isa: winograd.tiles(weight, form, isa=isa)
+        convolve = lambda t, isa=isa: winograd.convolve(x, t, shape.padding, **given, isa=isa)
         held = transform()
         runs["folded", form, isa] = lambda convolve=convolve, held=held: convolve(held)
         runs["unfolded", form, isa] = lambda c=convolve, t=transform: c(t())
@@ -125,8 +125,8 @@ def errors_of(shape, x, weight, isas):
     error = lambda y: ((y - exact).abs().max() / exact.abs().max()).item()
     errors = {("library", None): error(shape.library(x, weight))}
     for form, isa in product(FORMS[shape.kind], isas):
-        t = _winograd.tiles(weight, form, isa=isa)
-        errors[form, isa] = error(_winograd.convolve(x, t, shape.padding, isa=isa))
+        t = winograd.tiles(weight, form, isa=isa)
+        errors[form, isa] = error(winograd.convolve(x, t, shape.padding, isa=isa))
     return errors
 
 
@@ -134,7 +134,7 @@ def choice(shape, batch, ms, isa, name):
     """The rule's choice, the fastest, and what the difference costs; name: folded or unfolded."""
     forms = FORMS[shape.kind]
     sizes, channels = (shape.sides[1],) * 2, (shape.c_in, shape.c_out)
-    rule = _winograd.best_form(forms, batch, channels, sizes, name == "folded", isa=isa)
+    rule = winograd.best_form(forms, batch, channels, sizes, name == "folded", isa=isa)
     rule = rule or "library"
     times = {form: ms[name, form, isa] for form in forms}
     times["library"] = ms[name, "library", None]
@@ -224,7 +224,7 @@ def main(resolutions, low, batches, kinds, isa, repeats, max_gb, out):
     if unknown := set(kinds) - set(FORMS):
         raise click.BadParameter(f"expected of {', '.join(FORMS)}; got {', '.join(unknown)}")
     resolutions, batches = numbers(resolutions, "--resolutions"), numbers(batches, "--batches")
-    best = _winograd.ISA  # beyond what PyTorch takes the kernels may be there and the CPU not
+    best = winograd.ISA  # beyond what PyTorch takes the kernels may be there and the CPU not
     isas = [best] if isa is None else numbers(isa, "--isa", range(best + 1))
     stylegan_ops.tune_cpu_allocator()
     if reason := stylegan_ops.load("cpu"):

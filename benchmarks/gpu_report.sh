@@ -46,14 +46,14 @@ step() {
 
 sanitizer() {
     command -v compute-sanitizer && return
-    "$python" -c 'from stylegan_ops._toolchain import find_cuda_home as f; print(f()[0] / "bin/compute-sanitizer")'
+    "$python" -c 'from stylegan_ops.build.tools import find_cuda_home as f; print(f()[0] / "bin/compute-sanitizer")'
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null
 step build 180 "$python" - "$device" <<'PYTHON'
 import json, pathlib, sys, time, torch, stylegan_ops
-from stylegan_ops import _cache
-_cache.PREBUILT = pathlib.Path("/nowhere")  # what pip has built would hide the time of a build
+from stylegan_ops.build import cache
+cache.PREBUILT = pathlib.Path("/nowhere")  # what pip has built would hide the time of a build
 reasons = []
 for device in dict.fromkeys(["cpu", sys.argv[1]]):
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from support.common import ROOT, report, where
 
-from stylegan_ops._toolchain import Missing, find_cuda_home
+from stylegan_ops.build.tools import Missing, find_cuda_home
 
 FLAGS = ["-O3", "-std=c++17", "--Werror", "all-warnings", "-Xptxas", "-v"]
 FLAGS += ["-Xptxas", "--warn-on-spills"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from stylegan_ops import _plan, modconv
+from stylegan_ops.ops.modulated_conv2d import OP
+from stylegan_ops.runtime import plan
 
 ROOT = Path(__file__).parents[2]
 COLD_BYTES = 256 << 20  # written before every timed call; larger than any cache
@@ -19,7 +20,7 @@ COLD_BYTES = 256 << 20  # written before every timed call; larger than any cache
 
 def settled(device_type):
     """Whether every op has chosen its strategies on that device."""
-    return all(row["strategy"] for row in _plan.plans(modconv.OP, device_type))
+    return all(row["strategy"] for row in plan.plans(OP, device_type))
 
 
 def settle(run, device, max_runs=12):

@@ -19,23 +19,24 @@ def command(clean: bool) -> None:
     stylegan doctor                       after an installation, or when something is slow
     stylegan doctor --clean               to build everything again
     """
-    from stylegan_ops import _cache, _doctor
+    from stylegan_ops import doctor
+    from stylegan_ops.build import cache
 
     if clean:
         try:
-            folder, size = _cache.clean()
-        except _cache.Unwritable as e:
+            folder, size = cache.clean()
+        except cache.Unwritable as e:
             raise click.ClickException(str(e)) from e
         click.echo(f"{folder}: {size / 1e6:.1f} MB freed")
         return
     to_fix: list[Any] = []
-    for row in _doctor.tools():
+    for row in doctor.tools():
         _show(row, to_fix)
-    for device in _doctor.devices():
-        _show(_doctor.loaded(device), to_fix)
+    for device in doctor.devices():
+        _show(doctor.loaded(device), to_fix)
     click.echo()
     failed = False
-    for h in _doctor.health():
+    for h in doctor.health():
         state = "WRONG" if h.ill and h.backend == "native" else h.backend
         click.echo(f"{h.op:18} {h.device:5} {state:10} {h.found}")
         failed = failed or h.ill

@@ -15,8 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from stylegan.models.fold import Constant
-from stylegan_ops import bias_act, conv2d_resample, setup_filter
-from stylegan_ops.bias_act import ACTIVATIONS
+from stylegan_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
 
 class EqualLinear(nn.Module):

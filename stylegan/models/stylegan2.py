@@ -19,8 +19,7 @@ from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualConv2d, EqualLinear, check_ws, register_filter
 from stylegan.models.precision import block_dtype, block_format
 from stylegan.models.sizes import block_resolutions, channels_of
-from stylegan_ops import modulated_conv2d, upsample2d
-from stylegan_ops.bias_act import ACTIVATIONS
+from stylegan_ops import ACTIVATIONS, modulated_conv2d, upsample2d
 
 
 class Synthesis(nn.Module):

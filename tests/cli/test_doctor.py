@@ -6,7 +6,9 @@ from native import needs_native
 import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.training.setup import check_ops
-from stylegan_ops import _cache, _dispatch, _doctor, _toolchain
+from stylegan_ops import doctor
+from stylegan_ops.build import cache, tools
+from stylegan_ops.runtime import dispatch
 
 
 @needs_native
@@ -24,11 +26,11 @@ def test_doctor_shows_tools_libraries_and_every_op(run):
 
 def test_doctor_says_how_to_fix_what_is_missing(run, monkeypatch):
     def missing():
-        raise _toolchain.Missing("there is no C++ compiler", "sudo apt-get install g++")
+        raise tools.Missing("there is no C++ compiler", "sudo apt-get install g++")
 
-    monkeypatch.setattr(_toolchain, "find_compiler", missing)
-    monkeypatch.setattr(_cache, "find", lambda *args, **kwargs: iter(()))
-    monkeypatch.setattr(_dispatch, "_libraries", {})
+    monkeypatch.setattr(tools, "find_compiler", missing)
+    monkeypatch.setattr(cache, "find", lambda *args, **kwargs: iter(()))
+    monkeypatch.setattr(dispatch, "_libraries", {})
     code, out, err = run("doctor")
     assert code == 1 and not err
     assert "compiler     missing: there is no C++ compiler" in out
@@ -38,13 +40,13 @@ def test_doctor_says_how_to_fix_what_is_missing(run, monkeypatch):
 
 @needs_native
 def test_doctor_finds_a_kernel_that_is_wrong(run, monkeypatch):
-    monkeypatch.setattr(_doctor, "bias_act", lambda x, b, **k: torch.tanh(x + b[:, None, None]))
+    monkeypatch.setattr(doctor, "bias_act", lambda x, b, **k: torch.tanh(x + b[:, None, None]))
     code, out, _ = run("doctor")
     assert code == 1 and "WRONG" in out
 
 
 def test_doctor_clean(run, tmp_path, monkeypatch):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     (tmp_path / "cache" / "cpu-0123456789abcdef").mkdir(parents=True)
     (tmp_path / "cache" / "cpu-0123456789abcdef" / "x.so").write_bytes(bytes(10**6))
     code, out, _ = run("doctor", "--clean")
@@ -55,7 +57,7 @@ def test_doctor_clean(run, tmp_path, monkeypatch):
 
 def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
     missing = None, "there is no CUDA toolkit (nvcc) (mend: install it)"
-    monkeypatch.setattr(_dispatch, "_libraries", {"cuda": missing})
+    monkeypatch.setattr(dispatch, "_libraries", {"cuda": missing})
     with pytest.raises(UserError, match="no CUDA kernels: there is no CUDA toolkit.*--ops ref"):
         check_ops(torch.device("cuda"))
     with stylegan_ops.backend("reference"):
@@ -65,7 +67,7 @@ def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
 
 def test_training_without_kernels_says_so_in_its_header(run, monkeypatch):
     """On a CPU the reference is a fair choice; the line about it is in the header."""
-    monkeypatch.setattr(_dispatch, "_libraries", {"cpu": (None, "no compiler")})
+    monkeypatch.setattr(dispatch, "_libraries", {"cpu": (None, "no compiler")})
     code, out, _ = run("train", "--dry-run", "--device", "cpu")
     (line,) = [li for li in out.splitlines() if li.startswith("ops")]
     assert code == 0 and "native" not in line and "bias_act" in line

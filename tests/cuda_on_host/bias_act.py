@@ -9,7 +9,7 @@ import torch
 from cuda_on_host.buffers import Buffers
 from cuda_on_host.build import CSRC, HERE, load
 
-from stylegan_ops.bias_act import ACTIVATIONS, PIECEWISE
+from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]  # as Dtype in csrc
 ALPHA, GAIN = 0.3, 1.7
@@ -159,7 +159,7 @@ def unpacked(mask, size):
 
 
 def plane_count(act, option):
-    """As stylegan_ops/bias_act.py has it."""
+    """As stylegan_ops/ops/bias_act.py has it."""
     return 0 if act == "linear" and option.clamp is None else 1 if option.clamp is None else 2
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from stylegan_ops import _toolchain
+from stylegan_ops.build import tools
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
@@ -32,8 +32,8 @@ KERNEL_FLAGS = [
 def find_cuda_home():
     """The folder of the CUDA toolkit, or None."""
     try:
-        return _toolchain.find_cuda_home()[0]
-    except _toolchain.Missing:
+        return tools.find_cuda_home()[0]
+    except tools.Missing:
         return None
 
 

@@ -17,7 +17,8 @@ import torch
 from native import ROOT, needs_native, run_in_new_process
 
 import stylegan_ops
-from stylegan_ops import _build, _cache, _dispatch, _toolchain
+from stylegan_ops.build import build, cache, tools
+from stylegan_ops.runtime import dispatch
 
 # An op is called, and must be right; then what it ran on is printed.
 USE = """
@@ -52,9 +53,9 @@ def lines(stderr):
     return [line for line in stderr.splitlines() if line.startswith("stylegan_ops")]
 
 
-def use(cache, expected, path=(ROOT,), before="", **env):
+def use(folder, expected, path=(ROOT,), before="", **env):
     """Run USE in a new process with a cache of its own; returns its lines on stderr."""
-    env = {**os.environ, _cache.VARIABLE: str(cache), **env}
+    env = {**os.environ, cache.VARIABLE: str(folder), **env}
     out, err = run_in_new_process(before + USE, env, path)
     assert out.split() == [expected], out + err
     assert "Traceback" not in err
@@ -91,20 +92,20 @@ def compiler(one_compiler):
 @pytest.fixture
 def built(tmp_path):
     """A cache with the CPU library that this process has loaded."""
-    library = Path(_dispatch._libraries["cpu"][0].__file__)
-    cache = tmp_path / "cache"
-    shutil.copytree(library.parent, cache / library.parent.name)
-    return cache
+    library = Path(dispatch._libraries["cpu"][0].__file__)
+    folder = tmp_path / "cache"
+    shutil.copytree(library.parent, folder / library.parent.name)
+    return folder
 
 
-def change_meta(cache, **values):
-    (path,) = cache.glob("cpu-*/meta.json")
+def change_meta(folder, **values):
+    (path,) = folder.glob("cpu-*/meta.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-NO_PREBUILT = "import stylegan_ops._cache as b; b.PREBUILT = b.Path('/nowhere')\n"
+NO_PREBUILT = "import stylegan_ops.build.cache as b; b.PREBUILT = b.Path('/nowhere')\n"
 NO_COMPILER = NO_PREBUILT + (
-    "import stylegan_ops._toolchain as t\n"
+    "import stylegan_ops.build.tools as t\n"
     "def missing(): raise t.Missing('there is no C++ compiler', 'install one')\n"
     "t.find_compiler = missing\n"
 )
@@ -126,7 +127,8 @@ def test_no_compiler(tmp_path):
 
 def test_no_ninja(tmp_path):
     before = (
-        NO_PREBUILT + "import stylegan_ops._toolchain as t; t.shutil.which = lambda *a, **k: None\n"
+        NO_PREBUILT
+        + "import stylegan_ops.build.tools as t; t.shutil.which = lambda *a, **k: None\n"
     )
     said = use(tmp_path, "reference", before=indented(before))
     assert len(said) == 1 and "ninja is not installed (mend: " in said[0]
@@ -173,7 +175,7 @@ def test_an_interrupted_build_goes_on_the_next_time(tmp_path):
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n" + NO_PREBUILT
     code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "import stylegan_ops; stylegan_ops.load('cpu')"
-    env = {**os.environ, _cache.VARIABLE: str(tmp_path)}
+    env = {**os.environ, cache.VARIABLE: str(tmp_path)}
     builder = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*.tmp-*/build.ninja")):
@@ -186,29 +188,29 @@ def test_an_interrupted_build_goes_on_the_next_time(tmp_path):
 
 
 def test_no_home_and_no_name(monkeypatch, tmp_path):
-    monkeypatch.delenv(_cache.VARIABLE, raising=False)
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(_cache.os.path, "expanduser", lambda path: path)
-    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
-    assert _cache.folder() == tmp_path / f"stylegan_ops-{os.getuid()}"
+    monkeypatch.setattr(cache.os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    assert cache.folder() == tmp_path / f"stylegan_ops-{os.getuid()}"
 
 
 def test_a_folder_that_others_can_write_is_not_trusted(monkeypatch, tmp_path):
-    monkeypatch.setenv(_cache.VARIABLE, "/dev/null/cache")
-    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
-    private = _cache.folder()
+    monkeypatch.setenv(cache.VARIABLE, "/dev/null/cache")
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    private = cache.folder()
     private.chmod(0o777)
-    with pytest.raises(_cache.Unwritable):
-        _cache.folder()
+    with pytest.raises(cache.Unwritable):
+        cache.folder()
     private.rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     private.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(_cache.Unwritable):
-        _cache.folder()
+    with pytest.raises(cache.Unwritable):
+        cache.folder()
 
 
 def test_causes_are_found_in_what_compilers_say():
-    explain = _build.explain
+    explain = build.explain
     assert explain("x\nsh: No space left on device\n") == "the disk is full"
     said = "FAILED: [code=127] a.o\n/usr/bin/env g++ -c a\n/bin/sh: 1: env g++: not found\n"
     assert "not found" in explain(said + "RuntimeError: Error building extension 'x'")
@@ -220,18 +222,18 @@ def test_causes_are_found_in_what_compilers_say():
 
 def test_unwritable_home_and_cache(built, tmp_path, monkeypatch):
     """The next place is a private folder for temporary files; what is there is found."""
-    monkeypatch.setenv(_cache.VARIABLE, "/dev/null/cache")
+    monkeypatch.setenv(cache.VARIABLE, "/dev/null/cache")
     monkeypatch.setenv("HOME", "/dev/null/home")
-    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(tmp_path))
     private = tmp_path / f"stylegan_ops-{os.getuid()}"
-    assert _cache.folder() == private
+    assert cache.folder() == private
     assert private.stat().st_mode & 0o077 == 0
     shutil.rmtree(private)
     shutil.copytree(built, private)
     assert use("/dev/null/c", "native", HOME="/dev/null/h", TMPDIR=str(tmp_path)) == []
-    monkeypatch.setattr(_cache.tempfile, "tempdir", "/dev/null")
-    with pytest.raises(_cache.Unwritable, match="no folder for a cache can be written"):
-        _cache.folder()
+    monkeypatch.setattr(cache.tempfile, "tempdir", "/dev/null")
+    with pytest.raises(cache.Unwritable, match="no folder for a cache can be written"):
+        cache.folder()
 
 
 def test_nowhere_to_write_is_one_line():
@@ -285,9 +287,9 @@ def test_a_binary_for_something_else_is_not_taken(built, key):
     assert _found("cpu", built) is None
 
 
-def _found(device, cache):
+def _found(device, folder):
     code = f"{NO_PREBUILT}print(next(b.find({device!r}), None))"
-    out, _ = run_in_new_process(code, {**os.environ, _cache.VARIABLE: str(cache)})
+    out, _ = run_in_new_process(code, {**os.environ, cache.VARIABLE: str(folder)})
     return None if out.strip() == "None" else out
 
 
@@ -296,12 +298,12 @@ def _version(text):
 
 
 def test_clean_leaves_what_is_not_ours(tmp_path, monkeypatch):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     for name in ("cpu-0123456789abcdef/meta.json", "cuda-0123456789abcdef.tmp-x/a.o", "mine/cpu"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("12345")
     (tmp_path / "cpu-0123456789abcdef.log").write_text("12345")
-    assert _cache.clean() == (tmp_path, 15)
+    assert cache.clean() == (tmp_path, 15)
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == ["mine"]
 
 
@@ -311,11 +313,11 @@ def test_clean_leaves_what_is_not_ours(tmp_path, monkeypatch):
 @needs_native
 def test_eight_processes_build_once(checkout, tmp_path, compiler):
     """From a path with a space, a quote and a letter that is not ASCII, into another such path."""
-    cache, hold = tmp_path / "Ü cache", compiler.parent / "hold"
+    folder, hold = tmp_path / "Ü cache", compiler.parent / "hold"
     hold.touch()
     start = f"import sys; sys.path[:0] = [{str(checkout)!r}]\n"
     code = start + "\n".join(line.strip() for line in USE.splitlines())
-    env = {**os.environ, _cache.VARIABLE: str(cache), "OMP_NUM_THREADS": "1", "CXX": str(compiler)}
+    env = {**os.environ, cache.VARIABLE: str(folder), "OMP_NUM_THREADS": "1", "CXX": str(compiler)}
     files = [tmp_path / f"{i}.err" for i in range(8)]
     pipes = {"stdout": subprocess.PIPE, "text": True}
     started = [
@@ -336,14 +338,14 @@ def test_eight_processes_build_once(checkout, tmp_path, compiler):
     waits = [line for line in said if "waiting for " in line]
     (builder,) = (p.pid for p, (_, err) in zip(started, results) if "building" in err)
     assert len(waits) == 7 and all(f"process {builder} on " in line for line in waits)
-    assert not list(cache.glob("*.tmp-*"))
+    assert not list(folder.glob("*.tmp-*"))
 
 
 @needs_native
 def test_a_builder_that_is_killed(tmp_path, compiler):
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n" + NO_PREBUILT
     code += "import stylegan_ops; stylegan_ops.load('cpu')"
-    env = {**os.environ, _cache.VARIABLE: str(tmp_path), "CXX": str(compiler)}
+    env = {**os.environ, cache.VARIABLE: str(tmp_path), "CXX": str(compiler)}
     hold = compiler.parent / "hold"
     hold.touch()
     builder = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.DEVNULL)
@@ -375,7 +377,7 @@ def test_a_full_disk_is_one_line_and_not_held_against_the_tools(tmp_path, compil
     quick.chmod(0o755)
     run = subprocess.run(
         [*mount, script.replace("exec ", ""), sys.executable, code],
-        env={**os.environ, _cache.VARIABLE: str(tmp_path), "CXX": str(quick)},
+        env={**os.environ, cache.VARIABLE: str(tmp_path), "CXX": str(quick)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -408,32 +410,32 @@ def cuda_home(monkeypatch):
 
     def set_home(home):
         monkeypatch.setenv("CUDA_HOME", str(home))
-        _toolchain._cuda_homes.cache_clear()
+        tools._cuda_homes.cache_clear()
 
     yield set_home
     monkeypatch.undo()
-    _toolchain._cuda_homes.cache_clear()
+    tools._cuda_homes.cache_clear()
 
 
 def reason_without_cuda(monkeypatch, torch_cuda="13.0"):
     """Why there would be no CUDA library with a torch for that CUDA."""
     monkeypatch.setattr(torch.version, "cuda", torch_cuda)
-    monkeypatch.setattr(_cache, "PREBUILT", Path("/nowhere"))
-    module, reason = _build.load("cuda")
+    monkeypatch.setattr(cache, "PREBUILT", Path("/nowhere"))
+    module, reason = build.load("cuda")
     assert module is None and "\n" not in reason
     return reason
 
 
 def test_nvcc_of_another_major_version(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     cuda_home(fake_nvcc(tmp_path / "cuda", "11.8"))
-    monkeypatch.setattr(_toolchain, "_candidates", lambda: [tmp_path / "cuda" / "bin" / "nvcc"])
+    monkeypatch.setattr(tools, "_candidates", lambda: [tmp_path / "cuda" / "bin" / "nvcc"])
     reason = reason_without_cuda(monkeypatch)
     assert "is of CUDA 11.8, torch of CUDA 13.0" in reason and "(mend: " in reason
 
 
 def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     said = "echo 'cc1plus: fatal error: cuda_runtime.h: No such file or directory' >&2; exit 1"
     cuda_home(fake_nvcc(tmp_path / "cuda", "13.0", said))
     reason = reason_without_cuda(monkeypatch)
@@ -441,7 +443,7 @@ def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
 
 
 def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     said = "echo '#error -- unsupported GNU version! gcc versions later than 15 are not supported!'"
     cuda_home(fake_nvcc(tmp_path / "cuda", "13.0", f"{said} >&2; exit 1"))
     reason = reason_without_cuda(monkeypatch)
@@ -450,14 +452,14 @@ def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
 
 
 def test_torch_without_cuda(monkeypatch, tmp_path):
-    monkeypatch.setenv(_cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     assert "built without CUDA (mend: " in reason_without_cuda(monkeypatch, None)
 
 
 def real_cuda():
     try:
-        return _toolchain.find_cuda_home()
-    except _toolchain.Missing:
+        return tools.find_cuda_home()
+    except tools.Missing:
         return None
 
 
@@ -471,7 +473,7 @@ def test_a_refused_compiler_is_passed_over(tmp_path, monkeypatch):
     new.write_text('#!/bin/sh\nexec g++ -U__GNUC__ -D__GNUC__=99 "$@"\n')
     new.chmod(0o755)
     monkeypatch.setenv("NVCC_CCBIN", str(new))
-    home, version, compiler = _toolchain.check_cuda(real_cuda()[1])
+    home, version, compiler = tools.check_cuda(real_cuda()[1])
     assert compiler != str(new) and shutil.which(compiler)
 
 
@@ -490,8 +492,8 @@ def test_a_real_nvcc_without_its_headers(tmp_path, monkeypatch, cuda_home):
         else:
             (copy / "bin" / tool.name).symlink_to(tool)
     cuda_home(copy)
-    with pytest.raises(_toolchain.Missing, match=r"its header \S+\.h is missing"):
-        _toolchain.check_cuda(version)
+    with pytest.raises(tools.Missing, match=r"its header \S+\.h is missing"):
+        tools.check_cuda(version)
 
 
 @needs_nvcc
@@ -501,7 +503,7 @@ def test_the_toolkit_behind_a_wrapper_script(tmp_path, monkeypatch):
     wrapper.parent.mkdir()
     wrapper.write_text(f'#!/bin/sh\nexec {home}/bin/nvcc "$@"\n')
     wrapper.chmod(0o755)
-    assert _toolchain.cuda_home_of(str(wrapper)) == home
+    assert tools.cuda_home_of(str(wrapper)) == home
 
 
 @needs_nvcc
@@ -521,31 +523,31 @@ def test_the_cuda_library_links_and_imports(tmp_path):
 def test_a_list_of_targets(monkeypatch):
     """Unknown ones are left out; one that leaves out this machine's GPU is refused beforehand."""
     known = "sm_80\nsm_86\nsm_90\nsm_90a\nsm_120\n"
-    monkeypatch.setattr(_toolchain, "ask", lambda *args, **kwargs: known)
-    monkeypatch.setattr(_toolchain, "gpus", lambda: [])
+    monkeypatch.setattr(tools, "ask", lambda *args, **kwargs: known)
+    monkeypatch.setattr(tools, "gpus", lambda: [])
     home = Path("/cuda")
-    assert _toolchain.gpu_targets(home) == ("8.0", "9.0+PTX", "12.0")
+    assert tools.gpu_targets(home) == ("8.0", "9.0+PTX", "12.0")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "6.0;9.0a 8.6+PTX;99.0")
-    assert _toolchain.gpu_targets(home) == ("9.0a", "8.6+PTX")
+    assert tools.gpu_targets(home) == ("9.0a", "8.6+PTX")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "5.0")
-    with pytest.raises(_toolchain.Missing, match="names nothing for what nvcc"):
-        _toolchain.gpu_targets(home)
-    monkeypatch.setattr(_toolchain, "gpus", lambda: ["8.0"])
+    with pytest.raises(tools.Missing, match="names nothing for what nvcc"):
+        tools.gpu_targets(home)
+    monkeypatch.setattr(tools, "gpus", lambda: ["8.0"])
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
-    with pytest.raises(_toolchain.Missing, match="names nothing for this GPU, 8.0"):
-        _toolchain.gpu_targets(home)
+    with pytest.raises(tools.Missing, match="names nothing for this GPU, 8.0"):
+        tools.gpu_targets(home)
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST")
-    assert _toolchain.gpu_targets(home) == ("8.0",)
-    monkeypatch.setattr(_toolchain, "gpus", lambda: ["8.6", "13.0"])  # newer than this nvcc
-    assert _toolchain.gpu_targets(home) == ("8.6", "12.0+PTX")
+    assert tools.gpu_targets(home) == ("8.0",)
+    monkeypatch.setattr(tools, "gpus", lambda: ["8.6", "13.0"])  # newer than this nvcc
+    assert tools.gpu_targets(home) == ("8.6", "12.0+PTX")
 
 
 def test_targets():
-    runs = _toolchain.runs_on
+    runs = tools.runs_on
     assert runs(["8.0", "9.0+PTX", "12.0"], "8.9") and runs(["9.0+PTX"], "10.0")
     assert not runs(["8.0", "12.0"], "9.0") and not runs(["9.0"], "8.0") and not runs([], "9.0")
     assert runs(["9.0a"], "9.0") and not runs(["12.0"], "11.0")
-    assert _toolchain.gencode_flags(["8.6", "9.0+PTX"]) == [
+    assert tools.gencode_flags(["8.6", "9.0+PTX"]) == [
         "-gencode=arch=compute_86,code=sm_86",
         "-gencode=arch=compute_90,code=sm_90",
         "-gencode=arch=compute_90,code=compute_90",

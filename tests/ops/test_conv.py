@@ -9,8 +9,16 @@ import torch.nn.functional as F
 from checks import DTYPES, LAYOUTS, check_dtype, rand
 from native import needs_native
 
-from stylegan_ops import _conv, backend
-from stylegan_ops._conv import OP, _Conv, _ConvTranspose, conv2d, conv_transpose2d, weight_grad
+from stylegan_ops import backend
+from stylegan_ops.layer import convolution
+from stylegan_ops.layer.convolution import (
+    OP,
+    _Conv,
+    _ConvTranspose,
+    conv2d,
+    conv_transpose2d,
+    weight_grad,
+)
 
 SIZES = [(8, 7), (9, 12)]
 CASES = list(itertools.product([1, 2, 3], [(0, 0), (1, 2)], [1, 2]))  # stride, padding, groups
@@ -204,8 +212,8 @@ def test_weight_grad_kernel_is_taken(monkeypatch):
     """In the layers of the networks, and its derivatives are those of the others."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     calls = []
-    ours = _conv.weight_grad
-    monkeypatch.setattr(_conv, "weight_grad", lambda *a: calls.append(a) or ours(*a))
+    ours = convolution.weight_grad
+    monkeypatch.setattr(convolution, "weight_grad", lambda *a: calls.append(a) or ours(*a))
     last = {"memory_format": torch.channels_last}
     for op, plain in ((conv2d, F.conv2d), (conv_transpose2d, F.conv_transpose2d)):
         x = rand(2, 32, 5, 5).float().contiguous(**last).requires_grad_()

@@ -16,7 +16,7 @@ from checks import (
 from native import BACKENDS, needs_native
 
 from stylegan_ops import backend, conv2d_resample, setup_filter
-from stylegan_ops.conv2d_resample import conv2d_resample_ref
+from stylegan_ops.ops.conv2d_resample import conv2d_resample_ref
 
 F = setup_filter([1, 3, 3, 1])
 ODD = setup_filter([1, 2, 1])

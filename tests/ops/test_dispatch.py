@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import stylegan_ops
-from stylegan_ops import _dispatch, backend, bias_act
+from stylegan_ops import backend, bias_act
+from stylegan_ops.runtime import dispatch
 
 X = torch.ones(1, 2)
 
 
 def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
-    monkeypatch.setattr(_dispatch, "_libraries", {"cpu": (None, "the compiler is on holiday")})
+    monkeypatch.setattr(dispatch, "_libraries", {"cpu": (None, "the compiler is on holiday")})
     with (
         backend("native"),
         pytest.raises(RuntimeError, match="bias_act: .*loaded for cpu: the compiler is on holiday"),
@@ -24,8 +25,8 @@ def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
 
 
 def test_a_registered_kernel_is_taken(monkeypatch):
-    monkeypatch.setattr(_dispatch, "_kernels", {})
-    _dispatch.register("bias_act", "cpu", lambda x, *rest: x + 41)
+    monkeypatch.setattr(dispatch, "_kernels", {})
+    dispatch.register("bias_act", "cpu", lambda x, *rest: x + 41)
     assert torch.equal(bias_act(X), X + 41)
     assert stylegan_ops.info()["bias_act"]["cpu"]["backend"] == "native"
     with backend("reference"):
@@ -64,12 +65,12 @@ def test_rejects():
         with backend("fast"):
             pass
     with pytest.raises(ValueError, match="no op is called 'conv3d'"):
-        _dispatch.register("conv3d", "cpu", None)
+        dispatch.register("conv3d", "cpu", None)
 
 
 @pytest.mark.parametrize("value, expected", [("reference", "reference"), ("fast", "STYLEGAN_OPS")])
 def test_environment_variable(value, expected):
-    code = "import stylegan_ops._dispatch as d; print(d.mode())"
+    code = "import stylegan_ops.runtime.dispatch as d; print(d.mode())"
     run = subprocess.run(
         [sys.executable, "-c", code],
         env={"STYLEGAN_OPS": value, "PATH": ""},

@@ -7,8 +7,8 @@ from checks import rand
 from native import BACKENDS, needs_native
 
 from stylegan_ops import backend, filtered_lrelu, modulated_conv2d, setup_filter
-from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
-from stylegan_ops.modconv import modulated_conv2d_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d_ref
 
 LINE = setup_filter(range(1, 13))
 

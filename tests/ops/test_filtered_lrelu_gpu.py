@@ -8,7 +8,7 @@ from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend, filtered_lrelu
-from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
 
 
 def _filter(*shape, seed=0):

@@ -26,8 +26,8 @@ from filtered_lrelu_cases import (
 from native import ROOT, needs_native, run_in_new_process
 
 from stylegan_ops import filtered_lrelu
-from stylegan_ops.filtered_lrelu import filtered_lrelu_ref
-from stylegan_ops.upfirdn2d import memory_format, upfirdn2d_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
+from stylegan_ops.ops.upfirdn2d import memory_format, upfirdn2d_ref
 
 pytestmark = needs_native
 

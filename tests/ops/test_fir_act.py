@@ -11,9 +11,9 @@ from fir_act_cases import F2, F12, FILTERS, INPUTS, arguments, check
 from native import BACKENDS, needs_native
 
 from stylegan_ops import backend, setup_filter
-from stylegan_ops.bias_act import ACTIVATIONS, PIECEWISE
-from stylegan_ops.fir_act import fir_act, fir_act_ref
-from stylegan_ops.upfirdn2d import memory_format
+from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
+from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE
+from stylegan_ops.ops.upfirdn2d import memory_format
 
 SUBSETS = [s for n in range(4) for s in itertools.combinations(INPUTS[1:], n)]
 

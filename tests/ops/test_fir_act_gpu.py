@@ -9,7 +9,7 @@ from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend
-from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from fir_act_cases import F2, FILTERS, INPUTS, arguments
 from native import BACKENDS, needs_native
 
 from stylegan_ops import backend
-from stylegan_ops.fir_act import fir_act, fir_act_ref
+from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 
 pytestmark = needs_native
 

@@ -7,9 +7,11 @@ import torch
 from checks import rand
 from gpu import pytestmark as on_gpu
 
-from stylegan_ops import _implicit_gemm, _plan, fold_weight, modulated_conv2d, setup_filter
-from stylegan_ops._modconv import STRATEGIES, Layer
-from stylegan_ops.modconv import candidates, modulated_conv2d_ref
+from stylegan_ops import fold_weight, modulated_conv2d, setup_filter
+from stylegan_ops.layer import tensor_core_layer
+from stylegan_ops.layer.strategies import STRATEGIES, Layer
+from stylegan_ops.ops.modulated_conv2d import candidates, modulated_conv2d_ref
+from stylegan_ops.runtime import plan
 
 LAST = torch.channels_last
 BOUNDS = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}  # in norm
@@ -51,9 +53,9 @@ def check(y, exact, dtype):
 @pytest.mark.parametrize("dtype", BOUNDS, ids=str)
 def test_what_the_kernel_is_given(dtype, case, monkeypatch):
     def defined(x, w, *rest):
-        return _implicit_gemm.implicit_gemm_ref(x.float(), w.float(), *rest).to(x.dtype)
+        return tensor_core_layer.implicit_gemm_ref(x.float(), w.float(), *rest).to(x.dtype)
 
-    monkeypatch.setattr(_implicit_gemm, "implicit_gemm", defined)
+    monkeypatch.setattr(tensor_core_layer, "implicit_gemm", defined)
     x, weight, styles, kwargs, exact = layer_of(case, dtype)
     k = kwargs
     resampling = k["up"], 1, k["padding"], k["resample_filter"], k["flip_weight"]
@@ -68,9 +70,9 @@ def test_what_the_kernel_is_given(dtype, case, monkeypatch):
 def test_off_until_measured():
     """Nothing of a CPU serves, and no GPU is said to win without a result that says so."""
     x, weight = rand(1, 32, 8, 8).half().contiguous(memory_format=LAST), rand(16, 32, 3, 3)
-    assert _implicit_gemm.WINS == ()
-    assert not _implicit_gemm.serves(x, weight)
-    with _plan.forced("implicit_gemm"):
+    assert tensor_core_layer.WINS == ()
+    assert not tensor_core_layer.serves(x, weight)
+    with plan.forced("implicit_gemm"):
         assert all("implicit_gemm" not in names for names in candidates(x, weight))
 
 
@@ -80,7 +82,7 @@ def test_off_until_measured():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_forced_on_a_gpu(dtype, case):
     x, weight, styles, kwargs, exact = layer_of(case, dtype, "cuda")
-    with torch.no_grad(), _plan.forced("implicit_gemm"):
+    with torch.no_grad(), plan.forced("implicit_gemm"):
         resampled = kwargs["up"], "lrelu", kwargs["noise"], 1, case[2], kwargs["resample_filter"]
         assert "implicit_gemm" in candidates(x, weight, *resampled)[1]
         check(modulated_conv2d(x, weight, styles, **kwargs), exact, dtype)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
 
-from stylegan_ops import _plan, fold_weight, modulated_conv2d, setup_filter
-from stylegan_ops.modconv import candidates
+from stylegan_ops import fold_weight, modulated_conv2d, setup_filter
+from stylegan_ops.ops.modulated_conv2d import candidates
+from stylegan_ops.runtime import plan
 
 F = setup_filter([1, 3, 3, 1])
 CASES = {
@@ -22,7 +23,7 @@ SMOOTH = dict(act="swish", gain=1.1, clamp=None)
 @pytest.fixture(params=["weights", "sandwich"])
 def strategy(request):
     """The ways that have gradients, whatever the plan says."""
-    with _plan.forced(request.param):
+    with plan.forced(request.param):
         yield request.param
 
 
@@ -158,7 +159,7 @@ def test_without_gradient(case, layout, noise):
     before = {k: v.clone() for k, v in inputs.items() if v is not None}
     for name in ("weights", "sandwich", "samples"):
         for weight in (inputs["weight"], fold_weight(inputs["weight"], up=kwargs.get("up", 1))):
-            with torch.no_grad(), _plan.forced(name):
+            with torch.no_grad(), plan.forced(name):
                 y = modulated_conv2d(**{**inputs, "weight": weight}, **kwargs)
             torch.testing.assert_close(y, expected, atol=2e-5, rtol=1e-4)
             assert y.is_contiguous(memory_format=layout)
@@ -176,7 +177,7 @@ def test_noise_of_other_samples_is_rejected():
     inputs, kwargs = layer_inputs("3x3")
     inputs["noise"] = torch.zeros(5, 1, 8, 6)
     for name in ("sandwich", "samples"):
-        with _plan.forced(name), pytest.raises(RuntimeError):
+        with plan.forced(name), pytest.raises(RuntimeError):
             modulated_conv2d(**inputs, **kwargs)
 
 
@@ -196,7 +197,7 @@ def test_float16_without_demodulation_does_not_overflow(name):
     x = (inputs.pop("x") * 1e-4).half()
     inputs |= scaled | {"noise": None}
     exact = modulated_conv2d(x.double(), **inputs, **kwargs)
-    with _plan.forced(name), torch.no_grad():
+    with plan.forced(name), torch.no_grad():
         y = modulated_conv2d(x, **inputs, **kwargs)
     torch.testing.assert_close(y.double(), exact, atol=4e-2, rtol=1e-2)
 
@@ -210,7 +211,7 @@ def test_folded_weight_in_half_precision(dtype):
     exact = modulated_conv2d(x, **inputs, **kwargs)
     inputs["weight"] = fold_weight(inputs["weight"], dtype)
     assert inputs["weight"].stored.dtype == dtype
-    with torch.no_grad(), _plan.forced("sandwich"):
+    with torch.no_grad(), plan.forced("sandwich"):
         y = modulated_conv2d(x.to(dtype), **inputs, **kwargs)
     torch.testing.assert_close(y.double(), exact, atol=8e-2, rtol=3e-2)
 

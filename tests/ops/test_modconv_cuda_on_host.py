@@ -31,8 +31,9 @@ from cuda_on_host.upfirdn2d import (
     rand,
 )
 
-from stylegan_ops import _implicit_gemm, backend, setup_filter
-from stylegan_ops.conv2d_resample import conv2d_resample
+from stylegan_ops import backend, setup_filter
+from stylegan_ops.layer import tensor_core_layer
+from stylegan_ops.ops.conv2d_resample import conv2d_resample
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -167,8 +168,8 @@ def test_an_up_sampling_convolution_with_its_filter(taps, padding, flip, dtype):
     size, channels = (7, 6), (24, 16)
     i, o = channels
     x, weight = rand((2, i, *size), torch.float64), rand((o, i, 3, 3), torch.float64, 10) / 15
-    w = _implicit_gemm.arranged(_implicit_gemm.composite(weight, f, padding, flip), up=2)
-    origin, out = _implicit_gemm._place(x, 3, 2, padding, f)
+    w = tensor_core_layer.arranged(tensor_core_layer.composite(weight, f, padding, flip), up=2)
+    origin, out = tensor_core_layer._place(x, 3, 2, padding, f)
     case = Case(2, channels, size, 3, origin, True, styles=False)
     case = case._replace(more=tuple(n - m for n, m in zip(out, case.out)))
 
@@ -190,7 +191,7 @@ def test_the_gradient_by_x_is_the_same_op(kernel, padding, dtype):
     def own(dy, weight):
         return torch.nn.grad.conv2d_input((2, i, *size), weight, dy, padding=padding)
 
-    check_layer(case, dtype, _implicit_gemm.adjoint(weight)[None], own, weight)
+    check_layer(case, dtype, tensor_core_layer.adjoint(weight)[None], own, weight)
 
 
 @by_tile

@@ -10,12 +10,13 @@ from checks import LAYOUTS, rand
 from gpu import check_graph, check_two_streams, pytestmark  # noqa: F401
 
 import stylegan_ops
-from stylegan_ops import _implicit_gemm, backend, setup_filter
-from stylegan_ops._implicit_gemm import adjoint, arranged, composite
-from stylegan_ops._implicit_gemm import implicit_gemm as op
-from stylegan_ops._implicit_gemm import implicit_gemm_ref as own
-from stylegan_ops.bias_act import mask_grad, slopes_of
-from stylegan_ops.conv2d_resample import conv2d_resample
+from stylegan_ops import backend, setup_filter
+from stylegan_ops.layer import tensor_core_layer
+from stylegan_ops.layer.tensor_core_layer import adjoint, arranged, composite
+from stylegan_ops.layer.tensor_core_layer import implicit_gemm as op
+from stylegan_ops.layer.tensor_core_layer import implicit_gemm_ref as own
+from stylegan_ops.ops.bias_act import mask_grad, slopes_of
+from stylegan_ops.ops.conv2d_resample import conv2d_resample
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # float32 by TF32
 VARIANTS = {torch.float16: 4, torch.bfloat16: 4, torch.float32: 3}
@@ -135,7 +136,7 @@ def test_four_phases(dtype, size, taps):
     f = None if taps is None else setup_filter(taps)
     x, weight = rand(2, 40, *size), rand(24, 40, 3, 3, seed=5) / 360**0.5
     for flip, padding in ((True, 1), (False, 1), (True, 0)):
-        if _implicit_gemm._phases(padding, f) is None:
+        if tensor_core_layer._phases(padding, f) is None:
             continue
         y = conv2d_resample(x, weight, f, 2, 1, padding, flip_weight=flip)
         w = arranged(composite(weight, f, padding, flip), up=2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import stylegan_ops
-from stylegan_ops import _plan
+from stylegan_ops.runtime import plan
 
 CPU = torch.device("cpu")
 SHAPE = (("x", (1, 2, 3)),)
@@ -15,7 +15,7 @@ SHAPE = (("x", (1, 2, 3)),)
 
 @pytest.fixture(autouse=True)
 def no_plans(monkeypatch):
-    monkeypatch.setattr(_plan, "_plans", type(_plan._plans)())
+    monkeypatch.setattr(plan, "_plans", type(plan._plans)())
     monkeypatch.delenv("STYLEGAN_OPS_PLAN", raising=False)
 
 
@@ -33,7 +33,7 @@ def runner(monkeypatch):
             calls.append(name)
             return name
 
-        monkeypatch.setattr(_plan, "_timed", timed)
+        monkeypatch.setattr(plan, "_timed", timed)
         return run, calls
 
     return make
@@ -42,23 +42,23 @@ def runner(monkeypatch):
 @pytest.mark.parametrize("slow, fast", [("a", "b"), ("b", "a")])
 def test_the_fastest_is_found_once_and_kept(runner, slow, fast):
     run, calls = runner(**{slow: 12.0, fast: 3.0})
-    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == fast
+    assert plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == fast
     assert calls.count(slow) == 1  # that much slower in the first round: not tried again
     calls.clear()
-    assert [_plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) for _ in range(3)] == [fast] * 3
+    assert [plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) for _ in range(3)] == [fast] * 3
     assert calls == [fast] * 3
-    assert _plan.plans("op", "cpu") == [
+    assert plan.plans("op", "cpu") == [
         {"x": (1, 2, 3), "strategy": fast, "ms": {slow: 12.0, fast: 3.0}}
     ]
 
 
 def test_the_rule_holds_unless_another_is_clearly_faster(runner):
     run, _ = runner(a=8.0, b=7.9)
-    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
+    assert plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
 
 
 def test_a_run_is_timed():
-    slow, fast = (_plan._timed(time.sleep, s, CPU)[0] for s in (0.02, 0.0))
+    slow, fast = (plan._timed(time.sleep, s, CPU)[0] for s in (0.02, 0.0))
     assert slow >= 20 and fast >= 0
 
 
@@ -67,8 +67,8 @@ def test_a_failure_leaves_no_plan():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run)
-    assert _plan.plans("op", "cpu") == []
+        plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run)
+    assert plan.plans("op", "cpu") == []
 
 
 def test_what_does_not_fit_in_memory_is_not_taken():
@@ -77,43 +77,43 @@ def test_what_does_not_fit_in_memory_is_not_taken():
             raise torch.OutOfMemoryError
         return name
 
-    assert _plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
-    assert _plan.plans("op", "cpu")[0]["strategy"] == "a"
+    assert plan.run_fastest("op", SHAPE, ("a", "b"), CPU, run) == "a"
+    assert plan.plans("op", "cpu")[0]["strategy"] == "a"
 
 
 def test_only_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr(_plan, "SIZE", 2)
+    monkeypatch.setattr(plan, "SIZE", 2)
     for i in range(4):
-        _plan.run_fastest("op", (("x", i),), ("a", "b"), CPU, str)
-    assert [plan["x"] for plan in _plan.plans("op", "cpu")] == [2, 3]
+        plan.run_fastest("op", (("x", i),), ("a", "b"), CPU, str)
+    assert [plan["x"] for plan in plan.plans("op", "cpu")] == [2, 3]
 
 
 def test_settled_without_measuring():
     names = ("a", "b")
-    assert _plan.settled(names, (), CPU, differentiable=False) is None
-    assert _plan.settled(names, (), CPU, differentiable=True) == "a"
-    assert _plan.settled(("a",), (), CPU, differentiable=False) == "a"
-    assert _plan.settled(names, (), torch.device("mps"), differentiable=False) == "a"
+    assert plan.settled(names, (), CPU, differentiable=False) is None
+    assert plan.settled(names, (), CPU, differentiable=True) == "a"
+    assert plan.settled(("a",), (), CPU, differentiable=False) == "a"
+    assert plan.settled(names, (), torch.device("mps"), differentiable=False) == "a"
     with stylegan_ops.planning("fixed"):
-        assert _plan.settled(names, (), CPU, differentiable=False) == "a"
+        assert plan.settled(names, (), CPU, differentiable=False) == "a"
         with stylegan_ops.planning("measure", unless_set=True):
-            assert _plan.settled(names, (), CPU, differentiable=False) == "a"
-    with _plan.forced("c"):
-        assert _plan.settled(names, ("c",), CPU, differentiable=True) == "c"
-        assert _plan.settled(names, (), CPU, differentiable=False) is None
+            assert plan.settled(names, (), CPU, differentiable=False) == "a"
+    with plan.forced("c"):
+        assert plan.settled(names, ("c",), CPU, differentiable=True) == "c"
+        assert plan.settled(names, (), CPU, differentiable=False) is None
 
 
 def test_deterministic_where_asked(monkeypatch):
     torch.use_deterministic_algorithms(True)
     try:
-        assert _plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
+        assert plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
     finally:
         torch.use_deterministic_algorithms(False)
     monkeypatch.setenv("STYLEGAN_OPS_PLAN", "fixed")
-    assert _plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
+    assert plan.settled(("a", "b"), (), CPU, differentiable=False) == "a"
     monkeypatch.setenv("STYLEGAN_OPS_PLAN", "quick")
     with pytest.raises(ValueError, match="STYLEGAN_OPS_PLAN: expected one of measure, fixed"):
-        _plan.settled(("a", "b"), (), CPU, differentiable=False)
+        plan.settled(("a", "b"), (), CPU, differentiable=False)
 
 
 def test_rejects():
@@ -139,10 +139,10 @@ def test_a_plan_is_for_calls_that_its_strategy_serves(monkeypatch):
         seen.append(name)
         return {"winograd": 1, "weights": 2, "sandwich": 3}.get(name, 9), run(name)
 
-    monkeypatch.setattr(_plan, "_timed", timed)
+    monkeypatch.setattr(plan, "_timed", timed)
     x = torch.randn(1, 256, 32, 32).contiguous(memory_format=torch.channels_last)
     weight, styles = torch.randn(256, 256, 3, 3), torch.randn(1, 256)
-    with torch.no_grad(), _plan.planning("measure"):
+    with torch.no_grad(), plan.planning("measure"):
         stylegan_ops.modulated_conv2d(x, weight, styles, padding=1, act="lrelu")
         for padding, act, size in (
             ([1, 0, 1, 0], "lrelu", (31, 31)),

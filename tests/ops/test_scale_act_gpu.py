@@ -9,8 +9,8 @@ from scale_act_cases import INPUTS, arguments, check, derivatives
 
 import stylegan_ops
 from stylegan_ops import backend
-from stylegan_ops.fir_act import fir_act, fir_act_out
-from stylegan_ops.scale_act import scale_act, scale_act_out, scale_act_ref
+from stylegan_ops.layer.fir_act import fir_act, fir_act_out
+from stylegan_ops.layer.scale_act import scale_act, scale_act_out, scale_act_ref
 
 ENDS = [("lrelu", 1.5), ("relu", None), ("linear", 1.5), ("linear", None), ("swish", 1.5)]
 # Bytes of a mask in no layout, in channels_last alone, in contiguous alone, in both; several tiles

@@ -11,9 +11,9 @@ from fir_act_cases import arguments as fir_arguments
 from native import needs_native
 from scale_act_cases import INPUTS, arguments, check, derivatives
 
-from stylegan_ops.bias_act import PIECEWISE
-from stylegan_ops.fir_act import fir_act, fir_act_out
-from stylegan_ops.scale_act import fits_out, scale_act, scale_act_out, scale_act_ref
+from stylegan_ops.layer.fir_act import fir_act, fir_act_out
+from stylegan_ops.layer.scale_act import fits_out, scale_act, scale_act_out, scale_act_ref
+from stylegan_ops.ops.bias_act import PIECEWISE
 
 pytestmark = needs_native
 

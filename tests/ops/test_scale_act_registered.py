@@ -10,7 +10,7 @@ from native import BACKENDS, needs_native
 from scale_act_cases import INPUTS, arguments
 
 from stylegan_ops import backend
-from stylegan_ops.scale_act import scale_act
+from stylegan_ops.layer.scale_act import scale_act
 
 pytestmark = needs_native
 OPS = torch.ops.stylegan_ops

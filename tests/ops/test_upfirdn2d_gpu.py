@@ -20,7 +20,7 @@ from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend, setup_filter, upfirdn2d
-from stylegan_ops.upfirdn2d import upfirdn2d_ref
+from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
 
 F2 = setup_filter([1, 3, 3, 1])
 F1 = setup_filter([1, 2, 3, 4], separable=True)

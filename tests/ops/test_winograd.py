@@ -7,9 +7,9 @@ from checks import layouts_of, rand
 from native import needs_native
 from winograd_cases import FORMS, LAST, check, convolve, images, isa_parameters, plain, threads
 
-from stylegan_ops import _winograd
-from stylegan_ops._winograd import tiles
-from stylegan_ops.scale_act import scale_act_ref
+from stylegan_ops.layer import winograd
+from stylegan_ops.layer.scale_act import scale_act_ref
+from stylegan_ops.layer.winograd import tiles
 
 pytestmark = needs_native
 WEIGHTS = torch.ops.stylegan_ops.winograd_weights.default
@@ -83,7 +83,7 @@ def test_many_tiles_by_any_number_of_threads(form, channels, samples, size):
     for count in (1, 2, 3):
         with threads(count):
             transformed.append(tiles(w, form))
-            results.append(_winograd.convolve(x, transformed[-1], padding, styles))
+            results.append(winograd.convolve(x, transformed[-1], padding, styles))
     check(results[0], plain((x * styles[:, :, None, None]).double(), w, form, padding))
     assert all(torch.equal(y, results[0]) for y in results)
     assert all(torch.equal(t.u, transformed[0].u) for t in transformed)
@@ -144,8 +144,8 @@ def test_images_of_any_layout(form):
     views["one column"] = images(2, 32, 4, 5)[..., 2:3]
     for name, view in views.items():
         before, padding = view.clone(), padding_of(form)
-        y = _winograd.convolve(view, t, padding)
-        expected = _winograd.convolve(view.contiguous(memory_format=LAST).clone(), t, padding)
+        y = winograd.convolve(view, t, padding)
+        expected = winograd.convolve(view.contiguous(memory_format=LAST).clone(), t, padding)
         assert torch.equal(y, expected), name
         assert torch.equal(view, before), name
 
@@ -164,7 +164,7 @@ def test_nothing_need_be_aligned(form, isa):
     given = {"styles": rand(2, 32), "scale": rand(2, 48), "noise": rand(2, 1, *size)}
     given, b = {k: v.float() for k, v in given.items()}, rand(48).float()
     t = tiles(w, form, isa=isa)
-    run = lambda t, given, b: _winograd.convolve(
+    run = lambda t, given, b: winograd.convolve(
         x, t, padding_of(form), **given, end=(b, "lrelu", None, None, 1), isa=isa
     )
     expected = run(t, given, b)

@@ -8,8 +8,9 @@ from checks import LAYOUTS, rand
 from native import needs_native
 from winograd_cases import BOUND, logged, rule
 
-from stylegan_ops import _winograd, backend
-from stylegan_ops._conv import conv2d, conv_transpose2d
+from stylegan_ops import backend
+from stylegan_ops.layer import winograd
+from stylegan_ops.layer.convolution import conv2d, conv_transpose2d
 
 pytestmark = needs_native
 
@@ -182,7 +183,7 @@ def test_groups(stride, always, calls):
 def test_by_rule(calls, monkeypatch):
     """Large layers take tiles, small ones the library's convolution; as do those of few channels
     that would be copied to channels_last and back."""
-    monkeypatch.setattr(_winograd, "ISA", 2)
+    monkeypatch.setattr(winograd, "ISA", 2)
     large, small = (64, 64, torch.channels_last), (16, 4, torch.channels_last)
     for channels, size, layout in (large, small, (64, 64, torch.contiguous_format)):
         x = rand(1, channels, size, size).float().contiguous(memory_format=layout)
@@ -201,7 +202,7 @@ def test_by_rule(calls, monkeypatch):
 @pytest.mark.parametrize("least, taken", [(32, True), (33, False)])
 def test_contiguous_images_of_few_channels(least, taken, always, calls, monkeypatch):
     """Nor are they copied for a gradient."""
-    monkeypatch.setattr(_winograd, "CONTIGUOUS_FROM", least)
+    monkeypatch.setattr(winograd, "CONTIGUOUS_FROM", least)
     ours, _ = pair(1, (1, 1))
     first(ours, *leaves((9, 7), (1, 1)))
     assert bool(calls["convolve"]) == bool(calls["weight_grad"]) == taken
@@ -210,7 +211,7 @@ def test_contiguous_images_of_few_channels(least, taken, always, calls, monkeypa
 
 
 def test_the_rule_of_weight_gradients():
-    best = _winograd.best_grad_form
+    best = winograd.best_grad_form
     assert best(("tile2", "tile4"), 4, (512, 512), (64, 64), isa=2) == "tile4"
     assert best(("down",), 4, (512, 512), (64, 64), isa=2) == "down"
     assert best(("down",), 4, (64, 64), (4, 4), isa=2) is None

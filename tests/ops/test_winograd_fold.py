@@ -10,8 +10,9 @@ from winograd_cases import logged, rule
 from winograd_layers import F, check, expected, forced, inputs
 
 from stylegan.models.stylegan2 import SynthesisLayer
-from stylegan_ops import _winograd, backend, fold_weight, modconv, modulated_conv2d, planning
-from stylegan_ops.modconv import candidates
+from stylegan_ops import backend, fold_weight, modulated_conv2d, planning
+from stylegan_ops.layer import winograd
+from stylegan_ops.ops.modulated_conv2d import FOLDED_BELOW, candidates
 
 pytestmark = needs_native
 
@@ -28,19 +29,20 @@ def test_fold_weight(up, monkeypatch):
     weight, best = rand(48, 32, 3, 3).float(), "up" if up == 2 else "tile2"
     rule(monkeypatch, best, once=400)
     asked = []
-    own = _winograd.best_form
-    monkeypatch.setattr(
-        _winograd, "best_form", lambda *a, **k: asked.append((a, k)) or own(*a, **k)
-    )
+    own = winograd.best_form
+    monkeypatch.setattr(winograd, "best_form", lambda *a, **k: asked.append((a, k)) or own(*a, **k))
     for flip in (True, False):
         t = fold_weight(weight, up=up, size=(40, 33), flip_weight=flip).tiles
-        same = _winograd.tiles(weight, best, flip == (up == 2))
+        same = winograd.tiles(weight, best, flip == (up == 2))
         assert torch.equal(t.u, same.u) and t[1:] == same[1:] == (48, best, flip == (up == 2))
     forms = ("up",) if up == 2 else ("tile2", "tile4")
     shape = (32, 48), (81, 67) if up == 2 else (40, 33)
-    assert asked[0] == ((forms, 1, *shape), {"folded": True, "below": modconv.FOLDED_BELOW})
+    assert asked[0] == (
+        (forms, 1, *shape),
+        {"folded": True, "below": FOLDED_BELOW},
+    )
     assert fold_weight(weight, up=up, size=(8, 4)).tiles is None
-    monkeypatch.setattr(_winograd, "worth_folding", lambda *args: False)
+    monkeypatch.setattr(winograd, "worth_folding", lambda *args: False)
     assert fold_weight(weight, up=up, size=(40, 33)).tiles is None
 
 
@@ -91,7 +93,7 @@ def test_by_rule(monkeypatch):
     weight = rand(48, 48, 3, 3).float()
     folded = fold_weight(weight, size=(64, 64))
     assert folded.tiles.form == "tile4"
-    smaller = folded._replace(tiles=_winograd.tiles(weight, "tile2"))
+    smaller = folded._replace(tiles=winograd.tiles(weight, "tile2"))
     for size, given, best in ((64, folded, True), (4, folded, False), (64, smaller, False)):
         x = rand(1, 48, size, size).float()
         assert (candidates(x, given, padding=1)[0][0] == "winograd") == best
@@ -99,8 +101,8 @@ def test_by_rule(monkeypatch):
 
 def test_tiles_that_there_are_need_not_be_made(monkeypatch):
     rule(monkeypatch, "tile4")
-    side, products, around, _, read = _winograd.COSTS["tile4"]
-    monkeypatch.setitem(_winograd.COSTS, "tile4", (side, products, around, 1e9, read))
+    side, products, around, _, read = winograd.COSTS["tile4"]
+    monkeypatch.setitem(winograd.COSTS, "tile4", (side, products, around, 1e9, read))
     x, weight = rand(1, 48, 16, 16).float(), rand(48, 48, 3, 3).float()
     folded = fold_weight(weight, size=(16, 16))
     best = [candidates(x, given, padding=1)[0][0] for given in (folded, weight)]
@@ -112,8 +114,8 @@ def test_layers_of_the_generator(up, calls, monkeypatch):
     """Folding a layer makes the tiles that it meets, once."""
     rule(monkeypatch, "tile4", "up")
     sizes = []
-    own = _winograd.best_form
-    monkeypatch.setattr(_winograd, "best_form", lambda *a, **k: sizes.append(a[3]) or own(*a, **k))
+    own = winograd.best_form
+    monkeypatch.setattr(winograd, "best_form", lambda *a, **k: sizes.append(a[3]) or own(*a, **k))
     torch.manual_seed(0)
     layer = SynthesisLayer(32, 48, (16, 24), tiny().G, up).eval()
     x, w = rand(1, 32, 16 // up, 24 // up).float(), rand(1, 8).float()

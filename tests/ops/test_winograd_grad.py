@@ -8,7 +8,7 @@ from native import needs_native
 from torch.nn.grad import conv2d_weight
 from winograd_cases import BOUND, LAST, NORM, images, isa_parameters, threads
 
-from stylegan_ops._winograd import weight_grad
+from stylegan_ops.layer.winograd import weight_grad
 
 pytestmark = needs_native
 OP = torch.ops.stylegan_ops.winograd_grad.default

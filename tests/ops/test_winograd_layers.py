@@ -9,8 +9,10 @@ from native import needs_native
 from winograd_cases import logged, rule
 from winograd_layers import CASES, check, expected, forced, inputs
 
-from stylegan_ops import _modconv, _plan, _winograd, backend, modulated_conv2d, planning
-from stylegan_ops.modconv import candidates
+from stylegan_ops import backend, modulated_conv2d, planning
+from stylegan_ops.layer import strategies, winograd
+from stylegan_ops.ops.modulated_conv2d import candidates
+from stylegan_ops.runtime import plan
 
 pytestmark = needs_native
 
@@ -27,7 +29,7 @@ def test_layers(case, flip, layout, calls, monkeypatch):
     """All that a layer may have, samples by themselves or together; inputs are not written to."""
     form = "up" if "up" in case else "tile2" if flip else "tile4"
     rule(monkeypatch, form)
-    monkeypatch.setattr(_modconv, "SAMPLES_FROM", 0 if flip else 1 << 19)
+    monkeypatch.setattr(strategies, "SAMPLES_FROM", 0 if flip else 1 << 19)
     for n, noise, demodulate in ((1, 1, True), (3, 3, True), (3, 1, False), (2, None, True)):
         given, kwargs = inputs(case, n, flip_weight=flip, demodulate=demodulate)
         given["styles"] *= 1 if demodulate else 0.05
@@ -46,7 +48,7 @@ def test_layers(case, flip, layout, calls, monkeypatch):
 @pytest.mark.parametrize("samples", ["together", "apart"])
 @pytest.mark.parametrize("case", ["3x3", "up"])
 def test_noise_that_broadcasts(case, samples, calls, monkeypatch):
-    monkeypatch.setattr(_modconv, "SAMPLES_FROM", 0 if samples == "apart" else 1 << 19)
+    monkeypatch.setattr(strategies, "SAMPLES_FROM", 0 if samples == "apart" else 1 << 19)
     given, kwargs = inputs(case)
     h, w = expected(given, kwargs).shape[2:]
     for shape in ((1, 1, 1, 1), (2, 1, 1, w), (1, 1, h, 1)):
@@ -101,7 +103,7 @@ def test_gradients_do_not_see_it(calls, monkeypatch):
     given, kwargs = inputs("3x3", act="linear", clamp=None)
     for name in given:
         leaf = given[name].clone().requires_grad_()
-        with _plan.forced("winograd"):
+        with plan.forced("winograd"):
             y = modulated_conv2d(**{**given, name: leaf}, **kwargs)
         wide = {k: v.double() for k, v in given.items()}
         wide[name].requires_grad_()
@@ -120,7 +122,7 @@ def test_function_transforms(calls):
     def op(s):
         return modulated_conv2d(**given, styles=s, **kwargs)
 
-    with torch.no_grad(), _plan.forced("winograd"):
+    with torch.no_grad(), plan.forced("winograd"):
         check(torch.func.vmap(op)(styles[None])[0], op(styles).double())
         tangent = torch.func.jvp(op, (styles,), (styles,))[1]
     assert tangent.isfinite().all() and len(calls["convolve"]) == 1
@@ -151,16 +153,16 @@ def test_images_of_few_channels_are_not_copied():
         x, weight = rand(1, channels, size, size).float(), torch.zeros(channels, channels, 3, 3)
         last = x.contiguous(memory_format=torch.channels_last)
         found = [candidates(x, weight, padding=1)[0][0] == "winograd" for x in (x, last)]
-        best = _winograd.best_form(("tile2", "tile4"), 1, (channels,) * 2, (size,) * 2)
+        best = winograd.best_form(("tile2", "tile4"), 1, (channels,) * 2, (size,) * 2)
         assert found == [best is not None and channels == 512, best is not None]
 
 
 def test_the_form_that_costs_least(monkeypatch):
     for costs, best in (((1, 1), "tile4"), ((1, 9), "tile2"), ((40, 150), None)):
         both = {"tile2": (2, costs[0], 0, 0, 0), "tile4": (4, costs[1], 0, 0, 0)}
-        monkeypatch.setattr(_winograd, "COSTS", both)
+        monkeypatch.setattr(winograd, "COSTS", both)
         for forms in (("tile2", "tile4"), ("tile4", "tile2")):
-            assert _winograd.best_form(forms, 1, (32, 32), (64, 64), isa=2) == best
+            assert winograd.best_form(forms, 1, (32, 32), (64, 64), isa=2) == best
 
 
 def test_the_rule():
@@ -171,10 +173,10 @@ def test_the_rule():
         for channels in ((16, 16), (64, 64), (512, 64)):
             for n, folded, isa in ((1, True, 2), (1, False, 0), (8, False, 2)):
                 args = n, channels, size, folded
-                alone = {_winograd.best_form((form,), *args, isa=isa) for form in both}
-                found = _winograd.best_form(both, *args, isa=isa)
+                alone = {winograd.best_form((form,), *args, isa=isa) for form in both}
+                found = winograd.best_form(both, *args, isa=isa)
                 assert found in alone and (found is None) == (alone == {None})
-    best, many = _winograd.best_form, (512, 512)
+    best, many = winograd.best_form, (512, 512)
     assert best(both, 1, many, (64, 64), isa=2) == "tile4"
     assert best(("up",), 1, many, (129, 129), isa=2) == "up"
     assert best(("down",), 1, many, (64, 64), isa=2) == "down"
@@ -184,5 +186,5 @@ def test_the_rule():
     portable = [best(both, 1, (c, c), (32, 32), isa=0) for c in (16, 32, 64)]
     vectors = [best(both, 1, (c, c), (32, 32), isa=2) for c in (16, 32, 64)]
     assert portable.count(None) > vectors.count(None)  # slower against the library
-    assert _winograd.worth_folding("tile4", many, (16, 16))
-    assert not _winograd.worth_folding("tile4", many, (256, 256))
+    assert winograd.worth_folding("tile4", many, (16, 16))
+    assert not winograd.worth_folding("tile4", many, (256, 256))

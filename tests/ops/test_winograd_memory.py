@@ -26,7 +26,7 @@ def test_beside_no_memory():
         import stylegan_ops
         from cuda_on_host.buffers import _fenced
         from winograd_cases import FORMS, LAST, convolve, has_isa, images, plain, rand
-        from stylegan_ops._winograd import weight_grad
+        from stylegan_ops.layer.winograd import weight_grad
 
         assert stylegan_ops.load("cpu") is None
 
@@ -69,10 +69,10 @@ def test_instructions_are_those_that_pytorch_takes(capability, isa):
         import torch
         import stylegan_ops
         from winograd_cases import FORMS, check, convolve, images, plain, rand
-        from stylegan_ops import _winograd
+        from stylegan_ops.layer import winograd
 
         assert stylegan_ops.load("cpu") is None
-        assert _winograd.ISA == {isa}
+        assert winograd.ISA == {isa}
         x, w = images(2, 48, 9, 10), rand(32, 48, 3, 3).float()
         for form in FORMS:
             check(convolve(x, w, form), plain(x.double(), w, form))

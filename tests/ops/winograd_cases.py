@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from checks import rand
 
-from stylegan_ops import _winograd
+from stylegan_ops.layer import winograd
 
-FORMS = list(_winograd.FORMS)
+FORMS = list(winograd.FORMS)
 LAST = torch.channels_last
 BOUND = 2e-5  # of the largest value
 NORM = 6e-6  # of the root mean square; 2.1e-6 was found, with 512 channels
@@ -56,8 +56,8 @@ def plain(x, w, form, padding=(0, 0), flip=False):
 
 
 def convolve(x, w, form, padding=(0, 0), flip=False, isa=None, **given):
-    tiles = _winograd.tiles(w, form, flip, isa)
-    return _winograd.convolve(x, tiles, padding, isa=isa, **given)
+    tiles = winograd.tiles(w, form, flip, isa)
+    return winograd.convolve(x, tiles, padding, isa=isa, **given)
 
 
 def check(y, exact):
@@ -75,25 +75,25 @@ def rule(monkeypatch, *forms, once=0):
     for name in ("COSTS", "GRAD_COSTS"):
         costs = {
             form: (side, 1e-6 if form in forms else 1e9, 0, *(9 * once for _ in rest))
-            for form, (side, _, _, *rest) in getattr(_winograd, name).items()
+            for form, (side, _, _, *rest) in getattr(winograd, name).items()
         }
-        monkeypatch.setattr(_winograd, name, costs)
-    monkeypatch.setattr(_winograd, "CONTIGUOUS_FROM", 0)
-    monkeypatch.setattr(_winograd, "worth_folding", lambda *args: True)
+        monkeypatch.setattr(winograd, name, costs)
+    monkeypatch.setattr(winograd, "CONTIGUOUS_FROM", 0)
+    monkeypatch.setattr(winograd, "worth_folding", lambda *args: True)
 
 
 def logged(monkeypatch):
-    """{function of _winograd: the forms that it is called with, from now on}"""
+    """{function of winograd: the forms that it is called with, from now on}"""
     log = {"convolve": [], "tiles": [], "weight_grad": []}
 
     def watch(name, form):
-        own = getattr(_winograd, name)
+        own = getattr(winograd, name)
 
         def run(*args, **kwargs):
             log[name].append(form(*args))
             return own(*args, **kwargs)
 
-        monkeypatch.setattr(_winograd, name, run)
+        monkeypatch.setattr(winograd, name, run)
 
     watch("convolve", lambda x, t, *_: t.form)
     watch("tiles", lambda w, form, *_: form)

@@ -6,7 +6,8 @@ import torch
 from checks import rand
 from winograd_cases import BOUND
 
-from stylegan_ops import _plan, modulated_conv2d, setup_filter
+from stylegan_ops import modulated_conv2d, setup_filter
+from stylegan_ops.runtime import plan
 
 F = setup_filter([1, 3, 3, 1])
 CASES = {
@@ -44,5 +45,5 @@ def check(y, exact):
 
 
 def forced(given, kwargs):
-    with torch.no_grad(), _plan.forced("winograd"):
+    with torch.no_grad(), plan.forced("winograd"):
         return modulated_conv2d(**given, **kwargs)

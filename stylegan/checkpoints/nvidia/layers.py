@@ -13,8 +13,7 @@ import torch.nn as nn
 from stylegan.checkpoints.nvidia.arguments import TAPS, non_default
 from stylegan.checkpoints.pickle.writer import ORDERED_DICT, Global, Object
 from stylegan.config import GeneratorConfig, Stylegan3Config
-from stylegan_ops import setup_filter
-from stylegan_ops.bias_act import ACTIVATIONS
+from stylegan_ops import ACTIVATIONS, setup_filter
 
 HOOKS = (
     "_backward_pre_hooks",

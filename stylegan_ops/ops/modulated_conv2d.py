@@ -3,9 +3,9 @@
 
 import torch
 
-from stylegan_ops import _dispatch, _implicit_gemm, _plan, _winograd
-from stylegan_ops._autograd import wants_gradient
-from stylegan_ops._modconv import (
+from stylegan_ops.layer import tensor_core_layer, winograd
+from stylegan_ops.layer.scale_act import accumulator, scale_act_ref
+from stylegan_ops.layer.strategies import (
     EPS,
     SAMPLES_FROM,
     STRATEGIES,
@@ -19,12 +19,13 @@ from stylegan_ops._modconv import (
     storable,
     winograd_form,
 )
-from stylegan_ops.bias_act import PIECEWISE, check_arguments
-from stylegan_ops.conv2d_resample import check_factors, conv2d_resample
-from stylegan_ops.scale_act import accumulator, scale_act_ref
-from stylegan_ops.upfirdn2d import memory_format
+from stylegan_ops.ops.bias_act import PIECEWISE, check_arguments
+from stylegan_ops.ops.conv2d_resample import check_factors, conv2d_resample
+from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime import dispatch, plan
+from stylegan_ops.runtime.registration import wants_gradient
 
-OP = _dispatch.declare("modulated_conv2d")
+OP = dispatch.declare("modulated_conv2d")
 
 
 def modulated_conv2d(
@@ -79,15 +80,15 @@ def modulated_conv2d(
         if not demodulate:
             styles, input_gain = styles * input_gain, None
     given = x, weight, styles, noise, bias, input_gain
-    layout = None if _dispatch.transformed(*given) else memory_format(x)
+    layout = None if dispatch.transformed(*given) else memory_format(x)
     layer = Layer(*resampling, noise, end, layout, input_gain)
     wanted = wants_gradient(*given)
-    if _dispatch.kernel(OP, *given) is None:
+    if dispatch.kernel(OP, *given) is None:
         name = "weights" if x.shape[0] == 1 else "sandwich"
     else:
         resampled = up, act, noise, down, padding, resample_filter
         names, others = candidates(x, folded or weight, *resampled, differentiable=wanted)
-        name = _plan.settled(names, others, x.device, wanted)
+        name = plan.settled(names, others, x.device, wanted)
     if name is not None:
         return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
     shape = (
@@ -103,7 +104,7 @@ def modulated_conv2d(
     def run(name):
         return STRATEGIES[name](x, weight, folded, styles, demodulate, layer)
 
-    return _plan.run_fastest(OP, shape, names, x.device, run)
+    return plan.run_fastest(OP, shape, names, x.device, run)
 
 
 def _check_shapes(x, weight, styles, bias, input_gain):
@@ -185,9 +186,9 @@ def candidates(
         if fused and not torch.compiler.is_compiling():
             names = ("sandwich", "samples")
             names = names[::-1] if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else names
-    forced = _plan.is_forced("implicit_gemm")
-    if fused and x.device.type == "cuda" and (forced or _implicit_gemm.wins(x.device)):
-        if _implicit_gemm.serves(x, weight, up, down, padding, f, act, noise):
+    forced = plan.is_forced("implicit_gemm")
+    if fused and x.device.type == "cuda" and (forced or tensor_core_layer.wins(x.device)):
+        if tensor_core_layer.serves(x, weight, up, down, padding, f, act, noise):
             names = names if forced else ("implicit_gemm", *names)
             others += ("implicit_gemm",)
     if fused and fits_winograd(x, weight, up, down, padding):
@@ -236,11 +237,11 @@ def fold_weight(
         if fits_winograd(x, weight, up, 1, padding):
             shape = weight.shape[1::-1], convolved_size(x, up, padding)
             forms = WINOGRAD_FORMS[up]
-            form = _winograd.best_form(forms, 1, *shape, folded=True, below=FOLDED_BELOW)
-            if form is not None and _winograd.worth_folding(form, *shape):
-                tiles = _winograd.tiles(weight, form, flip_weight == (up > 1))
+            form = winograd.best_form(forms, 1, *shape, folded=True, below=FOLDED_BELOW)
+            if form is not None and winograd.worth_folding(form, *shape):
+                tiles = winograd.tiles(weight, form, flip_weight == (up > 1))
     return FoldedWeight(weight, squares_of(weight), stored, size_of, tiles)
 
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, modulated_conv2d, library=True)
+    dispatch.register(OP, _device, modulated_conv2d, library=True)

@@ -6,9 +6,7 @@ import math
 
 import torch
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define, differentiable, wants_gradient
-from stylegan_ops.bias_act import (
+from stylegan_ops.ops.bias_act import (
     ACTIVATIONS,
     PIECEWISE,
     bias_act,
@@ -19,9 +17,11 @@ from stylegan_ops.bias_act import (
     mask_planes,
     slopes_of,
 )
-from stylegan_ops.upfirdn2d import memory_format
+from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import define, differentiable, wants_gradient
 
-OP = _dispatch.declare("scale_act")
+OP = dispatch.declare("scale_act")
 FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
@@ -40,7 +40,7 @@ def scale_act(x, scale=None, noise=None, b=None, act="linear", alpha=None, gain=
     Source: Karras et al. 2020 (arXiv:1912.04958), section 2.2.
     """
     check_arguments(x, b, 1, act, clamp)
-    run = _dispatch.kernel(OP, x, scale, noise, b) or scale_act_ref
+    run = dispatch.kernel(OP, x, scale, noise, b) or scale_act_ref
     return run(x, scale, noise, b, act, alpha, gain, clamp)
 
 
@@ -323,4 +323,4 @@ _grad = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, scale_act_native, library=True)
+    dispatch.register(OP, _device, scale_act_native, library=True)

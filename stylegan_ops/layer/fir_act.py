@@ -4,9 +4,8 @@ ends with. Internal: `modulated_conv2d` calls it."""
 
 import torch
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define, differentiable, wants_gradient
-from stylegan_ops.bias_act import (
+from stylegan_ops.layer.scale_act import gradients, has_mask, is_plane, numbers, scaled
+from stylegan_ops.ops.bias_act import (
     PIECEWISE,
     bias_act,
     bias_act_ref,
@@ -15,9 +14,8 @@ from stylegan_ops.bias_act import (
     mask_planes,
     slopes_of,
 )
-from stylegan_ops.scale_act import gradients, has_mask, is_plane, numbers, scaled
-from stylegan_ops.upfirdn2d import check_arguments as upfirdn2d_arguments
-from stylegan_ops.upfirdn2d import (
+from stylegan_ops.ops.upfirdn2d import check_arguments as upfirdn2d_arguments
+from stylegan_ops.ops.upfirdn2d import (
     fir,
     fir_adjoint,
     memory_format,
@@ -26,8 +24,10 @@ from stylegan_ops.upfirdn2d import (
     upfirdn2d,
     upfirdn2d_ref,
 )
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import define, differentiable, wants_gradient
 
-OP = _dispatch.declare("fir_act")
+OP = dispatch.declare("fir_act")
 
 
 def fir_act(
@@ -191,4 +191,4 @@ _out = define(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, fir_act_native, library=True)
+    dispatch.register(OP, _device, fir_act_native, library=True)

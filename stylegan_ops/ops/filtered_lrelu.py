@@ -6,11 +6,9 @@ import warnings
 
 import torch
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import differentiable, wants_gradient
-from stylegan_ops.bias_act import bias_act, bias_act_ref
-from stylegan_ops.bias_act import check_arguments as check_bias
-from stylegan_ops.upfirdn2d import (
+from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
+from stylegan_ops.ops.bias_act import check_arguments as check_bias
+from stylegan_ops.ops.upfirdn2d import (
     check_arguments,
     filter_size,
     memory_format,
@@ -18,8 +16,10 @@ from stylegan_ops.upfirdn2d import (
     upfirdn2d,
     upfirdn2d_ref,
 )
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import differentiable, wants_gradient
 
-OP = _dispatch.declare("filtered_lrelu")
+OP = dispatch.declare("filtered_lrelu")
 GAIN = math.sqrt(2)  # keeps the variance of a normal distribution, as in bias_act
 FACTORS = (1, 2, 4)  # up and down of the kernels,
 MOST_TAPS = 32  # and their longest filter along an axis; kFilteredTaps in csrc
@@ -274,6 +274,6 @@ _op = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, filtered_lrelu_native, library=True)
+    dispatch.register(OP, _device, filtered_lrelu_native, library=True)
 # Without data too: what the fused op keeps for its backward is a fraction of the reference's.
-_dispatch.register(OP, "meta", filtered_lrelu_native)
+dispatch.register(OP, "meta", filtered_lrelu_native)

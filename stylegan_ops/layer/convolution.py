@@ -12,11 +12,12 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch, _winograd
-from stylegan_ops._autograd import autocasts, define, wants_gradient
-from stylegan_ops.upfirdn2d import memory_format
+from stylegan_ops.layer import winograd
+from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import autocasts, define, wants_gradient
 
-OP = _dispatch.declare("conv_weight_grad")
+OP = dispatch.declare("conv_weight_grad")
 
 
 def conv2d(x, weight, stride=1, padding=(0, 0), groups=1):
@@ -40,9 +41,9 @@ def conv_transpose2d(x, weight, stride=1, groups=1):
 
 def _plain(x, weight):
     """Whether it is PyTorch's own, which the compiler, autocast and function transforms know."""
-    if _dispatch.mode() == "reference" or torch.compiler.is_compiling():
+    if dispatch.mode() == "reference" or torch.compiler.is_compiling():
         return True
-    return autocasts(x) or _dispatch.transformed(x, weight)
+    return autocasts(x) or dispatch.transformed(x, weight)
 
 
 def _exact(x):
@@ -54,7 +55,7 @@ def _exact(x):
 def _convolved(x, w, stride, padding, groups):
     """F.conv2d by the fastest way, without a derivative."""
     forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
-    if forms and groups == 1 and min(x.shape[2:]) >= 3 and _winograd.fits(x, w):
+    if forms and groups == 1 and min(x.shape[2:]) >= 3 and winograd.fits(x, w):
         y = _by_tiles(x, w, forms, padding)
         if y is not None:
             return y
@@ -64,7 +65,7 @@ def _convolved(x, w, stride, padding, groups):
 def _transposed(x, w, stride, padding, groups, extra):
     """F.conv_transpose2d by the fastest way, without a derivative; extra: output_padding."""
     w_conv = w.transpose(0, 1)
-    if groups == 1 and tuple(extra) == (0, 0) and _winograd.fits(x, w_conv):
+    if groups == 1 and tuple(extra) == (0, 0) and winograd.fits(x, w_conv):
         y = None
         if stride == 1 and max(padding) <= 2:  # that of the weight turned by half
             y = _by_tiles(x, w_conv, ("tile2", "tile4"), [2 - p for p in padding], True)
@@ -79,14 +80,14 @@ def _transposed(x, w, stride, padding, groups, extra):
 def _by_tiles(x, w, forms, padding=(0, 0), flip=False):
     """The convolution in the layout of x by the best of some forms, which make y of one size; or
     None."""
-    size = _winograd.out_size(x.shape[2:], forms[0], padding)
+    size = winograd.out_size(x.shape[2:], forms[0], padding)
     if min(size) < 1:
         return None
     last = _is_channels_last(x)
-    form = _winograd.best_form(forms, x.shape[0], w.shape[1::-1], size, channels_last=last)
+    form = winograd.best_form(forms, x.shape[0], w.shape[1::-1], size, channels_last=last)
     if form is None:
         return None
-    y = _winograd.convolve(x, _winograd.tiles(w, form, flip), padding)
+    y = winograd.convolve(x, winograd.tiles(w, form, flip), padding)
     return y.contiguous(memory_format=memory_format(x))
 
 
@@ -169,16 +170,16 @@ def _is_channels_last(x):
 def _weight_grad_by_tiles(x, dy, stride, padding, shape):
     """The gradient by minimal filtering, or None where that does not serve or is slower."""
     forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
-    if not forms or not _winograd.fits(x, dy.new_empty(1).expand(shape)):
+    if not forms or not winograd.fits(x, dy.new_empty(1).expand(shape)):
         return None
     if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], padding)):
         return None
-    if _winograd.out_size(x.shape[2:], forms[0], padding) != list(dy.shape[2:]):
+    if winograd.out_size(x.shape[2:], forms[0], padding) != list(dy.shape[2:]):
         return None
-    if min(shape[:2]) < _winograd.CONTIGUOUS_FROM and not all(map(_is_channels_last, (x, dy))):
+    if min(shape[:2]) < winograd.CONTIGUOUS_FROM and not all(map(_is_channels_last, (x, dy))):
         return None
-    form = _winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
-    return form and _winograd.weight_grad(x, dy, form, padding)
+    form = winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
+    return form and winograd.weight_grad(x, dy, form, padding)
 
 
 def _has_weight_grad(x, dy):
@@ -191,7 +192,7 @@ def _has_weight_grad(x, dy):
         and dy.shape[1] % 8 == 0
         and _is_channels_last(dy)
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and _dispatch.kernel(OP, x, dy) is not None
+        and dispatch.kernel(OP, x, dy) is not None
     )
 
 
@@ -200,4 +201,4 @@ weight_grad = define(
     "(Tensor x, Tensor dy, SymInt[] kernel, int stride, SymInt[] padding) -> Tensor",
     lambda x, dy, kernel, stride, padding: x.new_empty(dy.shape[1], x.shape[1], *kernel),
 )
-_dispatch.register(OP, "cpu", weight_grad, library=True)
+dispatch.register(OP, "cpu", weight_grad, library=True)

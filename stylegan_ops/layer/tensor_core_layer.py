@@ -5,19 +5,19 @@ bias, activation. Internal: a strategy of `modulated_conv2d`; csrc/cuda/modconv_
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import autocasts, define
-from stylegan_ops.bias_act import PIECEWISE, mask_planes, slopes_of
-from stylegan_ops.conv2d_resample import total_padding
-from stylegan_ops.scale_act import is_plane, numbers, scale_act_ref
-from stylegan_ops.upfirdn2d import filter_size
+from stylegan_ops.layer.scale_act import is_plane, numbers, scale_act_ref
+from stylegan_ops.ops.bias_act import PIECEWISE, mask_planes, slopes_of
+from stylegan_ops.ops.conv2d_resample import total_padding
+from stylegan_ops.ops.upfirdn2d import filter_size
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import autocasts, define
 
-OP = _dispatch.declare("modconv_gemm")
+OP = dispatch.declare("modconv_gemm")
 TAPS = 3  # along an axis, of a phase
 SEGMENT = 16  # bytes that the kernel copies at once
 LONGEST = 1 << 24  # segments in a line of x, pixels in one of y: offsets in a tile have 29 bits
 # Compute capabilities, as (9, 0), of GPUs on which a file in benchmarks/results says that it is
-# faster. On others only `_plan.forced` takes it.
+# faster. On others only `plan.forced` takes it.
 WINS = ()
 
 
@@ -208,4 +208,4 @@ _op = define(
     " int planes, int variant, int split) -> (Tensor, Tensor)",
     _fake,
 )
-_dispatch.register(OP, "cuda", implicit_gemm, library=True)
+dispatch.register(OP, "cuda", implicit_gemm, library=True)

@@ -12,13 +12,16 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _cache, _dispatch, _toolchain, _winograd
-from stylegan_ops._conv import weight_grad
-from stylegan_ops.bias_act import bias_act, bias_act_ref
-from stylegan_ops.filtered_lrelu import filtered_lrelu, filtered_lrelu_ref
-from stylegan_ops.fir_act import fir_act, fir_act_ref
-from stylegan_ops.scale_act import scale_act, scale_act_ref
-from stylegan_ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
+from stylegan_ops.build import cache
+from stylegan_ops.build import tools as build_tools
+from stylegan_ops.layer import winograd
+from stylegan_ops.layer.convolution import weight_grad
+from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
+from stylegan_ops.layer.scale_act import scale_act, scale_act_ref
+from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu, filtered_lrelu_ref
+from stylegan_ops.ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
+from stylegan_ops.runtime import dispatch
 
 TOLERANCE = 1e-5  # of the largest value, float32
 
@@ -45,9 +48,9 @@ def tools():
     """Rows about the machine and everything that a build needs."""
     yield Row("python", f"{platform.python_version()}, {sys.executable}")
     yield Row("torch", torch.__version__)
-    yield _row("compiler", lambda: _toolchain.find_compiler()[1])
-    yield _row("ninja", lambda: ", ".join(reversed(_toolchain.find_ninja())))
-    yield _row("headers", _toolchain.check_python_headers)
+    yield _row("compiler", lambda: build_tools.find_compiler()[1])
+    yield _row("ninja", lambda: ", ".join(reversed(build_tools.find_ninja())))
+    yield _row("headers", build_tools.check_python_headers)
     unused = torch.version.cuda is None and shutil.which("nvidia-smi")
     yield Row(
         "CUDA",
@@ -69,18 +72,18 @@ def loaded(device):
     """A row about the library of a device, which is built if need be, failed before or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the row says it
-        reason = _dispatch.load(device, again=True)
+        reason = dispatch.load(device, again=True)
     if reason:
         what, _, mend = reason.partition(" (mend: ")
         return Row(f"{device} kernels", f"none: {what}", mend.removesuffix(")"))
-    info = _dispatch.build_info()[device]
+    info = dispatch.build_info()[device]
     about = ", ".join(f"{k} {v}" for k, v in info.items() if k != "file")
     return Row(f"{device} kernels", f"{info['file']} ({about})")
 
 
 def health():
     """`Health` of every op on every device; each native op runs once against its reference."""
-    for op, states in _dispatch.info().items():
+    for op, states in dispatch.info().items():
         for device in devices():
             state = states[device]
             native = state["backend"] == "native"
@@ -89,7 +92,7 @@ def health():
                 ill = not error <= TOLERANCE
                 yield Health(op, device, "native", f"error {error:.1e} against the reference", ill)
             else:  # of ops made of others, the others are checked
-                expected = _dispatch.has_kernel(op, device) and _dispatch.mode() != "reference"
+                expected = dispatch.has_kernel(op, device) and dispatch.mode() != "reference"
                 missing = expected and not native
                 yield Health(op, device, state["backend"], state["reason"], missing)
 
@@ -152,15 +155,15 @@ def _check_winograd(device):
     """Every form, and the gradients by the weight of those that have one."""
     x, w = _random(device, (2, 32, 13, 14), (48, 32, 3, 3))
     stride_1, stride_2 = F.conv2d(x, w, padding=1), F.conv2d(x, w, stride=2)
-    pairs = [(_winograd.convolve(x, _winograd.tiles(w, "down")), stride_2)]
+    pairs = [(winograd.convolve(x, winograd.tiles(w, "down")), stride_2)]
     up = F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
-    pairs += [(_winograd.convolve(x, _winograd.tiles(w, "up")), up)]
+    pairs += [(winograd.convolve(x, winograd.tiles(w, "up")), up)]
     dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_2, stride=2)
-    pairs += [(_winograd.weight_grad(x, stride_2, "down"), dw)]
+    pairs += [(winograd.weight_grad(x, stride_2, "down"), dw)]
     dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_1, padding=1)
     for form in ("tile2", "tile4"):
-        pairs += [(_winograd.convolve(x, _winograd.tiles(w, form), (1, 1)), stride_1)]
-        pairs += [(_winograd.weight_grad(x, stride_1, form, (1, 1)), dw)]
+        pairs += [(winograd.convolve(x, winograd.tiles(w, form), (1, 1)), stride_1)]
+        pairs += [(winograd.weight_grad(x, stride_1, form, (1, 1)), dw)]
     return max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
 
 
@@ -215,15 +218,15 @@ CHECKS = {
 def _row(name, find):
     try:
         return Row(name, str(find()))
-    except _toolchain.Missing as missing:
+    except build_tools.Missing as missing:
         return Row(name, f"missing: {missing.args[0]}", missing.mend)
-    except _cache.Unwritable as failed:
-        return Row(name, f"missing: {failed}", f"set {_cache.VARIABLE} to a writable folder")
+    except cache.Unwritable as failed:
+        return Row(name, f"missing: {failed}", f"set {cache.VARIABLE} to a writable folder")
 
 
 def _nvcc():
-    home, version, compiler = _toolchain.check_cuda(torch.version.cuda)
-    targets = " ".join(_toolchain.gpu_targets(home))
+    home, version, compiler = build_tools.check_cuda(torch.version.cuda)
+    targets = " ".join(build_tools.gpu_targets(home))
     return f"{version}, {home}, host compiler {compiler or 'its default'}, targets {targets}"
 
 
@@ -235,6 +238,6 @@ def _gpus():
 
 
 def _cache_folder():
-    folder = _cache.folder()
+    folder = cache.folder()
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return f"{folder}, {size / 1e6:.1f} MB"

@@ -9,11 +9,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from stylegan_ops import _toolchain
+from stylegan_ops.build import tools
 
 DEVICES = ("cpu", "cuda")
 TORCH_ABI = "0x020a000000000000"  # the stable ABI of torch 2.10, which later versions keep
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def csrc():
@@ -46,7 +46,7 @@ def cxx_flags(cpu):
 
 def nvcc_flags(targets, ccbin):
     """For CUDA files."""
-    flags = ["-O3", *_toolchain.gencode_flags(targets), "--threads=2"]
+    flags = ["-O3", *tools.gencode_flags(targets), "--threads=2"]
     return flags + ([f"-ccbin={ccbin}"] if ccbin else [])
 
 
@@ -71,7 +71,7 @@ def identity(device, cpu="native", targets=()):
         "cuda": (torch.version.cuda or "") if device == "cuda" else "",
         "targets": " ".join(targets),
         "python": sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag,
-        "cpu": cpu if cpu != "native" else _toolchain.cpu_identity(),
+        "cpu": cpu if cpu != "native" else tools.cpu_identity(),
     }
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define, differentiable
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import define, differentiable
 
-OP = _dispatch.declare("bias_act")
+OP = dispatch.declare("bias_act")
 
 
 class Activation(NamedTuple):
@@ -59,7 +59,7 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
         (arXiv:1502.01852).
     """
     check_arguments(x, b, dim, act, clamp)
-    run = _dispatch.kernel(OP, x, b) or bias_act_ref
+    run = dispatch.kernel(OP, x, b) or bias_act_ref
     return run(x, b, dim, act, alpha, gain, clamp)
 
 
@@ -287,4 +287,4 @@ _grad = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, bias_act_native, library=True)
+    dispatch.register(OP, _device, bias_act_native, library=True)

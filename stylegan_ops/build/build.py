@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from stylegan_ops import _cache, _toolchain
-from stylegan_ops._recipe import (
+from stylegan_ops.build import cache, tools
+from stylegan_ops.build.recipe import (
     DEVICES,
     PACKAGE,
     cxx_flags,
@@ -32,7 +32,7 @@ from stylegan_ops._recipe import (
     nvcc_flags,
     sources,
 )
-from stylegan_ops._toolchain import Missing
+from stylegan_ops.build.tools import Missing
 
 WAIT_S = 900  # for another process that builds, and for the compilers
 RETRY_S = 3600  # a failed build is not tried again with the same tools before
@@ -51,7 +51,7 @@ def load(device):
     """
     try:
         return _load(device), ""
-    except (Missing, BuildFailed, _cache.Unwritable) as e:
+    except (Missing, BuildFailed, cache.Unwritable) as e:
         return None, str(e)
     except OSError as e:
         return None, f"{e.filename or 'the build'}: {e.strerror or e}"
@@ -59,19 +59,19 @@ def load(device):
 
 def _load(device):
     bad = []
-    for file, meta in _cache.find(device):
-        module = _cache.import_library(device, file, meta)
+    for file, meta in cache.find(device):
+        module = cache.import_library(device, file, meta)
         if module:
             return module
         bad.append((file, meta))
     try:
-        tools = preflight(device)
+        toolset = preflight(device)
         if bad:
             say(f"{bad[0][0]} is damaged; building the {device} kernels again")
-        file, meta = build(device, tools, bad=bad)
-    except (Missing, BuildFailed, _cache.Unwritable) as problem:
-        for file, meta in _cache.find(device, same_torch=False):
-            module = _cache.import_library(device, file, meta)
+        file, meta = build(device, toolset, bad=bad)
+    except (Missing, BuildFailed, cache.Unwritable) as problem:
+        for file, meta in cache.find(device, same_torch=False):
+            module = cache.import_library(device, file, meta)
             if module:
                 built = f"the {device} kernels that were built for torch {meta['torch']}"
                 say(f"taking {built}: {problem}")
@@ -79,7 +79,7 @@ def _load(device):
         if bad:
             raise BuildFailed(f"{bad[0][0]} is damaged, and {problem}") from problem
         raise
-    module = _cache.import_library(device, file, meta)
+    module = cache.import_library(device, file, meta)
     if module is None:
         raise BuildFailed(f"{file} was built but cannot be loaded; see {_log(file.parent)}")
     return module
@@ -89,22 +89,22 @@ def preflight(device):
     """The tools for a device, as a dictionary of strings and lists. Raises: Missing."""
     import torch
 
-    compiler, about = _toolchain.find_compiler()
-    ninja, ninja_version = _toolchain.find_ninja()
-    tools = {"compiler": compiler, "compiler_about": about, "ninja": ninja}
-    tools |= {"ninja_version": ninja_version, "headers": _toolchain.check_python_headers()}
+    compiler, about = tools.find_compiler()
+    ninja, ninja_version = tools.find_ninja()
+    toolset = {"compiler": compiler, "compiler_about": about, "ninja": ninja}
+    toolset |= {"ninja_version": ninja_version, "headers": tools.check_python_headers()}
     if device == "cuda":
-        home, version, ccbin = _toolchain.check_cuda(torch.version.cuda)
-        tools |= {"cuda_home": str(home), "nvcc": version, "ccbin": ccbin}
-        tools["targets"] = list(_toolchain.gpu_targets(home))
-    return tools
+        home, version, ccbin = tools.check_cuda(torch.version.cuda)
+        toolset |= {"cuda_home": str(home), "nvcc": version, "ccbin": ccbin}
+        toolset["targets"] = list(tools.gpu_targets(home))
+    return toolset
 
 
-def build(device, tools, root=None, cpu="native", bad=()):
+def build(device, toolset, root=None, cpu="native", bad=()):
     """Build the library of a device unless another process has just done so.
 
     Args:
-        tools: as from `preflight`.
+        toolset: as from `preflight`.
         root: folder to build into; None is the cache.
         cpu: "native" or "x86-64-v3".
         bad: (library file, meta) of what is there but cannot be loaded.
@@ -112,8 +112,8 @@ def build(device, tools, root=None, cpu="native", bad=()):
     """
     from filelock import FileLock, Timeout
 
-    root = root or _cache.folder()
-    ident = identity(device, cpu, tools.get("targets", ()))
+    root = root or cache.folder()
+    ident = identity(device, cpu, toolset.get("targets", ()))
     name = name_of(ident)
     lock = FileLock(root / f"{name}.lock")
     try:
@@ -129,9 +129,11 @@ def build(device, tools, root=None, cpu="native", bad=()):
             ) from None
     builder = root / f"{name}.builder"
     try:
-        _cache.write(builder, f"process {os.getpid()} on {platform.node()}")
-        found = _cache.finished(root / name)
-        return found if found and found not in bad else _build_locked(ident, name, root, tools, cpu)
+        cache.write(builder, f"process {os.getpid()} on {platform.node()}")
+        found = cache.finished(root / name)
+        return (
+            found if found and found not in bad else _build_locked(ident, name, root, toolset, cpu)
+        )
     finally:
         with suppress(OSError):
             builder.unlink()
@@ -146,12 +148,12 @@ def _builder(root, name):
         return "another process"
 
 
-def _build_locked(ident, name, root, tools, cpu):
+def _build_locked(ident, name, root, toolset, cpu):
     device, failed = ident["device"], root / f"{name}.failed"
-    _check_failed_before(failed, tools)
+    _check_failed_before(failed, toolset)
     for left in root.glob(f"{name}.tmp-*"):  # of builders that were killed
         shutil.rmtree(left, ignore_errors=True)
-    say(f"building the {device} kernels, once, in {root} (about {_usual(device, tools)} s) ...")
+    say(f"building the {device} kernels, once, in {root} (about {_usual(device, toolset)} s) ...")
     start = time.monotonic()
     temporary = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-", dir=root))
     log = root / f"{name}.log"
@@ -160,19 +162,19 @@ def _build_locked(ident, name, root, tools, cpu):
             "name": f"stylegan_{device}",
             "sources": [str(s) for s in sources(device)],
             "cxx": cxx_flags(cpu),
-            "nvcc": nvcc_flags(tools.get("targets", ()), tools.get("ccbin")),
+            "nvcc": nvcc_flags(toolset.get("targets", ()), toolset.get("ccbin")),
             "folder": str(temporary),
             "cuda": device == "cuda",
         }
-        (temporary / "build_info.h").write_text(info_header(recipe, tools), "utf-8")
-        code, said = _compile(recipe, tools, temporary)
-        _cache.write(log, said)
+        (temporary / "build_info.h").write_text(info_header(recipe, toolset), "utf-8")
+        code, said = _compile(recipe, toolset, temporary)
+        cache.write(log, said)
         file = next((p for p in temporary.iterdir() if p.name in library_names(device)), None)
         if code or file is None:
             cause = explain(said) or f"the compiler failed with exit code {code}"
             if code > 0 and not any(word in cause for word in PASSING):
-                _cache.write(
-                    failed, json.dumps({"tools": tools, "cause": cause, "time": time.time()})
+                cache.write(
+                    failed, json.dumps({"tools": toolset, "cause": cause, "time": time.time()})
                 )
             raise BuildFailed(f"{cause}; the whole log is {log}")
         for other in temporary.iterdir():
@@ -180,10 +182,10 @@ def _build_locked(ident, name, root, tools, cpu):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         seconds = round(time.monotonic() - start, 1)
         meta = {**ident, "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-        meta |= {"compiler": tools["compiler_about"], "flags": " ".join(recipe["cxx"])}
-        meta |= {"nvcc": tools.get("nvcc", ""), "nvcc_flags": " ".join(recipe["nvcc"])}
+        meta |= {"compiler": toolset["compiler_about"], "flags": " ".join(recipe["cxx"])}
+        meta |= {"nvcc": toolset.get("nvcc", ""), "nvcc_flags": " ".join(recipe["nvcc"])}
         meta |= {"seconds": seconds, "built": time.strftime("%Y-%m-%d %H:%M:%S")}
-        meta |= {"gpus": " ".join(_toolchain.gpus() if device == "cuda" else [])}
+        meta |= {"gpus": " ".join(tools.gpus() if device == "cuda" else [])}
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
         for path in (
             temporary,
@@ -200,16 +202,16 @@ def _build_locked(ident, name, root, tools, cpu):
     return root / name / file.name, meta
 
 
-def _compile(recipe, tools, folder):
+def _compile(recipe, toolset, folder):
     """(exit code, output) of `compile_here` in a process of its own."""
-    env = _toolchain.environment()
+    env = tools.environment()
     env |= {"TMPDIR": str(folder), "TORCH_EXTENSIONS_DIR": str(folder)}
-    env["CXX"] = _one_word(tools["compiler"], folder)
+    env["CXX"] = _one_word(toolset["compiler"], folder)
     env.pop("CC", None)  # torch's builder would hand it to nvcc
     if recipe["cuda"]:
-        env |= {"CUDA_HOME": tools["cuda_home"], "TORCH_CUDA_ARCH_LIST": ""}
+        env |= {"CUDA_HOME": toolset["cuda_home"], "TORCH_CUDA_ARCH_LIST": ""}
     code = "import sys, json; given = json.loads(sys.argv[1]); sys.path[:] = given['path']; "
-    code += "from stylegan_ops._recipe import compile_here; compile_here(given['recipe'])"
+    code += "from stylegan_ops.build.recipe import compile_here; compile_here(given['recipe'])"
     given = {"path": _absolute_path(), "recipe": recipe}
     try:
         process = subprocess.Popen(
@@ -256,17 +258,17 @@ def _absolute_path():
     return path if root in path else [root, *path]
 
 
-def _usual(device, tools):
-    return 25 if device == "cpu" else 25 + 25 * len(tools["targets"])
+def _usual(device, toolset):
+    return 25 if device == "cpu" else 25 + 25 * len(toolset["targets"])
 
 
 def _log(folder):
     return folder.parent / f"{folder.name}.log"
 
 
-def _check_failed_before(path, tools):
-    before = _cache.read_json(path)
-    if before and before.get("tools") == tools and time.time() - before["time"] < RETRY_S:
+def _check_failed_before(path, toolset):
+    before = cache.read_json(path)
+    if before and before.get("tools") == toolset and time.time() - before["time"] < RETRY_S:
         raise BuildFailed(
             f"{before['cause']}; it failed like that before (`stylegan doctor` tries again), the "
             f"whole log is {path.with_suffix('.log')}"
@@ -308,8 +310,8 @@ def ahead_of_time(root, cpu="native"):
         failed.unlink()
     for device in DEVICES:
         try:
-            tools = preflight(device)
+            toolset = preflight(device)
             Path(root).mkdir(parents=True, exist_ok=True)
-            build(device, tools, Path(root), cpu)
+            build(device, toolset, Path(root), cpu)
         except (Missing, BuildFailed, OSError) as problem:
             say(f"no {device} kernels ahead of time: {problem}")

@@ -21,8 +21,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from stylegan_ops import _toolchain
-from stylegan_ops._recipe import PACKAGE, identity
+from stylegan_ops.build import tools
+from stylegan_ops.build.recipe import PACKAGE, identity
 
 PREBUILT = PACKAGE / "_native"
 VARIABLE = "STYLEGAN_OPS_CACHE"
@@ -90,9 +90,9 @@ def find(device, same_torch=True):
         same_torch: False gives those that were built for an older torch: the ABI is stable.
     """
     mine = {"native": identity(device)}
-    if _toolchain.has_x86_64_v3():
+    if tools.has_x86_64_v3():
         mine["x86-64-v3"] = identity(device, "x86-64-v3")
-    gpus = _toolchain.gpus() if device == "cuda" else []
+    gpus = tools.gpus() if device == "cuda" else []
     for root in _roots():
         for path in sorted(root.glob(f"{device}-*/meta.json")):
             meta = read_meta(path)
@@ -106,7 +106,7 @@ def find(device, same_torch=True):
             # A GPU that was there at the build and is not served is one that nvcc cannot serve.
             served = meta["targets"].split()
             known = str(meta.get("gpus", "")).split()
-            if all(_toolchain.runs_on(served, gpu) or gpu in known for gpu in gpus):
+            if all(tools.runs_on(served, gpu) or gpu in known for gpu in gpus):
                 yield path.parent / meta["file"], meta
 
 

@@ -3,11 +3,11 @@
 
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops._conv import conv2d, conv_transpose2d
-from stylegan_ops.upfirdn2d import down_padding, filter_size, pad4, up_padding, upfirdn2d
+from stylegan_ops.layer.convolution import conv2d, conv_transpose2d
+from stylegan_ops.ops.upfirdn2d import down_padding, filter_size, pad4, up_padding, upfirdn2d
+from stylegan_ops.runtime import dispatch
 
-OP = _dispatch.declare("conv2d_resample")
+OP = dispatch.declare("conv2d_resample")
 
 
 def conv2d_resample(
@@ -38,7 +38,7 @@ def conv2d_resample(
     if weight.dtype != x.dtype:
         raise ValueError(f"conv2d_resample: x is {x.dtype} but weight is {weight.dtype}")
     check_factors("conv2d_resample", up, down)
-    run = _dispatch.kernel(OP, x) or _cheapest
+    run = dispatch.kernel(OP, x) or _cheapest
     return run(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
 
 
@@ -123,4 +123,4 @@ def _conv_transpose2d(x, weight, stride, groups):
 
 
 for _device in ("cpu", "cuda"):  # the library's filters around PyTorch's convolution
-    _dispatch.register(OP, _device, _cheapest, library=True)
+    dispatch.register(OP, _device, _cheapest, library=True)

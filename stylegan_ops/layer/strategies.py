@@ -5,20 +5,21 @@ from typing import NamedTuple
 
 import torch
 
-from stylegan_ops import _dispatch, _implicit_gemm, _winograd
-from stylegan_ops._autograd import wants_gradient
-from stylegan_ops._conv import conv2d
-from stylegan_ops.bias_act import bias_act
-from stylegan_ops.conv2d_resample import (
+from stylegan_ops.layer import tensor_core_layer, winograd
+from stylegan_ops.layer.convolution import conv2d
+from stylegan_ops.layer.fir_act import fir_act, fir_act_out
+from stylegan_ops.layer.scale_act import OP as SCALE_ACT
+from stylegan_ops.layer.scale_act import accumulator, fits_out, scale_act, scale_act_out
+from stylegan_ops.ops.bias_act import bias_act
+from stylegan_ops.ops.conv2d_resample import (
     conv2d_resample,
     total_padding,
     up_convolution,
     up_filter_padding,
 )
-from stylegan_ops.fir_act import fir_act, fir_act_out
-from stylegan_ops.scale_act import OP as SCALE_ACT
-from stylegan_ops.scale_act import accumulator, fits_out, scale_act, scale_act_out
-from stylegan_ops.upfirdn2d import memory_format, out_size, pad4, upfirdn2d
+from stylegan_ops.ops.upfirdn2d import memory_format, out_size, pad4, upfirdn2d
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import wants_gradient
 
 SAMPLES_FROM = 1 << 19  # elements of y of a sample: 2 MiB of float32, beyond which caches end
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
@@ -31,7 +32,7 @@ class FoldedWeight(NamedTuple):
     squares: torch.Tensor  # [O, I], sums over kh, kw
     stored: torch.Tensor  # in the dtype of x, over `size`; the weight itself for float32
     size: torch.Tensor  # [O], or None for 1
-    tiles: _winograd.Tiles  # transformed, or None
+    tiles: winograd.Tiles  # transformed, or None
 
 
 class Layer(NamedTuple):
@@ -123,15 +124,15 @@ def _gemm(x, weight, folded, styles, demodulate, layer):
     convolution and filter together. Without gradient."""
     up, _, padding, f, flip = layer[:5]
     if up > 1:
-        w = _implicit_gemm.composite(weight.to(accumulator(x)), f, padding, flip)
+        w = tensor_core_layer.composite(weight.to(accumulator(x)), f, padding, flip)
         w, size = storable(w, x.dtype)
     else:
         w, size = _stored(x, weight, folded)
         w = w if flip else w.flip([2, 3])
     before, after = _factors(x, weight, folded, size, styles, demodulate, layer)
-    w = _implicit_gemm.arranged(w, up)
+    w = tensor_core_layer.arranged(w, up)
     noise, end = layer.noise, layer.end
-    y = _implicit_gemm.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
+    y = tensor_core_layer.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
     return split(y, 1, layer.layout)
 
 
@@ -145,13 +146,13 @@ def _winograd_(x, weight, folded, styles, demodulate, layer):
     if tiles is None or tiles.flip != flip or (tiles.form == "up") != (layer.up > 1):
         forms = WINOGRAD_FORMS[layer.up]
         form = winograd_form(x, weight, layer.up, layer.padding, forms) or forms[-1]
-        tiles = _winograd.tiles(weight.detach(), form, flip)
+        tiles = winograd.tiles(weight.detach(), form, flip)
     if layer.up > 1:
         y = _winograd_up(x, tiles, styles, after, layer)
     else:
         x0, _, y0, _ = pad4(layer.padding)
         noise = _plane(layer.noise, convolved_size(x, 1, layer.padding))
-        y = _winograd.convolve(x, tiles, (y0, x0), styles, after, noise, layer.end)
+        y = winograd.convolve(x, tiles, (y0, x0), styles, after, noise, layer.end)
     return split(y, 1, layer.layout)
 
 
@@ -161,11 +162,11 @@ def _winograd_up(x, tiles, styles, after, layer):
     padding = up_filter_padding(layer.padding, f, layer.up, (3, 3))
     (h, w), n, o = convolved_size(x, layer.up, layer.padding), x.shape[0], tiles.out_channels
     if n == 1 or h * w * o < SAMPLES_FROM or torch.compiler.is_compiling():
-        y = _winograd.convolve(x, tiles, styles=styles)
+        y = winograd.convolve(x, tiles, styles=styles)
         return fir_act(y, f, padding, False, gain, after, noise, *layer.end)
     y = None
     for i in range(n):
-        u = _winograd.convolve(x[i : i + 1], tiles, styles=styles[i : i + 1])
+        u = winograd.convolve(x[i : i + 1], tiles, styles=styles[i : i + 1])
         if y is None:
             size = out_size(u, f, (1, 1), (1, 1), padding)
             noise = _plane(noise, size)
@@ -186,7 +187,7 @@ def fits_winograd(x, weight, up, down, padding):
         up in WINOGRAD_FORMS
         and down == 1
         and (up > 1 or (x0 == x1 >= 0 and y0 == y1 >= 0))
-        and _winograd.fits(x, weight)
+        and winograd.fits(x, weight)
         and min(convolved_size(x, up, padding)) > 0
     )
 
@@ -196,13 +197,13 @@ def winograd_form(x, weight, up, padding, forms, folded=False):
     the weights are transformed already."""
     size, channels = convolved_size(x, up, padding), weight.shape[1::-1]
     last = x.is_contiguous(memory_format=torch.channels_last)
-    return _winograd.best_form(forms, x.shape[0], channels, size, folded, last)
+    return winograd.best_form(forms, x.shape[0], channels, size, folded, last)
 
 
 def convolved_size(x, up, padding):
     """(H, W) of what a 3x3 convolution makes of x, before a filter; the same padding all around."""
     x0, _, y0, _ = pad4(padding)
-    return tuple(_winograd.out_size(x.shape[2:], WINOGRAD_FORMS[up][0], (y0, x0)))
+    return tuple(winograd.out_size(x.shape[2:], WINOGRAD_FORMS[up][0], (y0, x0)))
 
 
 STRATEGIES = {
@@ -306,4 +307,4 @@ def _may_overwrite(y, scale, noise, b, act):
     given = y, scale, noise, b
     if wants_gradient(*given):
         return False
-    return _dispatch.kernel(SCALE_ACT, *given) is not None and fits_out(y, noise, act)
+    return dispatch.kernel(SCALE_ACT, *given) is not None and fits_out(y, noise, act)

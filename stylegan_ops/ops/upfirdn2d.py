@@ -4,11 +4,11 @@
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import differentiable
-from stylegan_ops.bias_act import DTYPES
+from stylegan_ops.ops.bias_act import DTYPES
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import differentiable
 
-OP = _dispatch.declare("upfirdn2d")
+OP = dispatch.declare("upfirdn2d")
 
 
 def setup_filter(f, normalize=True, flip_filter=False, gain=1.0, separable=None):
@@ -86,9 +86,9 @@ def check_arguments(x, f, up, down, padding):
 
 
 def native_kernel(op, f, *tensors):
-    """`_dispatch.kernel`, but the reference where a gradient of the filter is asked for, which
+    """`dispatch.kernel`, but the reference where a gradient of the filter is asked for, which
     kernels do not have."""
-    found = _dispatch.kernel(op, *tensors, f)
+    found = dispatch.kernel(op, *tensors, f)
     return None if f is not None and f.requires_grad and torch.is_grad_enabled() else found
 
 
@@ -188,7 +188,7 @@ fir = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    _dispatch.register(OP, _device, upfirdn2d_native, library=True)
+    dispatch.register(OP, _device, upfirdn2d_native, library=True)
 
 
 def filter2d(x, f, padding=0, flip_filter=False, gain=1.0):

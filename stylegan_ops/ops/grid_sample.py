@@ -4,10 +4,10 @@
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops import _dispatch
-from stylegan_ops.upfirdn2d import memory_format
+from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime import dispatch
 
-OP = _dispatch.declare("grid_sample")
+OP = dispatch.declare("grid_sample")
 _MODE = dict(mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -30,11 +30,11 @@ def grid_sample(x, grid):
             f"grid_sample: grid must be [N, H', W', 2] for x [N, C, H, W]; got {list(grid.shape)} "
             f"and x {list(x.shape)}"
         )
-    kernel = _dispatch.kernel(OP, x, grid)
+    kernel = dispatch.kernel(OP, x, grid)
     if kernel is not None:
         return kernel(x, grid)
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-    if _dispatch.transformed(x, grid):
+    if dispatch.transformed(x, grid):
         return grid_sample_ref(x.to(wide), grid.to(wide)).to(x.dtype)
     sample = grid_sample_ref if grid.requires_grad else _GridSample.apply
     y = sample(x.to(wide), grid.to(wide))

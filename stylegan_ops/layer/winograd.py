@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from stylegan_ops import _dispatch
-from stylegan_ops._autograd import define
-from stylegan_ops.bias_act import slopes_of
-from stylegan_ops.scale_act import numbers
+from stylegan_ops.layer.scale_act import numbers
+from stylegan_ops.ops.bias_act import slopes_of
+from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.registration import define
 
-OP = _dispatch.declare("winograd")
+OP = dispatch.declare("winograd")
 # The instructions that PyTorch takes, which ATEN_CPU_CAPABILITY limits: 2 AVX-512, 0 portable.
 ISA = {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
 FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc/cpu/winograd_form.h
@@ -121,7 +121,7 @@ def fits(x, weight):
         and x.numel() > 0
         and weight.numel() > 0
         and not torch.is_autocast_enabled("cpu")
-        and _dispatch.kernel(OP, x, weight) is not None
+        and dispatch.kernel(OP, x, weight) is not None
     )
 
 
@@ -210,4 +210,4 @@ _grad = define(
     "(Tensor x, Tensor dy, int form, SymInt[] padding, int isa) -> Tensor",
     lambda x, dy, form, padding, isa: x.new_empty(dy.shape[1], x.shape[1], 3, 3),
 )
-_dispatch.register(OP, "cpu", convolve, library=True)
+dispatch.register(OP, "cpu", convolve, library=True)

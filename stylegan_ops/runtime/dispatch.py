@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
-from stylegan_ops import _plan
+from stylegan_ops.runtime import plan
 
 try:  # no public function tells; where this one is missing, torch.func reports an error of its own
     from torch._C._functorch import is_functorch_wrapped_tensor as is_wrapped
@@ -60,16 +60,16 @@ def load(device_type, again=False):
     """
     with _lock:
         if device_type not in _libraries or (again and _libraries[device_type][0] is None):
-            from stylegan_ops import _build, _cache
+            from stylegan_ops.build import build, cache
 
             if again:
-                _cache.forget_failures()
-            if device_type in _build.DEVICES:
-                _libraries[device_type] = _build.load(device_type)
+                cache.forget_failures()
+            if device_type in build.DEVICES:
+                _libraries[device_type] = build.load(device_type)
             else:
                 _libraries[device_type] = None, f"there are no kernels for {device_type}"
             reason = _libraries[device_type][1]
-            if reason and device_type in _build.DEVICES:
+            if reason and device_type in build.DEVICES:
                 text = f"no {device_type} kernels, the slower reference is taken: {reason}"
                 warnings.warn_explicit(text, RuntimeWarning, "stylegan_ops", 0)
     return _libraries[device_type][1] or None
@@ -159,9 +159,7 @@ def info():
         an op with several strategies, what has been measured (`planning`).
     """
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda", "meta"})
-    return {
-        op: {d: {**_status(op, d), "plans": _plan.plans(op, d)} for d in devices} for op in _ops
-    }
+    return {op: {d: {**_status(op, d), "plans": plan.plans(op, d)} for d in devices} for op in _ops}
 
 
 def build_info():
