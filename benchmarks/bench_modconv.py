@@ -34,7 +34,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 PASSES = "forward", "backward", "double"
 STRATEGIES = {  # by device: the columns
     "cpu": ("weights", "sandwich", "samples", "winograd"),
-    "cuda": ("weights", "sandwich", "implicit_gemm"),
+    "cuda": ("weights", "sandwich", "tensor_core_layer"),
 }
 CONTESTANTS = "auto", "folded", "reference", "compile", "bare"
 INDUCTOR_FAILS = TorchDynamoException, RuntimeError  # then that cell stays empty

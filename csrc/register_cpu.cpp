@@ -46,7 +46,7 @@ struct Cpu {
 stylegan::Tensor conv_weight_grad(stylegan::Tensor x, stylegan::Tensor dy, std::vector<int64_t> kernel, int64_t stride,
                                   std::vector<int64_t> padding) {
   using stylegan::is_channels_last;
-  const char* op = "conv_weight_grad";
+  const char* op = "weight_grad";
   STD_TORCH_CHECK(x.dim() == 4 && dy.dim() == 4 && kernel.size() == 2 && padding.size() == 2 && stride >= 1, op,
                   ": x and dy must be [N, C, H, W], kernel and padding (y, x)");
   STD_TORCH_CHECK(x.scalar_type() == stylegan::ScalarType::Float && dy.scalar_type() == x.scalar_type(), op, ": expected float32");
@@ -78,5 +78,5 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::register_scale_act<Cpu>(m);
   stylegan::register_filtered_lrelu<Cpu>(m);
   stylegan::register_winograd<Cpu>(m);
-  m.impl("conv_weight_grad", TORCH_BOX(&conv_weight_grad));
+  m.impl("weight_grad", TORCH_BOX(&conv_weight_grad));
 }

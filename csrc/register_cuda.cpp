@@ -85,10 +85,10 @@ struct Cuda {
   using ModConv = stylegan::cuda::ModConv;
   static void modconv(stylegan::Dtype dtype, const ModConv& c, const stylegan::FirEpilogue& e, const void* x,
                       const void* weight, const void* styles, void* y, int variant, int split, const Context& context) {
-    STD_TORCH_CHECK(stylegan::cuda::modconv_runs(), "modconv_gemm: needs a GPU of compute capability 8.0 or more");
-    STD_TORCH_CHECK(stylegan::cuda::modconv_fits(dtype, c), "modconv_gemm: the kernel does not take this shape or dtype");
+    STD_TORCH_CHECK(stylegan::cuda::modconv_runs(), "tensor_core_layer: needs a GPU of compute capability 8.0 or more");
+    STD_TORCH_CHECK(stylegan::cuda::modconv_fits(dtype, c), "tensor_core_layer: the kernel does not take this shape or dtype");
     const int variants = stylegan::cuda::modconv_variants(dtype);
-    STD_TORCH_CHECK(variant < variants, "modconv_gemm: variant must be less than ", variants, ", got ", variant);
+    STD_TORCH_CHECK(variant < variants, "tensor_core_layer: variant must be less than ", variants, ", got ", variant);
     const stylegan::cuda::ModConvChoice choice = stylegan::cuda::modconv_choice(dtype, c, variant, split);
     const stylegan::Tensor room =
         stylegan::empty_vector(context.x, stylegan::cuda::modconv_workspace(c, choice), stylegan::ScalarType::Float);

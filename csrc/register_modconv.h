@@ -22,7 +22,7 @@ std::tuple<Tensor, Tensor> modconv_gemm(Tensor x, Tensor weight, std::optional<T
                                         std::optional<Tensor> b, std::vector<int64_t> origin, std::vector<int64_t> size,
                                         int64_t up, double negative, double positive, double clamp, int64_t planes,
                                         int64_t variant, int64_t split) {
-  const char* op = "modconv_gemm";
+  const char* op = "tensor_core_layer";
   STD_TORCH_CHECK(x.dim() == 4, op, ": x must be [N, I, H, W]");
   STD_TORCH_CHECK(up == 1 || up == 2, op, ": up must be 1 or 2");
   STD_TORCH_CHECK(origin.size() == 2 && size.size() == 2, op, ": origin and size are two numbers each");
@@ -51,7 +51,7 @@ std::tuple<Tensor, Tensor> modconv_gemm(Tensor x, Tensor weight, std::optional<T
 }
 
 template <class Device> void register_modconv(torch::stable::detail::StableLibrary& m) {
-  m.impl("modconv_gemm", TORCH_BOX(&modconv_gemm<Device>));
+  m.impl("tensor_core_layer", TORCH_BOX(&modconv_gemm<Device>));
 }
 
 }  // namespace stylegan

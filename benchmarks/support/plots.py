@@ -31,7 +31,7 @@ STRATEGIES = {  # their markers
     "sandwich": "s",
     "samples": "^",
     "winograd": "D",
-    "implicit_gemm": "D",
+    "tensor_core_layer": "D",
 }
 LABELS = {
     "auto": "stylegan_ops",

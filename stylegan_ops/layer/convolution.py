@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops.layer import winograd
+from stylegan_ops.layer.weight_grad import supports, weight_grad
 from stylegan_ops.ops.upfirdn2d import memory_format
 from stylegan_ops.runtime import dispatch
-from stylegan_ops.runtime.registration import autocasts, define, wants_gradient
-
-OP = dispatch.declare("conv_weight_grad")
+from stylegan_ops.runtime.registration import autocasts, wants_gradient
 
 
 def conv2d(x, weight, stride=1, padding=(0, 0), groups=1):
@@ -144,7 +143,7 @@ class _WeightGrad(torch.autograd.Function):
         ctx.args = stride, padding, groups
         if groups == 1 and (dw := _weight_grad_by_tiles(x, dy, stride, padding, shape)) is not None:
             return dw
-        if groups == 1 and _has_weight_grad(x, dy):
+        if groups == 1 and supports(x, dy):
             last = {"memory_format": torch.channels_last}
             x, dy = x.contiguous(**last), dy.contiguous(**last)
             return weight_grad(x, dy, shape[2:], stride, padding)
@@ -180,25 +179,3 @@ def _weight_grad_by_tiles(x, dy, stride, padding, shape):
         return None
     form = winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
     return form and winograd.weight_grad(x, dy, form, padding)
-
-
-def _has_weight_grad(x, dy):
-    """Whether our kernel serves, and is faster: for CPUs with vectors of 512 bits, in the layout
-    that it takes."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == dy.dtype == torch.float32
-        and x.shape[1] % 32 == 0
-        and dy.shape[1] % 8 == 0
-        and _is_channels_last(dy)
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and dispatch.kernel(OP, x, dy) is not None
-    )
-
-
-weight_grad = define(
-    OP,
-    "(Tensor x, Tensor dy, SymInt[] kernel, int stride, SymInt[] padding) -> Tensor",
-    lambda x, dy, kernel, stride, padding: x.new_empty(dy.shape[1], x.shape[1], *kernel),
-)
-dispatch.register(OP, "cpu", weight_grad, library=True)

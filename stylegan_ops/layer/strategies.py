@@ -132,7 +132,7 @@ def _gemm(x, weight, folded, styles, demodulate, layer):
     before, after = _factors(x, weight, folded, size, styles, demodulate, layer)
     w = tensor_core_layer.arranged(w, up)
     noise, end = layer.noise, layer.end
-    y = tensor_core_layer.implicit_gemm(x, w, before, after, noise, *end, up, padding, f)
+    y = tensor_core_layer.tensor_core_layer(x, w, before, after, noise, *end, up, padding, f)
     return split(y, 1, layer.layout)
 
 
@@ -211,7 +211,7 @@ STRATEGIES = {
     "samples": _samples,
     "sandwich": _sandwich,
     "winograd": _winograd_,
-    "implicit_gemm": _gemm,
+    "tensor_core_layer": _gemm,
 }
 
 

@@ -12,7 +12,7 @@ from stylegan_ops.ops.upfirdn2d import filter_size
 from stylegan_ops.runtime import dispatch
 from stylegan_ops.runtime.registration import autocasts, define
 
-OP = dispatch.declare("modconv_gemm")
+OP = dispatch.declare("tensor_core_layer")
 TAPS = 3  # along an axis, of a phase
 SEGMENT = 16  # bytes that the kernel copies at once
 LONGEST = 1 << 24  # segments in a line of x, pixels in one of y: offsets in a tile have 29 bits
@@ -27,8 +27,8 @@ def wins(device):
 
 
 def serves(x, weight, up=1, down=1, padding=0, f=None, act="linear", noise=None):
-    """Whether `implicit_gemm` takes a call of `modulated_conv2d`: of a GPU, in 16 bits or, where
-    PyTorch's convolutions may, TF32; channels_last; without gradient."""
+    """Whether `tensor_core_layer` can compute a call of `modulated_conv2d`: on a GPU, channels_last,
+    without gradient, in 16 bits or, if PyTorch's convolutions may use it, TF32."""
     o, i, kh, kw = weight.shape
     if x.device.type != "cuda" or x.numel() == 0 or autocasts(x):
         return False
@@ -55,7 +55,7 @@ def tf32_allowed():
     return torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
-def implicit_gemm(
+def tensor_core_layer(
     x,
     w,
     styles=None,
@@ -98,7 +98,7 @@ def implicit_gemm(
     return (y, bits) if mask else y
 
 
-def implicit_gemm_ref(
+def tensor_core_layer_ref(
     x,
     w,
     styles=None,
@@ -113,7 +113,7 @@ def implicit_gemm_ref(
     padding=0,
     f=None,
 ):
-    """The definition of `implicit_gemm` in plain PyTorch."""
+    """The definition of `tensor_core_layer` in plain PyTorch."""
     (y0, x0), (height, width) = _place(x, w.shape[1], up, padding, f)
     rows, columns = -(-height // up), -(-width // up)
     if styles is not None:
@@ -149,9 +149,9 @@ def composite(weight, f, padding=0, flip_weight=True):
 
 
 def arranged(weight, up=1):
-    """`w` of `implicit_gemm`, [O, k, k, I] or [4 * O, k, k, I] and contiguous, of a weight [O, I,
-    k, k] (correlated with x) or, for up = 2, of its `composite`. No copy of a channels_last weight;
-    otherwise worth keeping."""
+    """`w` of `tensor_core_layer`, contiguous: [O, k, k, I] of a weight [O, I, k, k] (correlated with
+    x), or [4 * O, k, k, I] of its `composite` for up = 2. A channels_last weight is not copied;
+    otherwise the result is worth keeping."""
     if up == 1:
         return weight.permute(0, 2, 3, 1).contiguous()
     o, i, kh, kw = weight.shape
@@ -160,8 +160,8 @@ def arranged(weight, up=1):
 
 
 def adjoint(weight):
-    """`w` for the gradient by x of a convolution with padding p and weight [O, I, k, k]: that is
-    `implicit_gemm` of dy with padding k - 1 - p; its styles are the scale of the convolution, its
+    """`w` for the gradient w.r.t. x of a convolution with padding p and weight [O, I, k, k]. That is
+    `tensor_core_layer` of dy with padding k - 1 - p; its styles are the scale of the convolution, its
     scale the styles."""
     return arranged(weight.flip([2, 3]).transpose(0, 1))
 
@@ -208,4 +208,4 @@ _op = define(
     " int planes, int variant, int split) -> (Tensor, Tensor)",
     _fake,
 )
-dispatch.register(OP, "cuda", implicit_gemm, library=True)
+dispatch.register(OP, "cuda", tensor_core_layer, library=True)

@@ -186,11 +186,11 @@ def candidates(
         if fused and not torch.compiler.is_compiling():
             names = ("sandwich", "samples")
             names = names[::-1] if h * w * up**2 * weight.shape[0] >= SAMPLES_FROM else names
-    forced = plan.is_forced("implicit_gemm")
+    forced = plan.is_forced("tensor_core_layer")
     if fused and x.device.type == "cuda" and (forced or tensor_core_layer.wins(x.device)):
         if tensor_core_layer.serves(x, weight, up, down, padding, f, act, noise):
-            names = names if forced else ("implicit_gemm", *names)
-            others += ("implicit_gemm",)
+            names = names if forced else ("tensor_core_layer", *names)
+            others += ("tensor_core_layer",)
     if fused and fits_winograd(x, weight, up, down, padding):
         others += ("winograd",)
         tiles = folded and folded.tiles

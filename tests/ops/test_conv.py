@@ -12,13 +12,12 @@ from native import needs_native
 from stylegan_ops import backend
 from stylegan_ops.layer import convolution
 from stylegan_ops.layer.convolution import (
-    OP,
     _Conv,
     _ConvTranspose,
     conv2d,
     conv_transpose2d,
-    weight_grad,
 )
+from stylegan_ops.layer.weight_grad import OP, weight_grad
 
 SIZES = [(8, 7), (9, 12)]
 CASES = list(itertools.product([1, 2, 3], [(0, 0), (1, 2)], [1, 2]))  # stride, padding, groups

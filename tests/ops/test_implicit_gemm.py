@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The strategy "implicit_gemm" of modulated_conv2d around its kernel: which weights, styles and
-scales the kernel is given. On a CPU the kernel's definition takes its place, with float32 sums."""
+"""The strategy "tensor_core_layer" of modulated_conv2d around its kernel: which weights, styles
+and scales the kernel is given. On a CPU the kernel's definition takes its place, with float32 sums."""
 
 import pytest
 import torch
@@ -53,9 +53,9 @@ def check(y, exact, dtype):
 @pytest.mark.parametrize("dtype", BOUNDS, ids=str)
 def test_what_the_kernel_is_given(dtype, case, monkeypatch):
     def defined(x, w, *rest):
-        return tensor_core_layer.implicit_gemm_ref(x.float(), w.float(), *rest).to(x.dtype)
+        return tensor_core_layer.tensor_core_layer_ref(x.float(), w.float(), *rest).to(x.dtype)
 
-    monkeypatch.setattr(tensor_core_layer, "implicit_gemm", defined)
+    monkeypatch.setattr(tensor_core_layer, "tensor_core_layer", defined)
     x, weight, styles, kwargs, exact = layer_of(case, dtype)
     k = kwargs
     resampling = k["up"], 1, k["padding"], k["resample_filter"], k["flip_weight"]
@@ -63,7 +63,7 @@ def test_what_the_kernel_is_given(dtype, case, monkeypatch):
     layer = Layer(*resampling, k["noise"], end, LAST)
     for folded in (None, fold_weight(weight, dtype, k["up"])):
         given = weight if folded is None else folded.weight
-        y = STRATEGIES["implicit_gemm"](x, given, folded, styles, k["demodulate"], layer)
+        y = STRATEGIES["tensor_core_layer"](x, given, folded, styles, k["demodulate"], layer)
         check(y, exact, dtype)
 
 
@@ -72,8 +72,8 @@ def test_off_until_measured():
     x, weight = rand(1, 32, 8, 8).half().contiguous(memory_format=LAST), rand(16, 32, 3, 3)
     assert tensor_core_layer.WINS == ()
     assert not tensor_core_layer.serves(x, weight)
-    with plan.forced("implicit_gemm"):
-        assert all("implicit_gemm" not in names for names in candidates(x, weight))
+    with plan.forced("tensor_core_layer"):
+        assert all("tensor_core_layer" not in names for names in candidates(x, weight))
 
 
 @on_gpu[0]
@@ -82,7 +82,7 @@ def test_off_until_measured():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_forced_on_a_gpu(dtype, case):
     x, weight, styles, kwargs, exact = layer_of(case, dtype, "cuda")
-    with torch.no_grad(), plan.forced("implicit_gemm"):
+    with torch.no_grad(), plan.forced("tensor_core_layer"):
         resampled = kwargs["up"], "lrelu", kwargs["noise"], 1, case[2], kwargs["resample_filter"]
-        assert "implicit_gemm" in candidates(x, weight, *resampled)[1]
+        assert "tensor_core_layer" in candidates(x, weight, *resampled)[1]
         check(modulated_conv2d(x, weight, styles, **kwargs), exact, dtype)

@@ -13,8 +13,8 @@ import stylegan_ops
 from stylegan_ops import backend, setup_filter
 from stylegan_ops.layer import tensor_core_layer
 from stylegan_ops.layer.tensor_core_layer import adjoint, arranged, composite
-from stylegan_ops.layer.tensor_core_layer import implicit_gemm as op
-from stylegan_ops.layer.tensor_core_layer import implicit_gemm_ref as own
+from stylegan_ops.layer.tensor_core_layer import tensor_core_layer as op
+from stylegan_ops.layer.tensor_core_layer import tensor_core_layer_ref as own
 from stylegan_ops.ops.bias_act import mask_grad, slopes_of
 from stylegan_ops.ops.conv2d_resample import conv2d_resample
 
@@ -22,7 +22,7 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # float32 by TF32
 VARIANTS = {torch.float16: 4, torch.bfloat16: 4, torch.float32: 3}
 ENDS = [("lrelu", 1.5), ("relu", None), ("linear", 1.5), ("linear", None)]
 VECTORS = ["styles", "scale", "noise", "b"]
-OP = torch.ops.stylegan_ops.modconv_gemm.default
+OP = torch.ops.stylegan_ops.tensor_core_layer.default
 # x [N, I, H, W], O, kernel, padding: layers of networks, then what comes out even nowhere.
 SHAPES = [
     *[((4, 512, 4, 4), 512, 3, 1), ((2, 256, 32, 32), 128, 3, 1), ((1, 64, 128, 128), 32, 3, 1)],
@@ -308,5 +308,5 @@ def test_rejects_what_the_kernel_does_not_take():
     narrow = on_gpu(arguments((2, 12, 8, 8), 16, 3, 1, []), torch.float16)
     wide = {k: v.double() for k, v in given.items()}
     for wrong in (narrow, wide, given | {"w": given["w"].float()}):
-        with pytest.raises(RuntimeError, match="modconv_gemm"):
+        with pytest.raises(RuntimeError, match="tensor_core_layer"):
             op(**wrong, padding=1)
