@@ -16,7 +16,8 @@ import stylegan_ops
 from stylegan.config import preset
 from stylegan.device import resolve_device
 from stylegan.models.sizes import channels_of
-from stylegan_ops.ops.bias_act import PIECEWISE, bias_act, bias_act_ref
+from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
+from stylegan_ops.runtime.activation import PIECEWISE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

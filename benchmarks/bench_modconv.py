@@ -27,7 +27,9 @@ from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops
 from stylegan.device import resolve_device
-from stylegan_ops.ops.modulated_conv2d import OP, candidates, modulated_conv2d
+from stylegan_ops.layer import choose
+from stylegan_ops.layer.records import Epilogue, Resampling
+from stylegan_ops.ops.modulated_conv2d import OP, modulated_conv2d
 from stylegan_ops.runtime import plan
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,11 +42,12 @@ CONTESTANTS = "auto", "folded", "reference", "compile", "bare"
 INDUCTOR_FAILS = TorchDynamoException, RuntimeError  # then that cell stays empty
 
 
-def names_of(layer, weight, differentiable):
-    """(strategies that auto may take for a layer, the rule's choice first; those that serve too)"""
-    given = {k: layer.kwargs[k] for k in ("act", "noise", "padding") if k in layer.kwargs}
-    given |= {"f": layer.kwargs.get("resample_filter"), "differentiable": differentiable}
-    return candidates(layer.x, weight, layer.up, **given)
+def candidates_of(layer, weight, differentiable):
+    """The strategies for a layer."""
+    k = layer.kwargs
+    resampling = Resampling(layer.up, 1, k.get("padding", 0), k.get("resample_filter"))
+    epilogue = Epilogue(act=k.get("act", "linear"))
+    return choose.candidates(layer.x, weight, resampling, epilogue, k.get("noise"), differentiable)
 
 
 def within(context, function, argument=None):
@@ -60,8 +63,8 @@ def within(context, function, argument=None):
 def contestants_of(layer, name, device, compiled):
     """{contestant: (run, setup)} for one pass, and {"plan", "plan folded"}: what auto takes."""
     auto, plans = layer.passes(name, modulated_conv2d), {}
-    names, others = names_of(layer, layer.weight, name != "forward")
-    runs, strategies = {"auto": auto}, dict.fromkeys([*names, *others])
+    candidates = candidates_of(layer, layer.weight, name != "forward")
+    runs, strategies = {"auto": auto}, dict.fromkeys(candidates.names + candidates.others)
     if name == "forward":
         folded = layer.folded()
         runs["folded"] = layer.passes(name, modulated_conv2d, folded)
@@ -69,11 +72,11 @@ def contestants_of(layer, name, device, compiled):
             ("plan", "auto", layer.weight),
             ("plan folded", "folded", folded),
         ):
-            found, _ = names_of(layer, weight, differentiable=False)
-            plans[key] = strategy_of(runs[contestant][0], found, device)
+            found = candidates_of(layer, weight, differentiable=False)
+            plans[key] = strategy_of(runs[contestant][0], found.names, device)
     else:  # no plan: auto is the rule's choice, so that one is not raced twice
-        plans["plan"] = names[0]
-        del strategies[names[0]]
+        plans["plan"] = candidates.names[0]
+        del strategies[candidates.names[0]]
     for strategy in strategies:
         runs[strategy] = [f and within(plan.forced, f, strategy) for f in auto]
     runs["reference"] = [f and within(stylegan_ops.backend, f, "reference") for f in auto]

@@ -30,6 +30,7 @@ from support.modconv_layers import PEAK_SHAPES, layers
 
 import stylegan_ops
 from stylegan_ops.layer import winograd
+from stylegan_ops.layer.records import Epilogue
 
 TITLE = "winograd 3x3 convolutions float32, ms"
 FORMS = {"stride 1": ("tile2", "tile4"), "up": ("up",), "down": ("down",)}
@@ -92,7 +93,7 @@ def around(shape, batch):
         "styles": styles,
         "scale": torch.rand(batch, shape.c_out),
         "noise": torch.randn(1, 1, shape.px, shape.px),
-        "end": (torch.zeros(shape.c_out), "lrelu", None, None, 256),
+        "end": Epilogue(torch.zeros(shape.c_out), "lrelu", clamp=256),
     }
 
 

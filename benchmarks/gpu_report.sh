@@ -46,7 +46,7 @@ step() {
 
 sanitizer() {
     command -v compute-sanitizer && return
-    "$python" -c 'from stylegan_ops.build.tools import find_cuda_home as f; print(f()[0] / "bin/compute-sanitizer")'
+    "$python" -c 'from stylegan_ops.build.cuda_tools import find_cuda_home as f; print(f()[0] / "bin/compute-sanitizer")'
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null

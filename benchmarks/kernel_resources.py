@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 from support.common import ROOT, report, where
 
-from stylegan_ops.build.tools import Missing, find_cuda_home
+from stylegan_ops.build.cuda_tools import find_cuda_home
+from stylegan_ops.build.tools import Missing
 
 FLAGS = ["-O3", "-std=c++17", "--Werror", "all-warnings", "-Xptxas", "-v"]
 FLAGS += ["-Xptxas", "--warn-on-spills"]

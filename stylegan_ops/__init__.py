@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations of the StyleGAN family, each twice differentiable, on any device of PyTorch."""
 
-from stylegan_ops.ops.bias_act import ACTIVATIONS, bias_act
+from __future__ import annotations
+
+from types import ModuleType
+
+from stylegan_ops.layer.fold import fold_weight
+from stylegan_ops.ops.bias_act import bias_act
 from stylegan_ops.ops.conv2d_resample import conv2d_resample
 from stylegan_ops.ops.filtered_lrelu import filtered_lrelu
+from stylegan_ops.ops.filters import downsample2d, filter2d, setup_filter, upsample2d
 from stylegan_ops.ops.grid_sample import grid_sample
-from stylegan_ops.ops.modulated_conv2d import fold_weight, modulated_conv2d
-from stylegan_ops.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d
+from stylegan_ops.ops.upfirdn2d import upfirdn2d
+from stylegan_ops.runtime.activation import ACTIVATIONS
 from stylegan_ops.runtime.allocator import tune_cpu_allocator
 from stylegan_ops.runtime.dispatch import backend, build_info, info, load, mode
 from stylegan_ops.runtime.plan import planning
@@ -17,6 +24,7 @@ __all__ = [
     "bias_act",
     "build_info",
     "conv2d_resample",
+    "doctor",
     "downsample2d",
     "filter2d",
     "filtered_lrelu",
@@ -32,3 +40,12 @@ __all__ = [
     "upfirdn2d",
     "upsample2d",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`doctor` is imported when it is first asked for: it imports the build."""
+    if name == "doctor":
+        import importlib
+
+        return importlib.import_module("stylegan_ops.doctor")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

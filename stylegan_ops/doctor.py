@@ -1,50 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `stylegan doctor` knows: the tools, the libraries, each native op against its reference."""
+"""What `stylegan doctor` shows: the tools, the extensions, each native op against its reference."""
+
+from __future__ import annotations
 
 import itertools
 import platform
 import shutil
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.grad import conv2d_weight
 
-from stylegan_ops.build import cache
+from stylegan_ops.build import cache, cuda_tools
 from stylegan_ops.build import tools as build_tools
+from stylegan_ops.build.tools import Problem
 from stylegan_ops.layer import winograd
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 from stylegan_ops.layer.scale_act import scale_act, scale_act_ref
 from stylegan_ops.layer.weight_grad import weight_grad, weight_grad_ref
 from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
 from stylegan_ops.ops.filtered_lrelu import filtered_lrelu, filtered_lrelu_ref
-from stylegan_ops.ops.upfirdn2d import setup_filter, upfirdn2d, upfirdn2d_ref
+from stylegan_ops.ops.filters import setup_filter
+from stylegan_ops.ops.upfirdn2d import upfirdn2d, upfirdn2d_ref
 from stylegan_ops.runtime import dispatch
 
-TOLERANCE = 1e-5  # of the largest value, float32
+__all__ = ["Freed", "Health", "Problem", "Row", "clean", "devices", "health", "loaded", "tools"]
+
+MAX_ERROR = 1e-5  # relative to the largest value, float32
 
 
-class Row(NamedTuple):
-    """One line: a name, what was found, and what mends it where something is missing."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: a name, what was found, and how to fix it if something is missing."""
 
     name: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
-class Health(NamedTuple):
-    """Of one op on one device."""
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an op does on a device."""
 
     op: str
     device: str
     backend: str
     found: str
-    ill: bool = False  # the kernel disagrees with its reference, or should be there and is not
+    faulty: bool = False  # the kernel disagrees with its reference, or is missing
 
 
-def tools():
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What emptying the cache gave back."""
+
+    folder: Path
+    size: int  # bytes
+
+
+def clean() -> Freed:
+    """Empty the cache of built kernels. Raises: Problem if there is no cache."""
+    return Freed(*cache.clean())
+
+
+def tools() -> Iterator[Row]:
     """Rows about the machine and everything that a build needs."""
     yield Row("python", f"{platform.python_version()}, {sys.executable}")
     yield Row("torch", torch.__version__)
@@ -63,48 +88,47 @@ def tools():
     yield _row("cache", _cache_folder)
 
 
-def devices():
+def devices() -> list[str]:
     """The devices with kernels that ops can run on here."""
     return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-def loaded(device):
-    """A row about the library of a device, which is built if need be, failed before or not."""
+def loaded(device: str) -> Row:
+    """A row about the extension of a device. It is built if need be, even if that failed before."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the row says it
-        reason = dispatch.load(device, again=True)
-    if reason:
-        what, _, mend = reason.partition(" (mend: ")
-        return Row(f"{device} kernels", f"none: {what}", mend.removesuffix(")"))
+        warnings.simplefilter("ignore")  # the row tells the same
+        dispatch.load(device, again=True)
+    extension = dispatch.extension(device)
+    if extension.module is None:
+        return Row(f"{device} kernels", f"none: {extension.what}", extension.fix)
     info = dispatch.build_info()[device]
     about = ", ".join(f"{k} {v}" for k, v in info.items() if k != "file")
     return Row(f"{device} kernels", f"{info['file']} ({about})")
 
 
-def health():
-    """`Health` of every op on every device; each native op runs once against its reference."""
+def health() -> Iterator[Health]:
+    """Every op on every device; each native op runs once against its reference."""
     for op, states in dispatch.info().items():
         for device in devices():
             state = states[device]
             native = state["backend"] == "native"
             if native and op in CHECKS:
                 error = CHECKS[op](device)
-                ill = not error <= TOLERANCE
-                yield Health(op, device, "native", f"error {error:.1e} against the reference", ill)
-            else:  # of ops made of others, the others are checked
+                found = f"error {error:.1e} against the reference"
+                yield Health(op, device, "native", found, not error <= MAX_ERROR)
+            else:  # an op that is composed of others is checked with these
                 expected = dispatch.has_kernel(op, device) and dispatch.mode() != "reference"
-                missing = expected and not native
-                yield Health(op, device, state["backend"], state["reason"], missing)
+                yield Health(op, device, state["backend"], state["reason"], expected and not native)
 
 
-def _check_bias_act(device):
+def _check_bias_act(device: str) -> float:
     inputs = _random(device, (2, 8, 9, 16), 8)
     return max(
         _error(bias_act, bias_act_ref, inputs, act=act, clamp=1.5) for act in ("lrelu", "swish")
     )
 
 
-def _check_upfirdn2d(device):
+def _check_upfirdn2d(device: str) -> float:
     """Every resampling, filters with and without factors, both layouts."""
     (x,), worst = _random(device, (2, 8, 18, 21)), 0.0
     filters = setup_filter([1, 3, 3, 1]), setup_filter(range(1, 13)), setup_filter([[1, 2], [3, 5]])
@@ -116,20 +140,20 @@ def _check_upfirdn2d(device):
     return worst
 
 
-def _check_fir_act(device):
+def _check_fir_act(device: str) -> float:
     x, scale, noise, b = _random(device, (2, 8, 17, 17), (2, 8), (1, 1, 16, 16), 8)
     f, worst = setup_filter([1, 3, 3, 1]).to(device), 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
         inputs = x.contiguous(memory_format=layout), scale, noise, b
 
-        def ours(x, scale, noise, b, run=fir_act):
+        def ours(x: Any, scale: Any, noise: Any, b: Any, run: Any = fir_act) -> Any:
             return run(x, f, 1, scale=scale, noise=noise, b=b, act="lrelu", clamp=1.5)
 
         worst = max(worst, _error(ours, partial(ours, run=fir_act_ref), inputs))
     return worst
 
 
-def _check_scale_act(device):
+def _check_scale_act(device: str) -> float:
     """With a mask of its own and without, both layouts."""
     worst = 0.0
     for size in (16, 15):
@@ -141,7 +165,7 @@ def _check_scale_act(device):
     return worst
 
 
-def _check_weight_grad(device):
+def _check_weight_grad(device: str) -> float:
     x, dy = (
         t.contiguous(memory_format=torch.channels_last)
         for t in _random(device, (2, 32, 65, 65), (2, 8, 32, 32))
@@ -151,23 +175,23 @@ def _check_weight_grad(device):
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
-def _check_winograd(device):
-    """Every form, and the gradients by the weight of those that have one."""
+def _check_winograd(device: str) -> float:
+    """Every form, and the gradients w.r.t. the weight of those that have one."""
     x, w = _random(device, (2, 32, 13, 14), (48, 32, 3, 3))
     stride_1, stride_2 = F.conv2d(x, w, padding=1), F.conv2d(x, w, stride=2)
     pairs = [(winograd.convolve(x, winograd.tiles(w, "down")), stride_2)]
     up = F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
     pairs += [(winograd.convolve(x, winograd.tiles(w, "up")), up)]
-    dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_2, stride=2)
+    dw = conv2d_weight(x, w.shape, stride_2, stride=2)
     pairs += [(winograd.weight_grad(x, stride_2, "down"), dw)]
-    dw = torch.nn.grad.conv2d_weight(x, w.shape, stride_1, padding=1)
+    dw = conv2d_weight(x, w.shape, stride_1, padding=1)
     for form in ("tile2", "tile4"):
         pairs += [(winograd.convolve(x, winograd.tiles(w, form), (1, 1)), stride_1)]
         pairs += [(winograd.weight_grad(x, stride_1, form, (1, 1)), dw)]
     return max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
 
 
-def _check_filtered_lrelu(device):
+def _check_filtered_lrelu(device: str) -> float:
     """Filters with factors and without, several resamplings, both layouts."""
     x, b = _random(device, (2, 20, 13, 18), 20)
     line, plane = setup_filter(range(1, 13)), setup_filter([[1, 2, 4], [3, 5, 1]] * 3)
@@ -175,7 +199,7 @@ def _check_filtered_lrelu(device):
     for up, down, fu, fd in ((2, 2, line, line), (4, 2, line, plane), (2, 4, plane, line)):
         given = dict(fu=fu.to(device), fd=fd.to(device), up=up, down=down, padding=9, clamp=0.8)
 
-        def ours(x, b, given=given, run=filtered_lrelu):
+        def ours(x: Any, b: Any, given: Any = given, run: Any = filtered_lrelu) -> Any:
             return run(x, b=b, **given)
 
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -184,12 +208,17 @@ def _check_filtered_lrelu(device):
     return worst
 
 
-def _random(device, *shapes):
+def _random(device: str, *shapes: int | Sequence[int]) -> list[torch.Tensor]:
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
 
 
-def _error(kernel, reference, inputs, **kwargs):
+def _error(
+    kernel: Callable[..., torch.Tensor],
+    reference: Callable[..., torch.Tensor],
+    inputs: Iterable[torch.Tensor],
+    **kwargs: Any,
+) -> float:
     """Largest error of value and gradients, relative to the largest of each."""
     results = []
     for run in (kernel, reference):
@@ -204,7 +233,7 @@ def _error(kernel, reference, inputs, **kwargs):
     return worst
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[[str], float]] = {
     "bias_act": _check_bias_act,
     "upfirdn2d": _check_upfirdn2d,
     "fir_act": _check_fir_act,
@@ -215,29 +244,30 @@ CHECKS = {
 }
 
 
-def _row(name, find):
+def _row(name: str, find: Callable[[], Any]) -> Row:
     try:
         return Row(name, str(find()))
-    except build_tools.Missing as missing:
-        return Row(name, f"missing: {missing.args[0]}", missing.mend)
-    except cache.Unwritable as failed:
-        return Row(name, f"missing: {failed}", f"set {cache.VARIABLE} to a writable folder")
+    except cache.Unwritable as problem:
+        return Row(name, f"missing: {problem}", f"set {cache.VARIABLE} to a writable folder")
+    except Problem as problem:
+        return Row(name, f"missing: {problem.what}", problem.fix)
 
 
-def _nvcc():
-    home, version, compiler = build_tools.check_cuda(torch.version.cuda)
-    targets = " ".join(build_tools.gpu_targets(home))
-    return f"{version}, {home}, host compiler {compiler or 'its default'}, targets {targets}"
+def _nvcc() -> str:
+    cuda = cuda_tools.check_cuda(torch.version.cuda)
+    targets = " ".join(cuda_tools.gpu_targets(cuda.home))
+    compiler = cuda.host_compiler or "its default"
+    return f"{cuda.nvcc}, {cuda.home}, host compiler {compiler}, targets {targets}"
 
 
-def _gpus():
+def _gpus() -> str:
     if not torch.cuda.is_available():
         return "none"
     found = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
     return "; ".join(f"{p.name}, {p.total_memory / 1e9:.0f} GB, {p.major}.{p.minor}" for p in found)
 
 
-def _cache_folder():
+def _cache_folder() -> str:
     folder = cache.folder()
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return f"{folder}, {size / 1e6:.1f} MB"

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from stylegan_ops.doctor import Row
 
 
 @click.command("doctor")
@@ -20,16 +23,15 @@ def command(clean: bool) -> None:
     stylegan doctor --clean               to build everything again
     """
     from stylegan_ops import doctor
-    from stylegan_ops.build import cache
 
     if clean:
         try:
-            folder, size = cache.clean()
-        except cache.Unwritable as e:
+            freed = doctor.clean()
+        except doctor.Problem as e:
             raise click.ClickException(str(e)) from e
-        click.echo(f"{folder}: {size / 1e6:.1f} MB freed")
+        click.echo(f"{freed.folder}: {freed.size / 1e6:.1f} MB freed")
         return
-    to_fix: list[Any] = []
+    to_fix: list[Row] = []
     for row in doctor.tools():
         _show(row, to_fix)
     for device in doctor.devices():
@@ -37,18 +39,18 @@ def command(clean: bool) -> None:
     click.echo()
     failed = False
     for h in doctor.health():
-        state = "WRONG" if h.ill and h.backend == "native" else h.backend
+        state = "WRONG" if h.faulty and h.backend == "native" else h.backend
         click.echo(f"{h.op:18} {h.device:5} {state:10} {h.found}")
-        failed = failed or h.ill
+        failed = failed or h.faulty
     if to_fix:
         click.echo("\nto fix:")
         for row in to_fix:
-            click.echo(f"  {row.name + ':':12} {row.mend}")
+            click.echo(f"  {row.name + ':':12} {row.fix}")
     if failed:
         raise SystemExit(1)
 
 
-def _show(row: Any, to_fix: list[Any]) -> None:
+def _show(row: Row, to_fix: list[Row]) -> None:
     click.echo(f"{row.name:12} {row.found}")
-    if row.mend:
+    if row.fix:
         to_fix.append(row)

@@ -1,89 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolutions whose second derivatives are convolutions of the usual shape.
 
-PyTorch computes the gradient of a convolution's gradient by its weights as a convolution with
-images for weights, which libraries are not made for: R1 and path length then take two to three
-times as long. Here the three ways to combine input, weight and output gradient (`_Conv`,
-`_ConvTranspose`, `_WeightGrad`) are each other's derivatives, and each is the library's own kernel.
+PyTorch computes the gradient of a convolution's gradient w.r.t. its weights as a convolution with
+images for weights, which cuDNN and oneDNN are not made for: R1 and path length then take two to
+three times as long. Here the three ways to combine input, weight and output gradient (`_Conv`,
+`_ConvTranspose`, `_WeightGrad`) are each other's derivatives, and each is a forward, input gradient
+or weight gradient of PyTorch or of our own kernels.
 """
 
-from contextlib import nullcontext
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.grad import conv2d_weight
 
 from stylegan_ops.layer import winograd
 from stylegan_ops.layer.weight_grad import supports, weight_grad
-from stylegan_ops.ops.upfirdn2d import memory_format
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.images import Pair, is_channels_last, memory_format
 from stylegan_ops.runtime.registration import autocasts, wants_gradient
 
+FORWARD_FORMS = {1: ("tile2", "tile4"), 2: ("down",)}  # of winograd, by stride
 
-def conv2d(x, weight, stride=1, padding=(0, 0), groups=1):
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How a convolution goes over its input."""
+
+    stride: int = 1
+    padding: Pair = (0, 0)  # (y, x)
+    groups: int = 1
+
+
+def conv2d(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int = 1,
+    padding: Pair = (0, 0),
+    groups: int = 1,
+) -> torch.Tensor:
     """F.conv2d; stride and groups are numbers, padding (y, x)."""
-    if _plain(x, weight):
+    if _by_pytorch(x, weight):
         return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+    spec = Spec(stride, padding, groups)
     if not wants_gradient(x, weight):
-        return _convolved(x, weight, stride, padding, groups)
-    return _Conv.apply(x, weight, stride, padding, groups)
+        return _convolved(x, weight, spec)
+    return _Conv.apply(x, weight, spec)
 
 
-def conv_transpose2d(x, weight, stride=1, groups=1):
+def conv_transpose2d(
+    x: torch.Tensor, weight: torch.Tensor, stride: int = 1, groups: int = 1
+) -> torch.Tensor:
     """F.conv_transpose2d without padding; stride and groups are numbers."""
-    if _plain(x, weight):
+    if _by_pytorch(x, weight):
         return F.conv_transpose2d(x, weight, stride=stride, groups=groups)
+    spec = Spec(stride, (0, 0), groups)
     if not wants_gradient(x, weight):
-        return _transposed(x, weight, stride, (0, 0), groups, (0, 0))
+        return _transposed(x, weight, spec, (0, 0))
     size = [(n - 1) * stride + k for n, k in zip(x.shape[2:], weight.shape[2:])]
-    return _ConvTranspose.apply(x, weight, stride, (0, 0), groups, size)
+    return _ConvTranspose.apply(x, weight, spec, size)
 
 
-def _plain(x, weight):
-    """Whether it is PyTorch's own, which the compiler, autocast and function transforms know."""
+def _by_pytorch(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether PyTorch's own runs, which the compiler, autocast and function transforms know."""
     if dispatch.mode() == "reference" or torch.compiler.is_compiling():
         return True
     return autocasts(x) or dispatch.transformed(x, weight)
 
 
-def _exact(x):
+def _exact(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Autocast off for what is computed here: a derivative is in the dtypes of its function, even
-    where autocast is on when it is asked for."""
+    if autocast is on when it is asked for."""
     return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
 
 
-def _convolved(x, w, stride, padding, groups):
+def _convolved(x: torch.Tensor, w: torch.Tensor, spec: Spec) -> torch.Tensor:
     """F.conv2d by the fastest way, without a derivative."""
-    forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
-    if forms and groups == 1 and min(x.shape[2:]) >= 3 and winograd.fits(x, w):
-        y = _by_tiles(x, w, forms, padding)
+    forms = FORWARD_FORMS.get(spec.stride, ())
+    if forms and spec.groups == 1 and min(x.shape[2:]) >= 3 and winograd.supports(x, w):
+        y = _by_tiles(x, w, forms, spec.padding)
         if y is not None:
             return y
-    return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+    return F.conv2d(x, w, stride=spec.stride, padding=spec.padding, groups=spec.groups)
 
 
-def _transposed(x, w, stride, padding, groups, extra):
+def _transposed(x: torch.Tensor, w: torch.Tensor, spec: Spec, extra: Sequence[int]) -> torch.Tensor:
     """F.conv_transpose2d by the fastest way, without a derivative; extra: output_padding."""
     w_conv = w.transpose(0, 1)
-    if groups == 1 and tuple(extra) == (0, 0) and winograd.fits(x, w_conv):
+    if spec.groups == 1 and tuple(extra) == (0, 0) and winograd.supports(x, w_conv):
         y = None
-        if stride == 1 and max(padding) <= 2:  # that of the weight turned by half
-            y = _by_tiles(x, w_conv, ("tile2", "tile4"), [2 - p for p in padding], True)
-        elif stride == 2 and tuple(padding) == (0, 0):
+        if spec.stride == 1 and max(spec.padding) <= 2:  # a convolution by the rotated weight
+            y = _by_tiles(x, w_conv, ("tile2", "tile4"), [2 - p for p in spec.padding], True)
+        elif spec.stride == 2 and tuple(spec.padding) == (0, 0):
             y = _by_tiles(x, w_conv, ("up",))
         if y is not None:
             return y
-    args = {"stride": stride, "padding": padding, "groups": groups, "output_padding": extra}
-    return F.conv_transpose2d(x, w, **args)
+    return F.conv_transpose2d(x, w, None, spec.stride, spec.padding, extra, spec.groups)
 
 
-def _by_tiles(x, w, forms, padding=(0, 0), flip=False):
+def _by_tiles(
+    x: torch.Tensor,
+    w: torch.Tensor,
+    forms: Sequence[str],
+    padding: Sequence[int] = (0, 0),
+    flip: bool = False,
+) -> torch.Tensor | None:
     """The convolution in the layout of x by the best of some forms, which make y of one size; or
     None."""
     size = winograd.out_size(x.shape[2:], forms[0], padding)
     if min(size) < 1:
         return None
-    last = _is_channels_last(x)
-    form = winograd.best_form(forms, x.shape[0], w.shape[1::-1], size, channels_last=last)
+    channels, last = (w.shape[1], w.shape[0]), is_channels_last(x)
+    form = winograd.best_form(forms, x.shape[0], channels, size, channels_last=last)
     if form is None:
         return None
     y = winograd.convolve(x, winograd.tiles(w, form, flip), padding)
@@ -94,88 +127,93 @@ class _Conv(torch.autograd.Function):
     """y = x * w"""
 
     @staticmethod
-    def forward(ctx, x, w, stride, padding, groups):
+    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, spec: Spec) -> torch.Tensor:
         ctx.save_for_backward(x, w)
-        ctx.args = stride, padding, groups
+        ctx.spec = spec
         with _exact(x):
-            return _convolved(x, w, stride, padding, groups)
+            return _convolved(x, w, spec)
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
         x, w = ctx.saved_tensors
         dx = dw = None
         if ctx.needs_input_grad[0]:
-            dx = _ConvTranspose.apply(dy, w, *ctx.args, x.shape[2:])
+            dx = _ConvTranspose.apply(dy, w, ctx.spec, x.shape[2:])
         if ctx.needs_input_grad[1]:
-            dw = _WeightGrad.apply(x, dy, *ctx.args, w.shape)
-        return dx, dw, None, None, None
+            dw = _WeightGrad.apply(x, dy, ctx.spec, w.shape)
+        return dx, dw, None
 
 
 class _ConvTranspose(torch.autograd.Function):
     """The adjoint of `_Conv` in its input; size: (H, W) of the result."""
 
     @staticmethod
-    def forward(ctx, x, w, stride, padding, groups, size):
+    def forward(
+        ctx: Any, x: torch.Tensor, w: torch.Tensor, spec: Spec, size: Sequence[int]
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, w)
-        ctx.args = stride, padding, groups
-        least = [(n - 1) * stride + k - 2 * p for n, k, p in zip(x.shape[2:], w.shape[2:], padding)]
-        extra = [s - least for s, least in zip(size, least)]
+        ctx.spec = spec
+        smallest = [
+            (n - 1) * spec.stride + k - 2 * p
+            for n, k, p in zip(x.shape[2:], w.shape[2:], spec.padding)
+        ]
+        extra = [s - least for s, least in zip(size, smallest)]
         with _exact(x):
-            return _transposed(x, w, stride, padding, groups, extra)
+            return _transposed(x, w, spec, extra)
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
         x, w = ctx.saved_tensors
         dx = dw = None
         if ctx.needs_input_grad[0]:
-            dx = _Conv.apply(dy, w, *ctx.args)
+            dx = _Conv.apply(dy, w, ctx.spec)
         if ctx.needs_input_grad[1]:
-            dw = _WeightGrad.apply(dy, x, *ctx.args, w.shape)
-        return dx, dw, None, None, None, None
+            dw = _WeightGrad.apply(dy, x, ctx.spec, w.shape)
+        return dx, dw, None, None
 
 
 class _WeightGrad(torch.autograd.Function):
-    """The gradient of `_Conv` by its weight, of input x and output gradient dy."""
+    """The gradient of `_Conv` w.r.t. its weight, for input x and output gradient dy."""
 
     @staticmethod
-    def forward(ctx, x, dy, stride, padding, groups, shape):
+    def forward(
+        ctx: Any, x: torch.Tensor, dy: torch.Tensor, spec: Spec, shape: Sequence[int]
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, dy)
-        ctx.args = stride, padding, groups
-        if groups == 1 and (dw := _weight_grad_by_tiles(x, dy, stride, padding, shape)) is not None:
+        ctx.spec = spec
+        if spec.groups == 1 and (dw := _weight_grad_by_tiles(x, dy, spec, shape)) is not None:
             return dw
-        if groups == 1 and supports(x, dy):
-            last = {"memory_format": torch.channels_last}
-            x, dy = x.contiguous(**last), dy.contiguous(**last)
-            return weight_grad(x, dy, shape[2:], stride, padding)
-        args = {"stride": stride, "padding": padding, "groups": groups}
+        if spec.groups == 1 and supports(x, dy):
+            last = torch.channels_last
+            x, dy = x.contiguous(memory_format=last), dy.contiguous(memory_format=last)
+            return weight_grad(x, dy, shape[2:], spec.stride, spec.padding)
         with _exact(x):
-            return torch.nn.grad.conv2d_weight(x, shape, dy, **args)
+            return conv2d_weight(x, shape, dy, spec.stride, spec.padding, groups=spec.groups)
 
     @staticmethod
-    def backward(ctx, ddw):
+    def backward(ctx: Any, ddw: torch.Tensor) -> tuple[Any, ...]:
         x, dy = ctx.saved_tensors
         dx = d_dy = None
         if ctx.needs_input_grad[0]:
-            dx = _ConvTranspose.apply(dy, ddw, *ctx.args, x.shape[2:])
+            dx = _ConvTranspose.apply(dy, ddw, ctx.spec, x.shape[2:])
         if ctx.needs_input_grad[1]:
-            d_dy = _Conv.apply(x, ddw, *ctx.args)
-        return dx, d_dy, None, None, None, None
+            d_dy = _Conv.apply(x, ddw, ctx.spec)
+        return dx, d_dy, None, None
 
 
-def _is_channels_last(x):
-    return x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _weight_grad_by_tiles(x, dy, stride, padding, shape):
-    """The gradient by minimal filtering, or None where that does not serve or is slower."""
-    forms = {1: ("tile2", "tile4"), 2: ("down",)}.get(stride, ())
-    if not forms or not winograd.fits(x, dy.new_empty(1).expand(shape)):
+def _weight_grad_by_tiles(
+    x: torch.Tensor, dy: torch.Tensor, spec: Spec, shape: Sequence[int]
+) -> torch.Tensor | None:
+    """The gradient by minimal filtering, or None if that cannot compute it or is slower."""
+    forms = FORWARD_FORMS.get(spec.stride, ())
+    if not forms or not winograd.supports(x, dy.new_empty(1).expand(shape)):
         return None
-    if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], padding)):
+    if any(n + 2 * p < 3 for n, p in zip(x.shape[2:], spec.padding)):
         return None
-    if winograd.out_size(x.shape[2:], forms[0], padding) != list(dy.shape[2:]):
+    if winograd.out_size(x.shape[2:], forms[0], spec.padding) != list(dy.shape[2:]):
         return None
-    if min(shape[:2]) < winograd.CONTIGUOUS_FROM and not all(map(_is_channels_last, (x, dy))):
+    small = min(shape[:2]) < winograd.MIN_CONTIGUOUS
+    if small and not (is_channels_last(x) and is_channels_last(dy)):
         return None
     form = winograd.best_grad_form(forms, x.shape[0], (shape[1], shape[0]), dy.shape[2:])
-    return form and winograd.weight_grad(x, dy, form, padding)
+    return winograd.weight_grad(x, dy, form, spec.padding) if form else None

@@ -1,43 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bias, activation, gain and clamp in one op."""
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.activation import (
+    ACTIVATION_INDEX,
+    ACTIVATIONS,
+    PIECEWISE,
+    Slopes,
+    kernel_clamp,
+    mask_planes,
+    slopes_of,
+)
+from stylegan_ops.runtime.images import DTYPES, accumulator, empty_mask
 from stylegan_ops.runtime.registration import define, differentiable
 
 OP = dispatch.declare("bias_act")
 
 
-class Activation(NamedTuple):
-    """An activation and its defaults: `function(x, alpha)`, the alpha, and the gain that keeps the
-    variance of a standard normal input near 1."""
-
-    function: Callable
-    alpha: float
-    gain: float
-
-
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-ACTIVATIONS = {
-    "linear": Activation(lambda x, alpha: x, 0.0, 1.0),
-    "relu": Activation(lambda x, alpha: F.relu(x), 0.0, math.sqrt(2)),
-    "lrelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), 0.2, math.sqrt(2)),
-    "tanh": Activation(lambda x, alpha: torch.tanh(x), 0.0, 1.0),
-    "sigmoid": Activation(lambda x, alpha: torch.sigmoid(x), 0.0, 1.0),
-    "elu": Activation(lambda x, alpha: F.elu(x), 0.0, 1.0),
-    "selu": Activation(lambda x, alpha: F.selu(x), 0.0, 1.0),
-    "softplus": Activation(lambda x, alpha: F.softplus(x), 0.0, 1.0),
-    "swish": Activation(lambda x, alpha: x * torch.sigmoid(x), 0.0, math.sqrt(2)),
-}
-
-
-def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
+def bias_act(
+    x: torch.Tensor,
+    b: torch.Tensor | None = None,
+    dim: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> torch.Tensor:
     """y = clamp(act(x + b; alpha) * gain, -clamp, clamp).
 
     Args:
@@ -45,14 +39,14 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
         b: [x.shape[dim]] or None; any floating dtype.
         dim: the dimension of x that b runs along; negative counts from the end.
         act: linear, relu, lrelu, tanh, sigmoid, elu, selu, softplus or swish.
-        alpha: slope of lrelu for x < 0; None is the activation's own (lrelu 0.2). The others ignore
-            it.
-        gain: factor after the activation; None is the activation's own (sqrt(2) for relu, lrelu,
-            swish; 1 otherwise).
+        alpha: slope of lrelu for x < 0; None is the default of the activation (lrelu 0.2). The
+            others ignore it.
+        gain: factor after the activation; None is the default of the activation (sqrt(2) for relu,
+            lrelu, swish; 1 otherwise).
         clamp: largest magnitude of the result, >= 0, or None.
     Returns: tensor of the shape, dtype and layout of x; twice differentiable in x and b. The second
-        derivative of linear, relu and lrelu is 0; with kernels the graph says so by not depending
-        on x there (`torch.autograd.grad` then wants allow_unused or materialize_grads).
+        derivative of linear, relu and lrelu is 0. With kernels the graph does not depend on x
+        there, so `torch.autograd.grad` needs allow_unused or materialize_grads.
     Raises: ValueError for an unknown activation, a bias that does not fit, a negative clamp or a
         dtype that is not floating.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
@@ -63,22 +57,37 @@ def bias_act(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
     return run(x, b, dim, act, alpha, gain, clamp)
 
 
-def check_arguments(x, b, dim, act, clamp):
-    """Raises ValueError as `bias_act` promises."""
+def check_arguments(
+    x: torch.Tensor,
+    b: torch.Tensor | None,
+    dim: int,
+    act: str,
+    clamp: float | None,
+    op: str = "bias_act",
+) -> None:
+    """Raises ValueError as `bias_act` does, in the name of `op`."""
     if act not in ACTIVATIONS:
-        raise ValueError(f"bias_act: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")
+        raise ValueError(f"{op}: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")
     if x.dtype not in DTYPES:
-        raise ValueError(f"bias_act: x must be floating (16, 32 or 64 bits), got {x.dtype}")
+        raise ValueError(f"{op}: x must be floating (16, 32 or 64 bits), got {x.dtype}")
     if b is not None:
         if not -x.ndim <= dim < x.ndim:
-            raise ValueError(f"bias_act: dim {dim} is out of range for x of {x.ndim} dimensions")
+            raise ValueError(f"{op}: dim {dim} is out of range for x of {x.ndim} dimensions")
         if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-            raise ValueError(f"bias_act: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
+            raise ValueError(f"{op}: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
     if clamp is not None and not clamp >= 0:
-        raise ValueError(f"bias_act: clamp must be >= 0 or None, got {clamp}")
+        raise ValueError(f"{op}: clamp must be >= 0 or None, got {clamp}")
 
 
-def bias_act_ref(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
+def bias_act_ref(
+    x: torch.Tensor,
+    b: torch.Tensor | None = None,
+    dim: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> torch.Tensor:
     """The definition of `bias_act` in plain PyTorch."""
     spec = ACTIVATIONS[act]
     gain = spec.gain if gain is None else gain
@@ -92,14 +101,14 @@ def bias_act_ref(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=No
     return y
 
 
-def _along(b, x, dim):
+def _along(b: torch.Tensor, x: torch.Tensor, dim: int) -> torch.Tensor:
     """b in the dtype of x, broadcast along dimension dim of x."""
     shape = [1] * x.ndim
     shape[dim] = -1
     return b.to(x.dtype).reshape(shape)
 
 
-# The native op. u = x + b, and act' stands for the derivative of y by u, gain and clamp included.
+# The native op. u = x + b, and act' stands for dy/du, gain and clamp included.
 #
 # Piecewise linear activations keep a mask of signs, two bits a sample, from which follows
 #     grad(dy, e) = (dy + e) * act'(u) and its sum by channel,
@@ -109,41 +118,36 @@ def _along(b, x, dim):
 # The smooth ones keep x and b, and have act'' in a third op; its derivatives, if ever asked for,
 # are those of the reference.
 
-PIECEWISE = ("linear", "relu", "lrelu")
-_INDEX = {act: i for i, act in enumerate(ACTIVATIONS)}  # as in csrc/common/activation.h
-_BLOCK = 512  # elements; mask_plane_bytes() in csrc/common/bias_act.h
 
-
-def bias_act_native(x, b=None, dim=1, act="linear", alpha=None, gain=None, clamp=None):
+def bias_act_native(
+    x: torch.Tensor,
+    b: torch.Tensor | None = None,
+    dim: int = 1,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> torch.Tensor:
     """`bias_act` by the kernels in csrc."""
     spec = ACTIVATIONS[act]
     alpha = spec.alpha if alpha is None else alpha
     gain = spec.gain if gain is None else gain
-    clamp = -1 if clamp is None or clamp == math.inf else clamp
+    clamp = kernel_clamp(clamp)
     if act == "linear" and gain == 1 and clamp < 0:  # x + b: nothing to fuse, dx is dy itself
         return bias_act_ref(x, b, dim)
     save = act in PIECEWISE and torch.is_grad_enabled()
     save = save and (x.requires_grad or (b is not None and b.requires_grad))
-    return _forward(x, b, dim, _INDEX[act], alpha, gain, clamp, save)[0]
+    return _forward(x, b, dim, ACTIVATION_INDEX[act], alpha, gain, clamp, save)[0]
 
 
-def mask_planes(act, clamp):
-    """Bits that the derivatives of a piecewise linear activation need; clamp < 0 is none."""
-    return 0 if act == "linear" and clamp < 0 else 1 if clamp < 0 else 2
-
-
-def slopes_of(act, alpha, gain):
-    """The slope of a piecewise linear activation for negative and for positive inputs."""
-    return gain * {"linear": 1, "relu": 0, "lrelu": alpha}[act], gain
-
-
-def _forward_fake(x, b, dim, act, alpha, gain, clamp, save):
+def _forward_fake(
+    x: Any, b: Any, dim: Any, act: Any, alpha: Any, gain: Any, clamp: Any, save: Any
+) -> Any:
     planes = mask_planes(PIECEWISE[act], clamp) if save else 0
-    blocks = (x.numel() + _BLOCK - 1) // _BLOCK
-    return torch.empty_like(x), x.new_empty(planes * blocks * _BLOCK // 8, dtype=torch.uint8)
+    return torch.empty_like(x), empty_mask(x, x.numel(), planes)
 
 
-def _forward_setup(ctx, inputs, output):
+def _forward_setup(ctx: Any, inputs: Any, output: Any) -> None:
     x, b, dim, act, alpha, gain, clamp, save = inputs
     y, mask = output
     ctx.mark_non_differentiable(mask)
@@ -151,26 +155,28 @@ def _forward_setup(ctx, inputs, output):
     ctx.b_dtype = None if b is None else b.dtype
     ctx.piecewise = act < len(PIECEWISE)
     ctx.stride = y.stride()
-    # An exported graph may have been traced where no derivative was wanted: then the mask is made
-    # when it is.
-    ctx.masked = save or (act == _INDEX["linear"] and clamp < 0)
+    # An exported graph may have been traced without a derivative: then the backward makes the mask.
+    ctx.masked = save or (act == ACTIVATION_INDEX["linear"] and clamp < 0)
     ctx.save_for_backward(*((mask,) if ctx.piecewise and ctx.masked else (x, b)))
 
 
-def _mask_again(ctx):
+def _recompute_mask(ctx: Any) -> torch.Tensor:
     x, b = (t if t is None else t.detach() for t in ctx.saved_tensors)
     return _forward(x, b, ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp, True)[1]
 
 
-def _forward_backward(ctx, dy, _):
+def _forward_backward(ctx: Any, dy: torch.Tensor | None, _: Any) -> tuple[Any, ...]:
     none = (None,) * 8
     if dy is None:
         return none
     sum = ctx.b_dtype is not None and ctx.needs_input_grad[1]
     if ctx.piecewise:
-        slopes = slopes_of(PIECEWISE[ctx.act], ctx.alpha, ctx.gain)
-        mask = ctx.saved_tensors[0] if ctx.masked else _mask_again(ctx)
-        dx, db = mask_grad(dy, None, mask, ctx.stride, ctx.dim, *slopes, ctx.clamp >= 0, sum)
+        s = slopes_of(PIECEWISE[ctx.act], ctx.alpha, ctx.gain)
+        mask = ctx.saved_tensors[0] if ctx.masked else _recompute_mask(ctx)
+        has_clamp = ctx.clamp >= 0
+        dx, db = mask_grad(
+            dy, None, mask, ctx.stride, ctx.dim, s.negative, s.positive, has_clamp, sum
+        )
     else:
         x, b = ctx.saved_tensors
         dx, db = _grad(dy, x, b, ctx.dim, ctx.act, ctx.gain, ctx.clamp, sum)
@@ -188,35 +194,37 @@ _forward = differentiable(
 )
 
 
-def mask_of(u, b, dim, negative, positive, clamp):
-    """The mask for `mask_grad` of (u + b) * slope, clamped; clamp < 0 is none."""
-    alpha = negative / positive if positive else 0.0
-    return _forward(u, b, dim, _INDEX["lrelu"], alpha, positive, clamp, True)[1]
+def mask_of(u: torch.Tensor, b: torch.Tensor | None, dim: int, slopes: Slopes) -> torch.Tensor:
+    """The mask for `mask_grad` of (u + b) * slope, clamped."""
+    alpha = slopes.negative / slopes.positive if slopes.positive else 0.0
+    act = ACTIVATION_INDEX["lrelu"]
+    return _forward(u, b, dim, act, alpha, slopes.positive, slopes.clamp, True)[1]
 
 
-def _sums(x, dim, sum):
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(x.shape[dim] if sum else 0, dtype=dtype)
+def _sums(x: torch.Tensor, dim: int, sum: bool) -> torch.Tensor:
+    return x.new_empty(x.shape[dim] if sum else 0, dtype=accumulator(x))
 
 
-def _mask_grad_fake(dy, e, mask, stride, dim, negative, positive, has_clamp, sum):
+def _mask_grad_fake(dy: Any, e: Any, mask: Any, stride: Any, dim: Any, *args: Any) -> Any:
+    *_, sum = args
     return dy.new_empty_strided(dy.shape, stride), _sums(dy, dim, sum)
 
 
-def _mask_grad_setup(ctx, inputs, output):
+def _mask_grad_setup(ctx: Any, inputs: Any, output: Any) -> None:
     dy, e, mask, ctx.stride, ctx.dim, ctx.negative, ctx.positive, ctx.has_clamp, ctx.sum = inputs
     ctx.has_e = e is not None
     ctx.shape, ctx.dtype = dy.shape, dy.dtype
     ctx.save_for_backward(mask)
 
 
-def _mask_grad_backward(ctx, ddx, ddb):
+def _mask_grad_backward(ctx: Any, ddx: Any, ddb: Any) -> tuple[Any, ...]:
     (mask,) = ctx.saved_tensors
     if ddx is None:
         ddx = mask.new_zeros((), dtype=ctx.dtype).expand(ctx.shape)
-    slopes = ctx.negative, ctx.positive, ctx.has_clamp
-    ddb = ddb if ctx.sum else None
-    d_dy, d_e = mask_grad(ddx, ddb, mask, ctx.stride, ctx.dim, *slopes, ctx.has_e)
+    d_dy, d_e = mask_grad(
+        *(ddx, ddb if ctx.sum else None, mask, ctx.stride, ctx.dim),
+        *(ctx.negative, ctx.positive, ctx.has_clamp, ctx.has_e),
+    )
     return (d_dy, d_e if ctx.has_e else None, *(None,) * 7)
 
 
@@ -230,29 +238,28 @@ mask_grad = differentiable(
 )
 
 
-def _grad_fake(dy, x, b, dim, act, gain, clamp, sum):
+def _grad_fake(dy: Any, x: Any, b: Any, dim: Any, *args: Any) -> Any:
+    *_, sum = args
     return torch.empty_like(x), _sums(x, dim, sum)
 
 
-def _grad_setup(ctx, inputs, output):
+def _grad_setup(ctx: Any, inputs: Any, output: Any) -> None:
     dy, x, b, ctx.dim, ctx.act, ctx.gain, ctx.clamp, ctx.sum = inputs
     ctx.save_for_backward(dy, x, b)
 
 
-def _grad_backward(ctx, ddx, ddb):
+def _grad_backward(ctx: Any, ddx: Any, ddb: Any) -> tuple[Any, ...]:
     dy, x, b = ctx.saved_tensors
     ddx = torch.zeros_like(x) if ddx is None else ddx
     ddb = ddb if ctx.sum else None
-    args = ddx, ddb, dy, x, b, ctx.dim, ctx.act, ctx.gain, ctx.clamp
     sum = b is not None and ctx.needs_input_grad[2]
-    if torch.is_grad_enabled():
-        d_dy, d_x, d_b = _grad_grad_ref(*args, sum)
-    else:
-        d_dy, d_x, d_b = _grad_grad(*args, sum)
+    run = _grad_grad_ref if torch.is_grad_enabled() else _grad_grad
+    d_dy, d_x, d_b = run(ddx, ddb, dy, x, b, ctx.dim, ctx.act, ctx.gain, ctx.clamp, sum)
     return (d_dy, d_x, d_b.to(b.dtype) if sum else None, *(None,) * 5)
 
 
-def _grad_grad_fake(ddx, ddb, dy, x, b, dim, act, gain, clamp, sum):
+def _grad_grad_fake(ddx: Any, ddb: Any, dy: Any, x: Any, b: Any, dim: Any, *args: Any) -> Any:
+    *_, sum = args
     return torch.empty_like(x), torch.empty_like(x), _sums(x, dim, sum)
 
 
@@ -264,7 +271,9 @@ _grad_grad = define(
 )
 
 
-def _grad_grad_ref(ddx, ddb, dy, x, b, dim, act, gain, clamp, sum):
+def _grad_grad_ref(
+    ddx: Any, ddb: Any, dy: Any, x: Any, b: Any, dim: Any, act: Any, gain: Any, clamp: Any, sum: Any
+) -> Any:
     """The same, differentiable once more: the double backward of the reference."""
     name, clamp = list(ACTIVATIONS)[act], None if clamp < 0 else clamp
     dy, x = (t if t.requires_grad else t.detach().requires_grad_() for t in (dy, x))
@@ -287,4 +296,4 @@ _grad = differentiable(
 )
 
 for _device in ("cpu", "cuda"):
-    dispatch.register(OP, _device, bias_act_native, library=True)
+    dispatch.register(OP, _device, bias_act_native, in_extension=True)

@@ -1,18 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution together with up- or down-sampling, in the order that costs least."""
 
+from __future__ import annotations
+
+import torch
 import torch.nn.functional as F
 
 from stylegan_ops.layer.convolution import conv2d, conv_transpose2d
-from stylegan_ops.ops.upfirdn2d import down_padding, filter_size, pad4, up_padding, upfirdn2d
+from stylegan_ops.ops.upfirdn2d import upfirdn2d, upfirdn2d_ref
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.images import Filter, Padding, Padding4, Pair, total_padding
 
-OP = dispatch.declare("conv2d_resample")
+OP = dispatch.declare("conv2d_resample", parts=("upfirdn2d", "winograd", "weight_grad"))
 
 
 def conv2d_resample(
-    x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True, flip_filter=False
-):
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    f: Filter = None,
+    up: int = 1,
+    down: int = 1,
+    padding: Padding = 0,
+    groups: int = 1,
+    flip_weight: bool = True,
+    flip_filter: bool = False,
+) -> torch.Tensor:
     """y = keep_every(down, f * (weight * (f * pad(zero_insert(x, up)) * up^2))).
 
     Args:
@@ -32,46 +44,64 @@ def conv2d_resample(
     """
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1] * groups:
         raise ValueError(
-            f"conv2d_resample: weight must be [O, C / groups, kh, kw] for x [N, C, H, W]; got "
+            f"{OP}: weight must be [O, C / groups, kh, kw] for x [N, C, H, W]; got "
             f"{list(weight.shape)}, groups {groups} and x {list(x.shape)}"
         )
     if weight.dtype != x.dtype:
-        raise ValueError(f"conv2d_resample: x is {x.dtype} but weight is {weight.dtype}")
-    check_factors("conv2d_resample", up, down)
-    run = dispatch.kernel(OP, x) or _cheapest
+        raise ValueError(f"{OP}: x is {x.dtype} but weight is {weight.dtype}")
+    check_factors(OP, up, down)
+    run = conv2d_resample_ref if dispatch.mode() == "reference" else _cheapest
+    if dispatch.mode() == "native":
+        dispatch.kernel(OP, x)  # raises RuntimeError if none is loaded
     return run(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
 
 
-def check_factors(op, up, down):
+def check_factors(op: str, up: int, down: int) -> None:
     """Raises ValueError, in the name of `op`, unless both are integers >= 1."""
     if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
         raise ValueError(f"{op}: up and down must be integers >= 1, got {up}, {down}")
 
 
 def conv2d_resample_ref(
-    x, weight, f=None, up=1, down=1, padding=0, groups=1, flip_weight=True, flip_filter=False
-):
-    """The definition of `conv2d_resample`: upsample, convolve, downsample."""
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    f: Filter = None,
+    up: int = 1,
+    down: int = 1,
+    padding: Padding = 0,
+    groups: int = 1,
+    flip_weight: bool = True,
+    flip_filter: bool = False,
+) -> torch.Tensor:
+    """The definition of `conv2d_resample` in plain PyTorch: upsample, convolve, downsample."""
     padding = total_padding(padding, f, up, down)
-    x = upfirdn2d(x, f if up > 1 else None, up, 1, padding, flip_filter, up**2)
+    x = upfirdn2d_ref(x, f if up > 1 else None, up, 1, padding, flip_filter, up**2)
     x = F.conv2d(x, weight if flip_weight else weight.flip([2, 3]), groups=groups)
-    return upfirdn2d(x, f, 1, down, 0, flip_filter) if down > 1 else x
+    return upfirdn2d_ref(x, f, 1, down, 0, flip_filter) if down > 1 else x
 
 
-def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter):
-    """The same result; every multiplication by an inserted zero and every sample that would be
-    dropped is left out."""
-    if up > 1 and down > 1:
-        return conv2d_resample_ref(
-            x, weight, f, up, down, padding, groups, flip_weight, flip_filter
-        )
+def _cheapest(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    f: Filter,
+    up: int,
+    down: int,
+    padding: Padding,
+    groups: int,
+    flip_weight: bool,
+    flip_filter: bool,
+) -> torch.Tensor:
+    """The same result without multiplying by inserted zeros or computing samples to be dropped."""
     pointwise = weight.shape[2] == weight.shape[3] == 1
-    if up > 1 and not pointwise:
+    if up > 1 and down == 1 and not pointwise:
         x, padding = up_convolution(x, weight, f, up, padding, groups, flip_weight)
         return upfirdn2d(x, f, 1, 1, padding, flip_filter, up**2)
     padding = total_padding(padding, f, up, down)
     if not flip_weight:  # F.conv2d correlates
         weight = weight.flip([2, 3])
+    if up > 1 and down > 1:
+        x = upfirdn2d(x, f, up, 1, padding, flip_filter, up**2)
+        return upfirdn2d(F.conv2d(x, weight, groups=groups), f, 1, down, 0, flip_filter)
     if up == 1 and down == 1:
         return _conv2d(x, weight, padding, groups)
     if up > 1:
@@ -82,14 +112,23 @@ def _cheapest(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
     return conv2d(x, weight, stride=down, groups=groups)
 
 
-def up_convolution(x, weight, f, up, padding=0, groups=1, flip_weight=True):
+def up_convolution(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    f: Filter,
+    up: int,
+    padding: Padding = 0,
+    groups: int = 1,
+    flip_weight: bool = True,
+) -> tuple[torch.Tensor, Padding4]:
     """The first half of an up-sampling convolution, F.conv_transpose2d, and the padding of its
     second half, `upfirdn2d(y, f, padding=padding, gain=up**2)`; arguments as `conv2d_resample`."""
     y = _conv_transpose2d(x, weight.flip([2, 3]) if flip_weight else weight, up, groups)
-    return y, up_filter_padding(padding, f, up, weight.shape[2:])
+    kh, kw = weight.shape[2:]
+    return y, up_filter_padding(padding, f, up, (kh, kw))
 
 
-def up_filter_padding(padding, f, up, kernel):
+def up_filter_padding(padding: Padding, f: Filter, up: int, kernel: Pair) -> Padding4:
     """The padding of the filter after the transposed convolution by a kernel (kh, kw)."""
     x0, x1, y0, y1 = total_padding(padding, f, up, 1)
     kh, kw = kernel
@@ -97,30 +136,18 @@ def up_filter_padding(padding, f, up, kernel):
     return (x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up)
 
 
-def total_padding(padding, f, up, down):
-    """(x0, x1, y0, y1) with what a filter needs, as `upfirdn2d` takes it."""
-    padding = pad4(padding)
-    if up > 1:
-        padding = up_padding(padding, filter_size(f), (up, up))
-    if down > 1:
-        padding = down_padding(padding, filter_size(f), (down, down))
-    return padding
-
-
-def _conv2d(x, weight, padding, groups):
+def _conv2d(x: torch.Tensor, weight: torch.Tensor, padding: Padding4, groups: int) -> torch.Tensor:
     x0, x1, y0, y1 = padding
     if x0 == x1 >= 0 and y0 == y1 >= 0:
         return conv2d(x, weight, padding=(y0, x0), groups=groups)
     return conv2d(F.pad(x, padding), weight, groups=groups)
 
 
-def _conv_transpose2d(x, weight, stride, groups):
+def _conv_transpose2d(
+    x: torch.Tensor, weight: torch.Tensor, stride: int, groups: int
+) -> torch.Tensor:
     """F.conv_transpose2d with the weight laid out as for F.conv2d."""
     out, per_group, kh, kw = weight.shape
     weight = weight.reshape(groups, out // groups, per_group, kh, kw).transpose(1, 2)
     weight = weight.reshape(groups * per_group, out // groups, kh, kw)
     return conv_transpose2d(x, weight, stride=stride, groups=groups)
-
-
-for _device in ("cpu", "cuda"):  # the library's filters around PyTorch's convolution
-    dispatch.register(OP, _device, _cheapest, library=True)

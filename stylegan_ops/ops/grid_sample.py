@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bilinear sampling that can be differentiated twice with respect to the image."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops.ops.upfirdn2d import memory_format
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.images import memory_format
 
 OP = dispatch.declare("grid_sample")
-_MODE = dict(mode="bilinear", padding_mode="zeros", align_corners=False)
+HAS_SECOND_DERIVATIVE = torch.__version__ >= (2, 13)  # type: ignore[operator]  # F.grid_sample
 
 
-def grid_sample(x, grid):
+def grid_sample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """y[n,c,i,j] = x[n,c] at grid[n,i,j], bilinear, zero outside the image.
 
     Args:
         x: [N, C, H, W], any floating dtype; contiguous or channels_last.
         grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of
-            the last (align_corners=False). Where it requires a gradient, PyTorch's own op serves,
-            which is differentiable once.
-    Returns: [N, C, H', W']; dtype and layout of x; differentiable in x any number of times.
+            the last (align_corners=False). If it requires a gradient, PyTorch's own derivative
+            applies, which before PyTorch 2.13 is differentiable once.
+    Returns: [N, C, H', W']; dtype and layout of x; differentiable in x any number of times. The
+        backend "reference" runs `grid_sample_ref`, twice differentiable. Before PyTorch 2.13 it
+        takes only the values and the first derivative of that.
         Half precision is sampled in float32: 8 or 11 bits cannot tell the pixels of a row apart.
     Raises: ValueError if the shapes do not fit.
     Source: Jaderberg et al. 2015 (arXiv:1506.02025), equation 5. It is linear in x, so the adjoint
@@ -36,25 +43,26 @@ def grid_sample(x, grid):
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     if dispatch.transformed(x, grid):
         return grid_sample_ref(x.to(wide), grid.to(wide)).to(x.dtype)
-    sample = grid_sample_ref if grid.requires_grad else _GridSample.apply
+    reference = HAS_SECOND_DERIVATIVE and dispatch.mode() == "reference"
+    sample = grid_sample_ref if reference or grid.requires_grad else _GridSample.apply
     y = sample(x.to(wide), grid.to(wide))
     return y.to(dtype=x.dtype, memory_format=memory_format(x))
 
 
-def grid_sample_ref(x, grid):
-    """The definition of `grid_sample`: PyTorch's own, without a second derivative before 2.13."""
-    return F.grid_sample(x, grid, **_MODE)
+def grid_sample_ref(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """The definition of `grid_sample` in plain PyTorch, which has a second derivative from 2.13."""
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 class _GridSample(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, grid):
+    def forward(ctx: Any, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(grid)
         ctx.shape = x.shape
         return grid_sample_ref(x, grid)
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
         (grid,) = ctx.saved_tensors
         return _GridSampleAdjoint.apply(dy, grid, ctx.shape), None
 
@@ -63,13 +71,15 @@ class _GridSampleAdjoint(torch.autograd.Function):
     """dx from dy."""
 
     @staticmethod
-    def forward(ctx, dy, grid, shape):
+    def forward(
+        ctx: Any, dy: torch.Tensor, grid: torch.Tensor, shape: Sequence[int]
+    ) -> torch.Tensor:
         ctx.save_for_backward(grid)
         x = dy.new_empty(1).expand(shape)  # its values do not matter: the op is linear in x
         modes = 0, 0, False  # bilinear, zeros, align_corners
         return torch.ops.aten.grid_sampler_2d_backward(dy, x, grid, *modes, [True, False])[0]
 
     @staticmethod
-    def backward(ctx, ddx):
+    def backward(ctx: Any, ddx: torch.Tensor) -> tuple[Any, ...]:
         (grid,) = ctx.saved_tensors
         return _GridSample.apply(ddx, grid), None, None

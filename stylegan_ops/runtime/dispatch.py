@@ -1,94 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Native kernel or reference: the one place where that is decided.
+"""Native kernel or reference: the one module that decides.
 
-An op announces its kernels with `register(op, device, kernel)`. Every public op asks
-`kernel(op, x)` and runs its PyTorch reference where the answer is None. The library that holds the
-kernels of a device is loaded, and if need be built, when it is first asked for.
+An op module calls `declare(op)` and `register(op, device, kernel)`. Every public op asks
+`kernel(op, x)` and runs its PyTorch reference if the answer is None. The extension with the kernels
+of a device is loaded, and if need be built, the first time that a kernel of it is asked for.
 """
+
+from __future__ import annotations
 
 import os
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
 from stylegan_ops.runtime import plan
 
-try:  # no public function tells; where this one is missing, torch.func reports an error of its own
+try:  # no public function tells; without this one, torch.func reports an error of its own
     from torch._C._functorch import is_functorch_wrapped_tensor as is_wrapped
 except ImportError:
 
-    def is_wrapped(tensor):
+    def is_wrapped(tensor: torch.Tensor) -> bool:
         return False
 
 
 MODES = ("auto", "native", "reference")
+DEVICES = ("cpu", "cuda")  # those with an extension
 
-_kernels = {}  # (op, device type) -> (callable with the op's own signature, from our library?)
-_libraries = {}  # device type -> (module or None, why not)
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What computes an op on one type of device."""
+
+    run: Callable[..., Any]  # has the op's own signature
+    in_extension: bool  # needs the extension of that device
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The extension of a device, or why there is none."""
+
+    module: ModuleType | None
+    what: str = ""  # is missing or failed
+    fix: str = ""  # command or advice
+
+    @property
+    def reason(self) -> str:
+        """One line."""
+        return f"{self.what} (fix: {self.fix})" if self.fix else self.what
+
+
+_ops: dict[str, tuple[str, ...]] = {}  # op -> the ops that it is composed of; in order
+_kernels: dict[tuple[str, str], Kernel] = {}  # by op and device type
+_extensions: dict[str, Extension] = {}  # by device type
 _lock = threading.Lock()
-_ops = []  # names of the ops that have a place for a kernel, in order of definition
-_mode = None  # None until first use, so that the environment variable is read then
+_mode: str | None = None  # None until first use, so that the environment variable is read then
 
 
-def declare(op):
-    """Make room for kernels of `op`; every op module calls it once."""
-    _ops.append(op)
+def declare(op: str, parts: tuple[str, ...] = ()) -> str:
+    """Make `op` known to `info`; every op module calls it once.
+
+    Args:
+        parts: the ops with kernels that `op` is composed of, if it has no kernel of its own.
+    Returns: op.
+    """
+    _ops[op] = parts
     return op
 
 
-def register(op, device_type, kernel, library=False):
+def register(
+    op: str, device_type: str, kernel: Callable[..., Any], in_extension: bool = False
+) -> None:
     """Install `kernel` for `op` on tensors of `device_type` ("cpu", "cuda").
 
     Args:
-        library: the kernel needs the native library of that device (`load`).
+        in_extension: the kernel needs the extension of that device (`load`).
     """
     if op not in _ops:
-        raise ValueError(f"register: no op is called {op!r}; there are {', '.join(_ops)}")
-    _kernels[op, device_type] = kernel, library
+        raise ValueError(f"register: no op is called {op!r}; the ops are {', '.join(_ops)}")
+    _kernels[op, device_type] = Kernel(kernel, in_extension)
 
 
-def load(device_type, again=False):
-    """Load the native library of a device ("cpu", "cuda"), building it first where need be. Ops do
-    it at first use; call it to choose the moment, as before several processes start.
+def load(device_type: str, again: bool = False) -> str | None:
+    """Load the extension of a device ("cpu", "cuda"), building it first if need be. Ops do it at
+    first use; call it to choose the moment, for example before several processes start.
 
     Args:
         again: try again what has failed before.
-    Returns: None, or one line that says why there is no library.
+    Returns: None, or one line that says why there is no extension.
     """
     with _lock:
-        if device_type not in _libraries or (again and _libraries[device_type][0] is None):
-            from stylegan_ops.build import build, cache
-
-            if again:
-                cache.forget_failures()
-            if device_type in build.DEVICES:
-                _libraries[device_type] = build.load(device_type)
-            else:
-                _libraries[device_type] = None, f"there are no kernels for {device_type}"
-            reason = _libraries[device_type][1]
-            if reason and device_type in build.DEVICES:
-                text = f"no {device_type} kernels, the slower reference is taken: {reason}"
-                warnings.warn_explicit(text, RuntimeWarning, "stylegan_ops", 0)
-    return _libraries[device_type][1] or None
+        known = _extensions.get(device_type)
+        if known is None or (again and known.module is None):
+            known = _load(device_type, again)
+            _extensions[device_type] = known
+    return known.reason or None
 
 
-def _loaded(device_type):
-    known = _libraries.get(device_type)
-    return known[0] is not None if known else load(device_type) is None
+def _load(device_type: str, again: bool) -> Extension:
+    if device_type not in DEVICES:
+        return Extension(None, f"there are no kernels for {device_type}")
+    from stylegan_ops.build import build, cache
+
+    if again:
+        cache.forget_failures()
+    loaded = build.load(device_type)
+    if loaded.module is None:
+        text = f"no {device_type} kernels, the slower reference runs instead: {loaded.reason}"
+        warnings.warn_explicit(text, RuntimeWarning, "stylegan_ops", 0)
+    return loaded
 
 
-# What torch.compiler.assume_constant_result does; that would import the compiler, one second of
-# it. A graph being traced calls the function and keeps its result.
-_loaded._dynamo_marked_constant = True
+def _loaded(device_type: str) -> bool:
+    known = _extensions.get(device_type)
+    return known.module is not None if known else load(device_type) is None
 
 
-def mode():
+# What torch.compiler.assume_constant_result does. Calling it would import the compiler, which takes
+# a second. A graph being traced calls the function and keeps its result.
+_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def mode() -> str:
     """The backend in force: "auto", "native" or "reference".
 
-    Raises: ValueError if the environment variable STYLEGAN_OPS says anything else.
+    Raises: ValueError if the environment variable STYLEGAN_OPS has any other value.
     """
     global _mode
     if _mode is None:
@@ -99,16 +141,17 @@ def mode():
 
 
 @contextmanager
-def backend(name):
+def backend(name: str) -> Iterator[None]:
     """Choose the backend of every op inside a `with` block.
 
-    The setting is one for the process, like those of `torch.backends`, because autograd runs the
+    The setting holds for the whole process, like those of `torch.backends`: autograd runs the
     backward of CUDA tensors on threads of its own, which must see it too.
 
     Args:
-        name: "auto" takes the native kernel where one is loaded for the device and the reference
-            otherwise; "native" raises RuntimeError where no kernel is loaded; "reference" never
-            takes a kernel. The environment variable STYLEGAN_OPS sets the default.
+        name: "auto" runs the native kernel if one is loaded for the device, else the reference;
+            "native" raises RuntimeError if no kernel is loaded; "reference" runs the reference of
+            each op, the `*_ref` function that defines the correct result, in plain PyTorch. The
+            environment variable STYLEGAN_OPS sets the default.
     Raises: ValueError for any other name.
     """
     global _mode
@@ -120,78 +163,93 @@ def backend(name):
         _mode = before
 
 
-def kernel(op, x, *others):
-    """The kernel that serves `op` on the device of tensor `x`, or None for the reference.
+def kernel(op: str, x: torch.Tensor, *others: torch.Tensor | None) -> Callable[..., Any] | None:
+    """The kernel of `op` for the device of tensor `x`, or None for the reference. For an op that is
+    composed of others: that of its first part, so None tells whether kernels run at all.
 
     Function transforms (torch.func) and forward-mode derivatives of any of the tensors take the
     reference: kernels have backward derivatives only.
 
-    Raises: RuntimeError in mode "native" where no kernel is loaded.
+    Raises: RuntimeError in mode "native" if no kernel is loaded.
     """
     chosen = mode()
     if chosen == "reference":
         return None
     device_type = x.device.type
-    found, library = _kernels.get((op, device_type), (None, False))
-    if library and not _loaded(device_type):
-        found = None
-    if found is not None and transformed(x, *others):
+    found = _kernels.get((op, device_type)) or _kernel_of_parts(op, device_type)
+    if found is None or (found.in_extension and not _loaded(device_type)):
+        if chosen == "native":
+            reason = _status(op, device_type)["reason"]
+            raise RuntimeError(f"{op}: backend is 'native' but {reason}")
         return None
-    if found is None and chosen == "native":
-        raise RuntimeError(f"{op}: backend is 'native' but {_status(op, device_type)['reason']}")
-    return found
+    return None if transformed(x, *others) else found.run
 
 
-def transformed(*tensors):
+def _kernel_of_parts(op: str, device_type: str) -> Kernel | None:
+    for part in _ops.get(op, ()):
+        if (part, device_type) in _kernels:
+            return _kernels[part, device_type]
+    return None
+
+
+def transformed(*tensors: torch.Tensor | None) -> bool:
     """Whether a function transform (torch.func) or a forward-mode derivative is at work on any."""
     if torch.compiler.is_compiling():
-        return False  # the compiler knows
-    return any(
-        t is not None and (is_wrapped(t) or unpack_dual(t).tangent is not None) for t in tensors
-    )
+        return False  # the compiler handles them
+    for t in tensors:
+        if t is not None and (is_wrapped(t) or unpack_dual(t).tangent is not None):
+            return True
+    return False
 
 
-def info():
+def info() -> dict[str, dict[str, dict[str, Any]]]:
     """What runs each op on each device, and why. Loads nothing; see `load`.
 
     Returns: {op: {device type: {"backend": "native" | "reference", "reason": str, "plans": [...]}}}
-        for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: of
-        an op with several strategies, what has been measured (`planning`).
+        for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: for
+        an op with several strategies, what has been measured (`planning`). An op that is composed
+        of others has the backend of its parts, and its reason names them.
     """
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda", "meta"})
     return {op: {d: {**_status(op, d), "plans": plan.plans(op, d)} for d in devices} for op in _ops}
 
 
-def build_info():
-    """What the loaded libraries are: {device type: {"file", "compiler", "date", "flags", ...}}."""
+def build_info() -> dict[str, dict[str, str]]:
+    """About the loaded extensions: {device type: {"file", "compiler", "date", "flags", ...}}."""
     return {
-        d: {"file": module.__file__, **module.build_info()}
-        for d, (module, _) in _libraries.items()
-        if module
+        device: {"file": str(loaded.module.__file__), **loaded.module.build_info()}
+        for device, loaded in _extensions.items()
+        if loaded.module
     }
 
 
-def has_kernel(op, device_type):
-    """Whether csrc has a kernel for `op` on a device, loaded or not."""
-    return _kernels.get((op, device_type), (None, False))[1]
+def extension(device_type: str) -> Extension:
+    """The extension of a device, or why there is none; loads nothing."""
+    return _extensions.get(device_type) or Extension(None, "not loaded before its first use")
 
 
-def _status(op, device_type):
-    found, library = _kernels.get((op, device_type), (None, False))
-    module, why_not = _libraries.get(device_type, (None, "not loaded before its first use"))
+def has_kernel(op: str, device_type: str) -> bool:
+    """Whether csrc has a kernel for `op`, or for a part of it, on a device, loaded or not."""
+    found = _kernels.get((op, device_type)) or _kernel_of_parts(op, device_type)
+    return found is not None and found.in_extension
+
+
+def _status(op: str, device_type: str) -> dict[str, str]:
+    found = _kernels.get((op, device_type)) or _kernel_of_parts(op, device_type)
+    loaded = extension(device_type)
     if found is None:
         return {"backend": "reference", "reason": f"there is no {op} kernel for {device_type}"}
-    if library and module is None:
-        return {
-            "backend": "reference",
-            "reason": f"no kernel is loaded for {device_type}: {why_not}",
-        }
+    if found.in_extension and loaded.module is None:
+        reason = f"no kernel is loaded for {device_type}: {loaded.reason}"
+        return {"backend": "reference", "reason": reason}
     if mode() == "reference":
         return {"backend": "reference", "reason": "the reference backend was asked for"}
-    return {"backend": "native", "reason": "kernel loaded"}
+    parts = [part for part in _ops[op] if (part, device_type) in _kernels]
+    reason = f"composed of {', '.join(parts)}" if parts else "kernel loaded"
+    return {"backend": "native", "reason": reason}
 
 
-def _checked(name, source):
+def _checked(name: str, source: str) -> str:
     if name not in MODES:
         raise ValueError(f"{source}: expected one of {', '.join(MODES)}, got {name!r}")
     return name

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers ops with torch.library and gives them derivatives, quickly in eager mode.
 
-`torch.library.register_autograd` is what the compiler and other transformations of PyTorch need; a
-call through it costs 40 us and more, a `torch.autograd.Function` around the same kernel 7 us. So
-every op has two overloads with the same kernels: the public one carries the registered derivative,
-and `raw` is called by a Function in eager mode.
+The compiler and other transformations of PyTorch need `torch.library.register_autograd`. A call
+through it costs 40 us and more, through a `torch.autograd.Function` around the same kernel 7 us. So
+every op has two overloads with the same kernels: the public one has the registered derivative, and
+a Function calls `raw` in eager mode.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -13,18 +18,22 @@ NAMESPACE = "stylegan_ops"
 _definitions = torch.library.Library(NAMESPACE, "DEF")
 
 
-def wants_gradient(*tensors):
-    """Whether a derivative by any of the tensors, or None, may be asked for."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+def wants_gradient(*tensors: torch.Tensor | None) -> bool:
+    """Whether a derivative w.r.t. any of the tensors may be asked for."""
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                return True
+    return False
 
 
-def autocasts(x):
+def autocasts(x: torch.Tensor) -> bool:
     """Whether autocast is on for the device of x."""
     device = x.device.type
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
-def define(name, schema, fake):
+def define(name: str, schema: str, fake: Callable[..., Any]) -> Callable[..., Any]:
     """Define stylegan_ops::name, for kernels to be registered later.
 
     Args:
@@ -37,7 +46,13 @@ def define(name, schema, fake):
     return getattr(getattr(torch.ops, NAMESPACE), name).default
 
 
-def differentiable(name, schema, fake, setup_context, backward):
+def differentiable(
+    name: str,
+    schema: str,
+    fake: Callable[..., Any],
+    setup_context: Callable[..., None],
+    backward: Callable[..., Any],
+) -> Callable[..., Any]:
     """Define an op with a derivative.
 
     Args:
@@ -54,22 +69,22 @@ def differentiable(name, schema, fake, setup_context, backward):
     )
     raw = getattr(getattr(torch.ops, NAMESPACE), name).raw
 
-    def forward(ctx, *args):
+    def forward(ctx: Any, *args: Any) -> Any:
         ctx.set_materialize_grads(False)
         output = raw(*args)
         setup_context(ctx, args, output)
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    function = type(f"{name}_function", (torch.autograd.Function,), members)
+    function: Any = type(f"{name}_function", (torch.autograd.Function,), members)
 
-    def call(*args):
+    def call(*args: Any) -> Any:
         if torch.compiler.is_compiling():
             return public(*args)
-        if torch.is_grad_enabled() and any(
-            isinstance(a, torch.Tensor) and a.requires_grad for a in args
-        ):
-            return function.apply(*args)
+        if torch.is_grad_enabled():
+            for a in args:
+                if isinstance(a, torch.Tensor) and a.requires_grad:
+                    return function.apply(*args)
         return raw(*args)
 
     return call

@@ -24,13 +24,13 @@ def test_doctor_shows_tools_libraries_and_every_op(run):
     assert "native" in line and "against the reference" in line
 
 
-def test_doctor_says_how_to_fix_what_is_missing(run, monkeypatch):
+def test_doctor_shows_how_to_fix_what_is_missing(run, monkeypatch):
     def missing():
         raise tools.Missing("there is no C++ compiler", "sudo apt-get install g++")
 
     monkeypatch.setattr(tools, "find_compiler", missing)
     monkeypatch.setattr(cache, "find", lambda *args, **kwargs: iter(()))
-    monkeypatch.setattr(dispatch, "_libraries", {})
+    monkeypatch.setattr(dispatch, "_extensions", {})
     code, out, err = run("doctor")
     assert code == 1 and not err
     assert "compiler     missing: there is no C++ compiler" in out
@@ -56,8 +56,8 @@ def test_doctor_clean(run, tmp_path, monkeypatch):
 
 
 def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
-    missing = None, "there is no CUDA toolkit (nvcc) (mend: install it)"
-    monkeypatch.setattr(dispatch, "_libraries", {"cuda": missing})
+    missing = dispatch.Extension(None, "there is no CUDA toolkit (nvcc) (fix: install it)")
+    monkeypatch.setattr(dispatch, "_extensions", {"cuda": missing})
     with pytest.raises(UserError, match="no CUDA kernels: there is no CUDA toolkit.*--ops ref"):
         check_ops(torch.device("cuda"))
     with stylegan_ops.backend("reference"):
@@ -67,7 +67,7 @@ def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
 
 def test_training_without_kernels_says_so_in_its_header(run, monkeypatch):
     """On a CPU the reference is a fair choice; the line about it is in the header."""
-    monkeypatch.setattr(dispatch, "_libraries", {"cpu": (None, "no compiler")})
+    monkeypatch.setattr(dispatch, "_extensions", {"cpu": dispatch.Extension(None, "no compiler")})
     code, out, _ = run("train", "--dry-run", "--device", "cpu")
     (line,) = [li for li in out.splitlines() if li.startswith("ops")]
     assert code == 0 and "native" not in line and "bias_act" in line

@@ -9,7 +9,7 @@ import torch
 from cuda_on_host.buffers import Buffers
 from cuda_on_host.build import CSRC, HERE, load
 
-from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]  # as Dtype in csrc
 ALPHA, GAIN = 0.3, 1.7

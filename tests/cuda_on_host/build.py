@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from stylegan_ops.build import tools
+from stylegan_ops.build import cuda_tools, tools
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
@@ -32,7 +32,7 @@ KERNEL_FLAGS = [
 def find_cuda_home():
     """The folder of the CUDA toolkit, or None."""
     try:
-        return tools.find_cuda_home()[0]
+        return cuda_tools.find_cuda_home()[0]
     except tools.Missing:
         return None
 

@@ -11,7 +11,8 @@ from checks import LAYOUTS, rand
 
 from stylegan_ops import backend, filtered_lrelu
 from stylegan_ops.ops.filtered_lrelu import GAIN, mid_size
-from stylegan_ops.ops.upfirdn2d import filter_size, memory_format, upfirdn2d, upfirdn2d_ref
+from stylegan_ops.ops.upfirdn2d import upfirdn2d, upfirdn2d_ref
+from stylegan_ops.runtime.images import filter_size, memory_format
 
 TOLERANCE = 1.5e-6  # of a norm, for results in float32; found: 5e-7
 MARGIN = 3e-6  # samples of u in float32 may be on the other side of what is nearer

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import stylegan_ops
-from stylegan_ops.ops.bias_act import ACTIVATIONS
+from stylegan_ops.runtime.activation import ACTIVATIONS
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):

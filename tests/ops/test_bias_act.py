@@ -17,7 +17,8 @@ from checks import (
 from native import BACKENDS, needs_native, run_in_new_process
 
 from stylegan_ops import backend, bias_act
-from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE, bias_act_ref
+from stylegan_ops.ops.bias_act import bias_act_ref
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
 
 # Written once more from the formulas, so that the tolerance rule has something to compare with.
 PLAIN = {

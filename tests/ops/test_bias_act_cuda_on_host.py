@@ -21,7 +21,8 @@ from cuda_on_host.bias_act import (
 from cuda_on_host.buffers import Buffers
 from cuda_on_host.build import missing
 
-from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE, bias_act_ref
+from stylegan_ops.ops.bias_act import bias_act_ref
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 

@@ -16,7 +16,8 @@ from gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import bias_act
-from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE, bias_act_ref
+from stylegan_ops.ops.bias_act import bias_act_ref
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
 
 
 @pytest.fixture(autouse=True)

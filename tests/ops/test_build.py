@@ -17,7 +17,7 @@ import torch
 from native import ROOT, needs_native, run_in_new_process
 
 import stylegan_ops
-from stylegan_ops.build import build, cache, tools
+from stylegan_ops.build import build, cache, compile, cuda_tools, tools
 from stylegan_ops.runtime import dispatch
 
 # An op is called, and must be right; then what it ran on is printed.
@@ -92,7 +92,7 @@ def compiler(one_compiler):
 @pytest.fixture
 def built(tmp_path):
     """A cache with the CPU library that this process has loaded."""
-    library = Path(dispatch._libraries["cpu"][0].__file__)
+    library = Path(dispatch._extensions["cpu"].module.__file__)
     folder = tmp_path / "cache"
     shutil.copytree(library.parent, folder / library.parent.name)
     return folder
@@ -122,7 +122,7 @@ def test_no_compiler(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     said = use(tmp_path, "reference", before=indented(NO_PREBUILT), PATH=str(empty), CXX="")
-    assert len(said) == 1 and "there is no C++ compiler (mend: " in said[0]
+    assert len(said) == 1 and "there is no C++ compiler (fix: " in said[0]
 
 
 def test_no_ninja(tmp_path):
@@ -131,14 +131,14 @@ def test_no_ninja(tmp_path):
         + "import stylegan_ops.build.tools as t; t.shutil.which = lambda *a, **k: None\n"
     )
     said = use(tmp_path, "reference", before=indented(before))
-    assert len(said) == 1 and "ninja is not installed (mend: " in said[0]
+    assert len(said) == 1 and "ninja is not installed (fix: " in said[0]
     assert "-m pip install ninja" in said[0]
 
 
 def test_no_python_headers(tmp_path):
     before = NO_PREBUILT + "import sysconfig as s; s.get_path = lambda name: '/nowhere'\n"
     said = use(tmp_path, "reference", before=indented(before))
-    assert len(said) == 1 and "Python's headers are not in /nowhere (mend: " in said[0]
+    assert len(said) == 1 and "Python's headers are not in /nowhere (fix: " in said[0]
 
 
 def test_a_compiler_that_fails(tmp_path):
@@ -210,7 +210,7 @@ def test_a_folder_that_others_can_write_is_not_trusted(monkeypatch, tmp_path):
 
 
 def test_causes_are_found_in_what_compilers_say():
-    explain = build.explain
+    explain = compile.explain
     assert explain("x\nsh: No space left on device\n") == "the disk is full"
     said = "FAILED: [code=127] a.o\n/usr/bin/env g++ -c a\n/bin/sh: 1: env g++: not found\n"
     assert "not found" in explain(said + "RuntimeError: Error building extension 'x'")
@@ -410,28 +410,28 @@ def cuda_home(monkeypatch):
 
     def set_home(home):
         monkeypatch.setenv("CUDA_HOME", str(home))
-        tools._cuda_homes.cache_clear()
+        cuda_tools._cuda_homes.cache_clear()
 
     yield set_home
     monkeypatch.undo()
-    tools._cuda_homes.cache_clear()
+    cuda_tools._cuda_homes.cache_clear()
 
 
 def reason_without_cuda(monkeypatch, torch_cuda="13.0"):
     """Why there would be no CUDA library with a torch for that CUDA."""
     monkeypatch.setattr(torch.version, "cuda", torch_cuda)
     monkeypatch.setattr(cache, "PREBUILT", Path("/nowhere"))
-    module, reason = build.load("cuda")
-    assert module is None and "\n" not in reason
-    return reason
+    extension = build.load("cuda")
+    assert extension.module is None and "\n" not in extension.reason
+    return extension.reason
 
 
 def test_nvcc_of_another_major_version(tmp_path, monkeypatch, cuda_home):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     cuda_home(fake_nvcc(tmp_path / "cuda", "11.8"))
-    monkeypatch.setattr(tools, "_candidates", lambda: [tmp_path / "cuda" / "bin" / "nvcc"])
+    monkeypatch.setattr(cuda_tools, "_candidates", lambda: [tmp_path / "cuda" / "bin" / "nvcc"])
     reason = reason_without_cuda(monkeypatch)
-    assert "is of CUDA 11.8, torch of CUDA 13.0" in reason and "(mend: " in reason
+    assert "is of CUDA 11.8, torch of CUDA 13.0" in reason and "(fix: " in reason
 
 
 def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
@@ -439,7 +439,7 @@ def test_nvcc_without_headers(tmp_path, monkeypatch, cuda_home):
     said = "echo 'cc1plus: fatal error: cuda_runtime.h: No such file or directory' >&2; exit 1"
     cuda_home(fake_nvcc(tmp_path / "cuda", "13.0", said))
     reason = reason_without_cuda(monkeypatch)
-    assert "does not work: its header cuda_runtime.h is missing (mend: reinstall" in reason
+    assert "does not work: its header cuda_runtime.h is missing (fix: reinstall" in reason
 
 
 def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
@@ -453,12 +453,12 @@ def test_nvcc_refuses_every_compiler(tmp_path, monkeypatch, cuda_home):
 
 def test_torch_without_cuda(monkeypatch, tmp_path):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    assert "built without CUDA (mend: " in reason_without_cuda(monkeypatch, None)
+    assert "built without CUDA (fix: " in reason_without_cuda(monkeypatch, None)
 
 
 def real_cuda():
     try:
-        return tools.find_cuda_home()
+        return cuda_tools.find_cuda_home()
     except tools.Missing:
         return None
 
@@ -473,7 +473,7 @@ def test_a_refused_compiler_is_passed_over(tmp_path, monkeypatch):
     new.write_text('#!/bin/sh\nexec g++ -U__GNUC__ -D__GNUC__=99 "$@"\n')
     new.chmod(0o755)
     monkeypatch.setenv("NVCC_CCBIN", str(new))
-    home, version, compiler = tools.check_cuda(real_cuda()[1])
+    compiler = cuda_tools.check_cuda(real_cuda()[1]).host_compiler
     assert compiler != str(new) and shutil.which(compiler)
 
 
@@ -493,7 +493,7 @@ def test_a_real_nvcc_without_its_headers(tmp_path, monkeypatch, cuda_home):
             (copy / "bin" / tool.name).symlink_to(tool)
     cuda_home(copy)
     with pytest.raises(tools.Missing, match=r"its header \S+\.h is missing"):
-        tools.check_cuda(version)
+        cuda_tools.check_cuda(version)
 
 
 @needs_nvcc
@@ -503,7 +503,7 @@ def test_the_toolkit_behind_a_wrapper_script(tmp_path, monkeypatch):
     wrapper.parent.mkdir()
     wrapper.write_text(f'#!/bin/sh\nexec {home}/bin/nvcc "$@"\n')
     wrapper.chmod(0o755)
-    assert tools.cuda_home_of(str(wrapper)) == home
+    assert cuda_tools.cuda_home_of(str(wrapper)) == home
 
 
 @needs_nvcc
@@ -523,31 +523,31 @@ def test_the_cuda_library_links_and_imports(tmp_path):
 def test_a_list_of_targets(monkeypatch):
     """Unknown ones are left out; one that leaves out this machine's GPU is refused beforehand."""
     known = "sm_80\nsm_86\nsm_90\nsm_90a\nsm_120\n"
-    monkeypatch.setattr(tools, "ask", lambda *args, **kwargs: known)
-    monkeypatch.setattr(tools, "gpus", lambda: [])
+    monkeypatch.setattr(cuda_tools, "ask", lambda *args, **kwargs: known)
+    monkeypatch.setattr(cuda_tools, "gpus", lambda: [])
     home = Path("/cuda")
-    assert tools.gpu_targets(home) == ("8.0", "9.0+PTX", "12.0")
+    assert cuda_tools.gpu_targets(home) == ("8.0", "9.0+PTX", "12.0")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "6.0;9.0a 8.6+PTX;99.0")
-    assert tools.gpu_targets(home) == ("9.0a", "8.6+PTX")
+    assert cuda_tools.gpu_targets(home) == ("9.0a", "8.6+PTX")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "5.0")
     with pytest.raises(tools.Missing, match="names nothing for what nvcc"):
-        tools.gpu_targets(home)
-    monkeypatch.setattr(tools, "gpus", lambda: ["8.0"])
+        cuda_tools.gpu_targets(home)
+    monkeypatch.setattr(cuda_tools, "gpus", lambda: ["8.0"])
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
     with pytest.raises(tools.Missing, match="names nothing for this GPU, 8.0"):
-        tools.gpu_targets(home)
+        cuda_tools.gpu_targets(home)
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST")
-    assert tools.gpu_targets(home) == ("8.0",)
-    monkeypatch.setattr(tools, "gpus", lambda: ["8.6", "13.0"])  # newer than this nvcc
-    assert tools.gpu_targets(home) == ("8.6", "12.0+PTX")
+    assert cuda_tools.gpu_targets(home) == ("8.0",)
+    monkeypatch.setattr(cuda_tools, "gpus", lambda: ["8.6", "13.0"])  # newer than this nvcc
+    assert cuda_tools.gpu_targets(home) == ("8.6", "12.0+PTX")
 
 
 def test_targets():
-    runs = tools.runs_on
+    runs = cuda_tools.runs_on
     assert runs(["8.0", "9.0+PTX", "12.0"], "8.9") and runs(["9.0+PTX"], "10.0")
     assert not runs(["8.0", "12.0"], "9.0") and not runs(["9.0"], "8.0") and not runs([], "9.0")
     assert runs(["9.0a"], "9.0") and not runs(["12.0"], "11.0")
-    assert tools.gencode_flags(["8.6", "9.0+PTX"]) == [
+    assert cuda_tools.gencode_flags(["8.6", "9.0+PTX"]) == [
         "-gencode=arch=compute_86,code=sm_86",
         "-gencode=arch=compute_90,code=sm_90",
         "-gencode=arch=compute_90,code=compute_90",

@@ -11,12 +11,7 @@ from native import needs_native
 
 from stylegan_ops import backend
 from stylegan_ops.layer import convolution
-from stylegan_ops.layer.convolution import (
-    _Conv,
-    _ConvTranspose,
-    conv2d,
-    conv_transpose2d,
-)
+from stylegan_ops.layer.convolution import _Conv, _ConvTranspose, conv2d, conv_transpose2d
 from stylegan_ops.layer.weight_grad import OP, weight_grad
 
 SIZES = [(8, 7), (9, 12)]

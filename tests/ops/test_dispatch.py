@@ -13,7 +13,9 @@ X = torch.ones(1, 2)
 
 
 def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
-    monkeypatch.setattr(dispatch, "_libraries", {"cpu": (None, "the compiler is on holiday")})
+    monkeypatch.setattr(
+        dispatch, "_extensions", {"cpu": dispatch.Extension(None, "the compiler is on holiday")}
+    )
     with (
         backend("native"),
         pytest.raises(RuntimeError, match="bias_act: .*loaded for cpu: the compiler is on holiday"),

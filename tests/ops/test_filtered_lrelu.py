@@ -21,7 +21,7 @@ from native import BACKENDS, needs_native, run_in_new_process
 import stylegan_ops
 from stylegan_ops import backend, filtered_lrelu
 from stylegan_ops.ops.filtered_lrelu import GAIN, filtered_lrelu_ref
-from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime.images import memory_format
 
 LAYER = dict(fu=taps(12), fd=taps(12, seed=1), up=2, down=2, padding=[9, 8, 10, 7])
 CASES = {

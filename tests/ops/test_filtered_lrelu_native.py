@@ -27,7 +27,8 @@ from native import ROOT, needs_native, run_in_new_process
 
 from stylegan_ops import filtered_lrelu
 from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
-from stylegan_ops.ops.upfirdn2d import memory_format, upfirdn2d_ref
+from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
+from stylegan_ops.runtime.images import memory_format
 
 pytestmark = needs_native
 

@@ -8,7 +8,7 @@ from filtered_lrelu_cases import OP, op_arguments, plain, random_mask, taps
 from native import BACKENDS, needs_native
 
 from stylegan_ops import backend, filtered_lrelu
-from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime.images import memory_format
 
 pytestmark = needs_native
 

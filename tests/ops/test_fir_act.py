@@ -12,8 +12,8 @@ from native import BACKENDS, needs_native
 
 from stylegan_ops import backend, setup_filter
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
-from stylegan_ops.ops.bias_act import ACTIVATIONS, PIECEWISE
-from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
+from stylegan_ops.runtime.images import memory_format
 
 SUBSETS = [s for n in range(4) for s in itertools.combinations(INPUTS[1:], n)]
 

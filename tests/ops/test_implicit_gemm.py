@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The strategy "tensor_core_layer" of modulated_conv2d around its kernel: which weights, styles
-and scales the kernel is given. On a CPU the kernel's definition takes its place, with float32 sums."""
+and scales the kernel is given. On a CPU its reference takes its place, with float32 sums."""
 
 import pytest
 import torch
@@ -9,8 +9,10 @@ from gpu import pytestmark as on_gpu
 
 from stylegan_ops import fold_weight, modulated_conv2d, setup_filter
 from stylegan_ops.layer import tensor_core_layer
-from stylegan_ops.layer.strategies import STRATEGIES, Layer
-from stylegan_ops.ops.modulated_conv2d import candidates, modulated_conv2d_ref
+from stylegan_ops.layer.choose import candidates
+from stylegan_ops.layer.records import Epilogue, Layer, Resampling
+from stylegan_ops.layer.strategies import STRATEGIES
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d_ref
 from stylegan_ops.runtime import plan
 
 LAST = torch.channels_last
@@ -58,22 +60,22 @@ def test_what_the_kernel_is_given(dtype, case, monkeypatch):
     monkeypatch.setattr(tensor_core_layer, "tensor_core_layer", defined)
     x, weight, styles, kwargs, exact = layer_of(case, dtype)
     k = kwargs
-    resampling = k["up"], 1, k["padding"], k["resample_filter"], k["flip_weight"]
-    end = k["bias"], k["act"], None, None, k["clamp"]
-    layer = Layer(*resampling, k["noise"], end, LAST)
+    resampling = Resampling(k["up"], 1, k["padding"], k["resample_filter"], k["flip_weight"])
+    end = Epilogue(k["bias"], k["act"], None, None, k["clamp"])
     for folded in (None, fold_weight(weight, dtype, k["up"])):
         given = weight if folded is None else folded.weight
-        y = STRATEGIES["tensor_core_layer"](x, given, folded, styles, k["demodulate"], layer)
-        check(y, exact, dtype)
+        layer = Layer(given, folded, styles, k["demodulate"], resampling, k["noise"], end, LAST)
+        check(STRATEGIES["tensor_core_layer"](x, layer), exact, dtype)
 
 
 def test_off_until_measured():
-    """Nothing of a CPU serves, and no GPU is said to win without a result that says so."""
+    """No CPU supports it, and no GPU is listed without a result that shows it to be faster."""
     x, weight = rand(1, 32, 8, 8).half().contiguous(memory_format=LAST), rand(16, 32, 3, 3)
-    assert tensor_core_layer.WINS == ()
-    assert not tensor_core_layer.serves(x, weight)
+    assert tensor_core_layer.FASTER_ON == ()
+    assert not tensor_core_layer.supports(x, weight)
     with plan.forced("tensor_core_layer"):
-        assert all("tensor_core_layer" not in names for names in candidates(x, weight))
+        found = candidates(x, weight)
+        assert "tensor_core_layer" not in found.names + found.others
 
 
 @on_gpu[0]
@@ -83,6 +85,7 @@ def test_off_until_measured():
 def test_forced_on_a_gpu(dtype, case):
     x, weight, styles, kwargs, exact = layer_of(case, dtype, "cuda")
     with torch.no_grad(), plan.forced("tensor_core_layer"):
-        resampled = kwargs["up"], "lrelu", kwargs["noise"], 1, case[2], kwargs["resample_filter"]
-        assert "tensor_core_layer" in candidates(x, weight, *resampled)[1]
+        resampling = Resampling(kwargs["up"], 1, case[2], kwargs["resample_filter"])
+        found = candidates(x, weight, resampling, Epilogue(act="lrelu"), kwargs["noise"])
+        assert "tensor_core_layer" in found.others
         check(modulated_conv2d(x, weight, styles, **kwargs), exact, dtype)

@@ -5,7 +5,8 @@ import torch
 from checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
 
 from stylegan_ops import fold_weight, modulated_conv2d, setup_filter
-from stylegan_ops.ops.modulated_conv2d import candidates
+from stylegan_ops.layer.choose import candidates
+from stylegan_ops.layer.records import Epilogue
 from stylegan_ops.runtime import plan
 
 F = setup_filter([1, 3, 3, 1])
@@ -133,16 +134,16 @@ def test_rules():
 
     def names(n, size, **kwargs):
         x = torch.empty(n, 8, size, size, dtype=torch.float64)
-        found, others = candidates(x, weight, **kwargs)
-        assert others == ("weights", "sandwich")  # those that serve, whatever the size
-        return found
+        found = candidates(x, weight, **kwargs)
+        assert found.others == ("weights", "sandwich")  # those that work, whatever the size
+        return found.names
 
     assert names(1, 4) == ("sandwich", "weights")
     assert names(1, 256) == ("weights", "sandwich")
     assert names(8, 4) == ("sandwich", "samples")
     assert names(8, 256) == ("samples", "sandwich")
     assert names(8, 256, differentiable=True) == ("sandwich",)
-    assert names(8, 256, act="swish") == ("sandwich",)
+    assert names(8, 256, epilogue=Epilogue(act="swish")) == ("sandwich",)
 
 
 @pytest.mark.parametrize("noise", ["none", "shared", "own", "number"])

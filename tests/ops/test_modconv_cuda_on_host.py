@@ -169,9 +169,9 @@ def test_an_up_sampling_convolution_with_its_filter(taps, padding, flip, dtype):
     i, o = channels
     x, weight = rand((2, i, *size), torch.float64), rand((o, i, 3, 3), torch.float64, 10) / 15
     w = tensor_core_layer.arranged(tensor_core_layer.composite(weight, f, padding, flip), up=2)
-    origin, out = tensor_core_layer._place(x, 3, 2, padding, f)
-    case = Case(2, channels, size, 3, origin, True, styles=False)
-    case = case._replace(more=tuple(n - m for n, m in zip(out, case.out)))
+    geometry = tensor_core_layer._geometry(x, 3, 2, padding, f)
+    case = Case(2, channels, size, 3, geometry.origin, True, styles=False)
+    case = case._replace(more=tuple(n - m for n, m in zip(geometry.size, case.out)))
 
     def own(x, weight):
         with backend("reference"):

@@ -15,8 +15,9 @@ from stylegan_ops.layer import tensor_core_layer
 from stylegan_ops.layer.tensor_core_layer import adjoint, arranged, composite
 from stylegan_ops.layer.tensor_core_layer import tensor_core_layer as op
 from stylegan_ops.layer.tensor_core_layer import tensor_core_layer_ref as own
-from stylegan_ops.ops.bias_act import mask_grad, slopes_of
+from stylegan_ops.ops.bias_act import mask_grad
 from stylegan_ops.ops.conv2d_resample import conv2d_resample
+from stylegan_ops.runtime.activation import slopes_of
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # float32 by TF32
 VARIANTS = {torch.float16: 4, torch.bfloat16: 4, torch.float32: 3}
@@ -178,9 +179,9 @@ def test_masks(split, act, clamp):
     u = own(**wide, padding=1)
     v = own(**wide, **end)
     slopes = slopes_of(act, 0.3, 1.3)
-    args = list(y.stride()), 1, *slopes, clamp is not None, False
+    args = list(y.stride()), 1, slopes.negative, slopes.positive, clamp is not None, False
     found = mask_grad(torch.ones_like(y), None, mask, *args)[0].double()
-    expected = torch.where(u > 0, slopes[1], slopes[0]).double()
+    expected = torch.where(u > 0, slopes.positive, slopes.negative).double()
     expected = expected if clamp is None else torch.where(v.abs() <= clamp, expected, 0)
     sure = (u.abs() > 1e-4) & ((v.abs() - (clamp or 99)).abs() > 1e-4)
     assert sure.float().mean() > 0.99

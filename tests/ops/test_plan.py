@@ -82,10 +82,10 @@ def test_what_does_not_fit_in_memory_is_not_taken():
 
 
 def test_only_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr(plan, "SIZE", 2)
+    monkeypatch.setattr(plan, "MAX_PLANS", 2)
     for i in range(4):
         plan.run_fastest("op", (("x", i),), ("a", "b"), CPU, str)
-    assert [plan["x"] for plan in plan.plans("op", "cpu")] == [2, 3]
+    assert [row["x"] for row in plan.plans("op", "cpu")] == [2, 3]
 
 
 def test_settled_without_measuring():
@@ -131,7 +131,7 @@ def test_info_shows_what_was_measured():
     assert plan["weight"] == (8, 8, 3, 3) and plan["strategy"] in plan["ms"]
 
 
-def test_a_plan_is_for_calls_that_its_strategy_serves(monkeypatch):
+def test_a_plan_is_for_calls_that_its_strategy_supports(monkeypatch):
     """Which these are depends on more than the shapes that a time depends on."""
     seen = []
 

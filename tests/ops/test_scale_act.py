@@ -11,9 +11,10 @@ from native import BACKENDS, needs_native
 from scale_act_cases import INPUTS, arguments, check, derivatives
 
 from stylegan_ops import backend
-from stylegan_ops.layer.scale_act import _from_parts, _op, _sums_channels, scale_act, scale_act_ref
-from stylegan_ops.ops.bias_act import PIECEWISE
-from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.layer.gradients import _from_parts, _sums_channels
+from stylegan_ops.layer.scale_act import _op, scale_act, scale_act_ref
+from stylegan_ops.runtime.activation import PIECEWISE
+from stylegan_ops.runtime.images import memory_format
 
 SUBSETS = [s for n in range(4) for s in itertools.combinations(INPUTS[1:], n)]
 ACTS = [

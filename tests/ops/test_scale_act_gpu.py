@@ -10,6 +10,7 @@ from scale_act_cases import INPUTS, arguments, check, derivatives
 import stylegan_ops
 from stylegan_ops import backend
 from stylegan_ops.layer.fir_act import fir_act, fir_act_out
+from stylegan_ops.layer.records import Epilogue
 from stylegan_ops.layer.scale_act import scale_act, scale_act_out, scale_act_ref
 
 ENDS = [("lrelu", 1.5), ("relu", None), ("linear", 1.5), ("linear", None), ("swish", 1.5)]
@@ -50,9 +51,9 @@ def test_small_set_for_the_sanitizer(act, dtype, shape):
         second = torch.autograd.grad(sum(g.double().square().mean() for g in first), values)
         assert all(t.isfinite().all() for t in (y, *first, *second))
         if act != "swish":
-            x, *rest = (v.detach() for v in values)
-            expected = scale_act(x, *rest, act=act, clamp=1)
-            scale_act_out(x, x, *rest, act, None, None, 1)
+            x, scale, noise, b = (v.detach() for v in values)
+            expected = scale_act(x, scale, noise, b, act=act, clamp=1)
+            scale_act_out(x, x, scale, noise, Epilogue(b, act, clamp=1))
             assert torch.equal(x, expected)
 
 
@@ -176,17 +177,18 @@ def test_an_empty_batch(layout):
 def test_out_is_the_same_in_place_and_in_a_slice(shape, layout):
     """Of fir_act in a slice."""
     for dtype in (*DTYPES, torch.float64):
-        x, *rest = cuda_arguments(shape, dtype, layout).values()
-        ends = *rest, "lrelu", None, 1.3, 0.9
+        x, scale, noise, b = cuda_arguments(shape, dtype, layout).values()
+        ends = scale, noise, b, "lrelu", None, 1.3, 0.9
+        given = scale, noise, Epilogue(b, "lrelu", None, 1.3, 0.9)
         filtered = fir_act(x, None, 0, False, 1.7, *ends)
         expected, batch = scale_act(x, *ends), torch.cat([x, x, x]).fill_(7)
         batch, n = batch.contiguous(memory_format=layout), len(x)
-        scale_act_out(batch[n:-n], x, *ends)
+        scale_act_out(batch[n:-n], x, *given)
         assert torch.equal(batch[n:-n], expected)
-        fir_act_out(batch[n:-n], x, None, [0] * 4, 1.7, *ends)
+        fir_act_out(batch[n:-n], x, None, [0] * 4, 1.7, *given)
         assert torch.equal(batch[n:-n], filtered)
         assert (batch[:n] == 7).all() and (batch[-n:] == 7).all()
-        scale_act_out(x, x, *ends)
+        scale_act_out(x, x, *given)
         assert torch.equal(x, expected)
 
 

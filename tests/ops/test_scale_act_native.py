@@ -12,8 +12,9 @@ from native import needs_native
 from scale_act_cases import INPUTS, arguments, check, derivatives
 
 from stylegan_ops.layer.fir_act import fir_act, fir_act_out
-from stylegan_ops.layer.scale_act import fits_out, scale_act, scale_act_out, scale_act_ref
-from stylegan_ops.ops.bias_act import PIECEWISE
+from stylegan_ops.layer.records import Epilogue
+from stylegan_ops.layer.scale_act import scale_act, scale_act_out, scale_act_ref, supports_out
+from stylegan_ops.runtime.activation import PIECEWISE
 
 pytestmark = needs_native
 
@@ -33,23 +34,25 @@ def test_out_is_the_same_in_place_and_in_a_slice(dtype, layout, shape):
         x, *rest = (v.to(dtype) for v in given.values())
         x = x.contiguous(memory_format=layout)
         rest = [None] * 3 if noise == "nothing" else rest
-        assert fits_out(x, rest[1], act)
+        assert supports_out(x, rest[1], act)
         ends = act, None, 1.3, clamp
+        end = Epilogue(rest[2], *ends)
         expected, original = scale_act(x, *rest, *ends), x.clone()
         batch = x.new_full((shape[0] + 2, *shape[1:]), 7).contiguous(memory_format=layout)
-        assert scale_act_out(batch[1:-1], x, *rest, *ends).data_ptr() == batch[1:-1].data_ptr()
+        written = scale_act_out(batch[1:-1], x, rest[0], rest[1], end)
+        assert written.data_ptr() == batch[1:-1].data_ptr()
         assert torch.equal(batch[1:-1], expected) and torch.equal(x, original)
         assert (batch[[0, -1]] == 7).all()
-        scale_act_out(x, x, *rest, *ends)
+        scale_act_out(x, x, rest[0], rest[1], end)
         assert torch.equal(x, expected)
 
 
-def test_when_out_does_not_serve():
+def test_what_out_does_not_support():
     x, plane = torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5)
-    assert fits_out(x, None, "lrelu") and fits_out(x, plane[:1], "relu")
-    assert not fits_out(x, None, "swish") and not fits_out(x[..., 1:], None, "lrelu")
+    assert supports_out(x, None, "lrelu") and supports_out(x, plane[:1], "relu")
+    assert not supports_out(x, None, "swish") and not supports_out(x[..., 1:], None, "lrelu")
     for noise in (torch.zeros(1), torch.zeros(2, 3, 4, 5), plane[..., :1], torch.zeros(3, 1, 4, 5)):
-        assert not fits_out(x, noise, "lrelu")
+        assert not supports_out(x, noise, "lrelu")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -65,7 +68,8 @@ def test_out_of_fir_act_is_the_same_in_a_slice(dtype, layout):
         expected = fir_act(x, f, padding, False, 1.7, *rest, act, None, 1.3, clamp)
         batch = x.new_full((5, *expected.shape[1:]), 7).contiguous(memory_format=layout)
         pads = [padding] * 4 if isinstance(padding, int) else padding
-        fir_act_out(batch[1:-1], x, f, pads, 1.7, *rest, act, None, 1.3, clamp)
+        end = Epilogue(rest[2], act, None, 1.3, clamp)
+        fir_act_out(batch[1:-1], x, f, pads, 1.7, rest[0], rest[1], end)
         assert torch.equal(batch[1:-1], expected)
         assert (batch[[0, -1]] == 7).all()
 

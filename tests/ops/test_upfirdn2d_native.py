@@ -10,7 +10,7 @@ from checks import LAYOUTS, layouts_of, rand
 from native import BACKENDS, needs_native, run_in_new_process
 
 from stylegan_ops import backend, setup_filter, upfirdn2d
-from stylegan_ops.ops.upfirdn2d import memory_format
+from stylegan_ops.runtime.images import memory_format
 
 pytestmark = needs_native
 

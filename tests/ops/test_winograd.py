@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Winograd convolutions by themselves, against PyTorch's in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from checks import layouts_of, rand
@@ -8,6 +10,7 @@ from native import needs_native
 from winograd_cases import FORMS, LAST, check, convolve, images, isa_parameters, plain, threads
 
 from stylegan_ops.layer import winograd
+from stylegan_ops.layer.records import Epilogue
 from stylegan_ops.layer.scale_act import scale_act_ref
 from stylegan_ops.layer.winograd import tiles
 
@@ -108,14 +111,13 @@ def test_styles_scale_noise_bias_and_activation(end, form, isa):
         rand(*shape, seed=5).float() + 1 if given else None
         for shape, given in zip([(3, 32), (3, 80), (80,)], others)
     )
-    end = b, act, 0.3, 1.3, clamp
-    y = convolve(
-        x, w, form, padding_of(form), isa=isa, styles=styles, scale=scale, noise=noise, end=end
-    )
+    end = act, 0.3, 1.3, clamp
+    given = {"styles": styles, "scale": scale, "noise": noise, "end": Epilogue(b, *end)}
+    y = convolve(x, w, form, padding_of(form), isa=isa, **given)
     wide = [v if v is None else v.double() for v in (styles, scale, noise, b)]
     if styles is not None:
         exact = plain(x.double() * wide[0][:, :, None, None], w, form, padding_of(form))
-    check(y, scale_act_ref(exact, *wide[1:], *end[1:]))
+    check(y, scale_act_ref(exact, *wide[1:], *end))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -165,11 +167,11 @@ def test_nothing_need_be_aligned(form, isa):
     given, b = {k: v.float() for k, v in given.items()}, rand(48).float()
     t = tiles(w, form, isa=isa)
     run = lambda t, given, b: winograd.convolve(
-        x, t, padding_of(form), **given, end=(b, "lrelu", None, None, 1), isa=isa
+        x, t, padding_of(form), **given, end=Epilogue(b, "lrelu", clamp=1), isa=isa
     )
     expected = run(t, given, b)
     for change in (misaligned, torch.Tensor.double, lambda v: torch.stack([v, v], -1)[..., 0]):
-        changed = t._replace(u=misaligned(t.u))
+        changed = replace(t, u=misaligned(t.u))
         y = run(changed, {k: change(v) for k, v in given.items()}, change(b))
         assert torch.equal(y, expected)
     shared = {**given, "noise": given["noise"][:1].expand(2, -1, -1, -1)}
@@ -211,11 +213,11 @@ def test_special_values(act, clamp, isa):
     noise, b = torch.zeros(1, 1, 6, 8), torch.zeros(48)
     noise[0, 0, 2] = torch.tensor([torch.inf, -torch.inf, torch.nan, 3e38, -3e38, 1e-40, 0.0, -0.0])
     b[40] = torch.nan
-    end = b, act, 0.2, 1.0, clamp
+    end = act, 0.2, 1.0, clamp
     for form in ("tile2", "tile4"):
-        y = convolve(x, w, form, (1, 1), isa=isa, noise=noise, end=end)
+        y = convolve(x, w, form, (1, 1), isa=isa, noise=noise, end=Epilogue(b, *end))
         linear = convolve(x, w, form, (1, 1), isa=isa)
-        expected = scale_act_ref(linear, None, noise, *end)
+        expected = scale_act_ref(linear, None, noise, b, *end)
         torch.testing.assert_close(y, expected, equal_nan=True)
 
 
@@ -225,7 +227,7 @@ def test_nothing_to_do():
         y = convolve(images(0, 16, 5, 5), w, form, padding_of(form))
         assert y.shape == plain(torch.zeros(0, 16, 5, 5), w, form, padding_of(form)).shape
         assert convolve(images(2, 16, 5, 5), w[:0], form, padding_of(form)).numel() == 0
-    assert not convolve(images(1, 16, 5, 5), w, "tile4", end=(None, "linear", None, None, 0)).any()
+    assert not convolve(images(1, 16, 5, 5), w, "tile4", end=Epilogue(clamp=0)).any()
 
 
 def arguments(**changed):

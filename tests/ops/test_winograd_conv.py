@@ -202,7 +202,7 @@ def test_by_rule(calls, monkeypatch):
 @pytest.mark.parametrize("least, taken", [(32, True), (33, False)])
 def test_contiguous_images_of_few_channels(least, taken, always, calls, monkeypatch):
     """Nor are they copied for a gradient."""
-    monkeypatch.setattr(winograd, "CONTIGUOUS_FROM", least)
+    monkeypatch.setattr(winograd, "MIN_CONTIGUOUS", least)
     ours, _ = pair(1, (1, 1))
     first(ours, *leaves((9, 7), (1, 1)))
     assert bool(calls["convolve"]) == bool(calls["weight_grad"]) == taken

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folded weights with tiles, in eager mode, in layers of the generator and under the compiler."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from checks import LAYOUTS, rand
@@ -12,7 +14,9 @@ from winograd_layers import F, check, expected, forced, inputs
 from stylegan.models.stylegan2 import SynthesisLayer
 from stylegan_ops import backend, fold_weight, modulated_conv2d, planning
 from stylegan_ops.layer import winograd
-from stylegan_ops.ops.modulated_conv2d import FOLDED_BELOW, candidates
+from stylegan_ops.layer.choose import candidates
+from stylegan_ops.layer.fold import MAX_FOLDED_TIME
+from stylegan_ops.layer.records import Resampling
 
 pytestmark = needs_native
 
@@ -34,13 +38,11 @@ def test_fold_weight(up, monkeypatch):
     for flip in (True, False):
         t = fold_weight(weight, up=up, size=(40, 33), flip_weight=flip).tiles
         same = winograd.tiles(weight, best, flip == (up == 2))
-        assert torch.equal(t.u, same.u) and t[1:] == same[1:] == (48, best, flip == (up == 2))
+        assert torch.equal(t.u, same.u) and same == replace(t, u=same.u)
+        assert (t.out_channels, t.form, t.flip) == (48, best, flip == (up == 2))
     forms = ("up",) if up == 2 else ("tile2", "tile4")
     shape = (32, 48), (81, 67) if up == 2 else (40, 33)
-    assert asked[0] == (
-        (forms, 1, *shape),
-        {"folded": True, "below": FOLDED_BELOW},
-    )
+    assert asked[0] == ((forms, 1, *shape), {"folded": True, "below": MAX_FOLDED_TIME})
     assert fold_weight(weight, up=up, size=(8, 4)).tiles is None
     monkeypatch.setattr(winograd, "worth_folding", lambda *args: False)
     assert fold_weight(weight, up=up, size=(40, 33)).tiles is None
@@ -93,19 +95,19 @@ def test_by_rule(monkeypatch):
     weight = rand(48, 48, 3, 3).float()
     folded = fold_weight(weight, size=(64, 64))
     assert folded.tiles.form == "tile4"
-    smaller = folded._replace(tiles=winograd.tiles(weight, "tile2"))
+    smaller = replace(folded, tiles=winograd.tiles(weight, "tile2"))
     for size, given, best in ((64, folded, True), (4, folded, False), (64, smaller, False)):
         x = rand(1, 48, size, size).float()
-        assert (candidates(x, given, padding=1)[0][0] == "winograd") == best
+        assert (candidates(x, given, Resampling(padding=1)).names[0] == "winograd") == best
 
 
 def test_tiles_that_there_are_need_not_be_made(monkeypatch):
     rule(monkeypatch, "tile4")
-    side, products, around, _, read = winograd.COSTS["tile4"]
-    monkeypatch.setitem(winograd.COSTS, "tile4", (side, products, around, 1e9, read))
+    cost = replace(winograd.COSTS["tile4"], weights=1e9)
+    monkeypatch.setitem(winograd.COSTS, "tile4", cost)
     x, weight = rand(1, 48, 16, 16).float(), rand(48, 48, 3, 3).float()
     folded = fold_weight(weight, size=(16, 16))
-    best = [candidates(x, given, padding=1)[0][0] for given in (folded, weight)]
+    best = [candidates(x, given, Resampling(padding=1)).names[0] for given in (folded, weight)]
     assert best[0] == "winograd" != best[1]
 
 

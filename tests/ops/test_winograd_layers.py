@@ -11,7 +11,9 @@ from winograd_layers import CASES, check, expected, forced, inputs
 
 from stylegan_ops import backend, modulated_conv2d, planning
 from stylegan_ops.layer import strategies, winograd
-from stylegan_ops.ops.modulated_conv2d import candidates
+from stylegan_ops.layer.choose import candidates
+from stylegan_ops.layer.records import Resampling
+from stylegan_ops.layer.winograd import Cost
 from stylegan_ops.runtime import plan
 
 pytestmark = needs_native
@@ -29,7 +31,7 @@ def test_layers(case, flip, layout, calls, monkeypatch):
     """All that a layer may have, samples by themselves or together; inputs are not written to."""
     form = "up" if "up" in case else "tile2" if flip else "tile4"
     rule(monkeypatch, form)
-    monkeypatch.setattr(strategies, "SAMPLES_FROM", 0 if flip else 1 << 19)
+    monkeypatch.setattr(strategies, "MIN_SAMPLE", 0 if flip else 1 << 19)
     for n, noise, demodulate in ((1, 1, True), (3, 3, True), (3, 1, False), (2, None, True)):
         given, kwargs = inputs(case, n, flip_weight=flip, demodulate=demodulate)
         given["styles"] *= 1 if demodulate else 0.05
@@ -48,7 +50,7 @@ def test_layers(case, flip, layout, calls, monkeypatch):
 @pytest.mark.parametrize("samples", ["together", "apart"])
 @pytest.mark.parametrize("case", ["3x3", "up"])
 def test_noise_that_broadcasts(case, samples, calls, monkeypatch):
-    monkeypatch.setattr(strategies, "SAMPLES_FROM", 0 if samples == "apart" else 1 << 19)
+    monkeypatch.setattr(strategies, "MIN_SAMPLE", 0 if samples == "apart" else 1 << 19)
     given, kwargs = inputs(case)
     h, w = expected(given, kwargs).shape[2:]
     for shape in ((1, 1, 1, 1), (2, 1, 1, w), (1, 1, h, 1)):
@@ -137,10 +139,9 @@ def test_by_rule(case, calls, monkeypatch):
         with monkeypatch.context() as patch:
             rule(patch, *forms, once=once)
             given, kwargs = inputs(case, 1, size=(size, size))
-            names, others = candidates(
-                given["x"], given["weight"], kwargs.get("up", 1), padding=kwargs["padding"]
-            )
-            assert (names[0] == "winograd") == bool(taken) and "winograd" in others
+            resampling = Resampling(kwargs.get("up", 1), padding=kwargs["padding"])
+            found = candidates(given["x"], given["weight"], resampling)
+            assert (found.names[0] == "winograd") == bool(taken) and "winograd" in found.others
             calls["convolve"].clear()
             with torch.no_grad(), planning("fixed"):
                 check(modulated_conv2d(**given, **kwargs), expected(given, kwargs))
@@ -152,14 +153,16 @@ def test_images_of_few_channels_are_not_copied():
     for channels, size in ((64, 64), (512, 32)):
         x, weight = rand(1, channels, size, size).float(), torch.zeros(channels, channels, 3, 3)
         last = x.contiguous(memory_format=torch.channels_last)
-        found = [candidates(x, weight, padding=1)[0][0] == "winograd" for x in (x, last)]
+        found = [
+            candidates(x, weight, Resampling(padding=1)).names[0] == "winograd" for x in (x, last)
+        ]
         best = winograd.best_form(("tile2", "tile4"), 1, (channels,) * 2, (size,) * 2)
         assert found == [best is not None and channels == 512, best is not None]
 
 
 def test_the_form_that_costs_least(monkeypatch):
     for costs, best in (((1, 1), "tile4"), ((1, 9), "tile2"), ((40, 150), None)):
-        both = {"tile2": (2, costs[0], 0, 0, 0), "tile4": (4, costs[1], 0, 0, 0)}
+        both = {"tile2": Cost(2, costs[0], 0, 0, 0), "tile4": Cost(4, costs[1], 0, 0, 0)}
         monkeypatch.setattr(winograd, "COSTS", both)
         for forms in (("tile2", "tile4"), ("tile4", "tile2")):
             assert winograd.best_form(forms, 1, (32, 32), (64, 64), isa=2) == best

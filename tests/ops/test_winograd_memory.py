@@ -26,6 +26,7 @@ def test_beside_no_memory():
         import stylegan_ops
         from cuda_on_host.buffers import _fenced
         from winograd_cases import FORMS, LAST, convolve, has_isa, images, plain, rand
+        from stylegan_ops.layer.records import Epilogue
         from stylegan_ops.layer.winograd import weight_grad
 
         assert stylegan_ops.load("cpu") is None
@@ -38,7 +39,7 @@ def test_beside_no_memory():
                 yield memory.view(torch.float32).as_strided(t.shape, t.stride()).copy_(t)
 
         def run(x, w, styles, scale, noise, b, *args):
-            end = b, "lrelu", None, None, 1
+            end = Epilogue(b, "lrelu", clamp=1)
             return convolve(x, w, *args, styles=styles, scale=scale, noise=noise, end=end)
 
         for isa in filter(has_isa, (0, 1, 2)):

@@ -74,11 +74,11 @@ def rule(monkeypatch, *forms, once=0):
     always kept. once: what a convolution costs besides, in direct ones of so many pixels."""
     for name in ("COSTS", "GRAD_COSTS"):
         costs = {
-            form: (side, 1e-6 if form in forms else 1e9, 0, *(9 * once for _ in rest))
-            for form, (side, _, _, *rest) in getattr(winograd, name).items()
+            form: winograd.Cost(cost.side, 1e-6 if form in forms else 1e9, 0, 9 * once, 9 * once)
+            for form, cost in getattr(winograd, name).items()
         }
         monkeypatch.setattr(winograd, name, costs)
-    monkeypatch.setattr(winograd, "CONTIGUOUS_FROM", 0)
+    monkeypatch.setattr(winograd, "MIN_CONTIGUOUS", 0)
     monkeypatch.setattr(winograd, "worth_folding", lambda *args: True)
 
 

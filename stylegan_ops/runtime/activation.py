@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The activations, and how kernels are given those that are a slope on either side of 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation and its defaults."""
+
+    function: Callable[[torch.Tensor, float], torch.Tensor]  # of x and alpha
+    alpha: float
+    gain: float  # keeps the variance of a standard normal input near 1
+
+
+ACTIVATIONS = {
+    "linear": Activation(lambda x, alpha: x, 0.0, 1.0),
+    "relu": Activation(lambda x, alpha: F.relu(x), 0.0, math.sqrt(2)),
+    "lrelu": Activation(lambda x, alpha: F.leaky_relu(x, alpha), 0.2, math.sqrt(2)),
+    "tanh": Activation(lambda x, alpha: torch.tanh(x), 0.0, 1.0),
+    "sigmoid": Activation(lambda x, alpha: torch.sigmoid(x), 0.0, 1.0),
+    "elu": Activation(lambda x, alpha: F.elu(x), 0.0, 1.0),
+    "selu": Activation(lambda x, alpha: F.selu(x), 0.0, 1.0),
+    "softplus": Activation(lambda x, alpha: F.softplus(x), 0.0, 1.0),
+    "swish": Activation(lambda x, alpha: x * torch.sigmoid(x), 0.0, math.sqrt(2)),
+}
+ACTIVATION_INDEX = {act: i for i, act in enumerate(ACTIVATIONS)}  # as activation.h in csrc
+PIECEWISE = ("linear", "relu", "lrelu")  # those that are a slope on either side of 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """A piecewise linear activation as kernels take it, gain included."""
+
+    negative: float  # slope below 0
+    positive: float  # slope above 0
+    clamp: float = -1.0  # largest magnitude of the result; < 0 is none
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """What a mask of signs stands for: the slopes, and whether it tells what was clamped."""
+
+    negative: float
+    positive: float
+    has_clamp: bool
+
+
+LINEAR = Slopes(1.0, 1.0)
+LINEAR_RULE = MaskRule(1.0, 1.0, False)
+
+
+def slopes_of(
+    act: str, alpha: float | None = None, gain: float | None = None, clamp: float | None = None
+) -> Slopes:
+    """The `Slopes` of a piecewise linear activation; None is the default of the activation."""
+    spec = ACTIVATIONS[act]
+    gain = spec.gain if gain is None else gain
+    if act == "linear":
+        below: float = 1
+    else:
+        below = 0 if act == "relu" else spec.alpha if alpha is None else alpha
+    return Slopes(gain * below, gain, kernel_clamp(clamp))
+
+
+def kernel_clamp(clamp: float | None) -> float:
+    """clamp as kernels take it: -1 for none."""
+    return -1 if clamp is None or clamp == math.inf else clamp
+
+
+def mask_planes(act: str, clamp: float) -> int:
+    """Bits per element that the derivatives of a piecewise linear activation need; clamp < 0 is
+    none."""
+    return 0 if act == "linear" and clamp < 0 else 1 if clamp < 0 else 2
