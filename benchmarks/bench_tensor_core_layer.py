@@ -14,8 +14,8 @@ from stylegan_ops import setup_filter
 from stylegan_ops.layer.tensor_core_layer import (
     arranged,
     composite,
-    implicit_gemm,
-    implicit_gemm_ref,
+    tensor_core_layer,
+    tensor_core_layer_ref,
 )
 
 LAYOUT = "channels_last"  # the only one that the kernel supports
@@ -43,8 +43,8 @@ def contest(shape, dtype, settings):
     else:
         bare = lambda x, *rest: F.conv2d(x, weight, padding=k // 2)
     ops = {
-        "native": lambda x, *rest: implicit_gemm(x, w, *rest, **given),
-        "reference": lambda x, *rest: implicit_gemm_ref(x, w, *rest, **given),
+        "native": lambda x, *rest: tensor_core_layer(x, w, *rest, **given),
+        "reference": lambda x, *rest: tensor_core_layer_ref(x, w, *rest, **given),
         "bare": bare,
     }
     return Contest(ops, inputs, passes=("inference",))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from native import needs_native
+from support.native import needs_native
 
 import stylegan_ops
 from stylegan.errors import UserError

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from checks import rand
 from cuda_on_host.buffers import Buffers
 from cuda_on_host.build import CSRC, HERE, load
+from support.checks import rand
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # as Dtype in csrc
 OWN, WRITTEN, GIVEN = range(3)  # as Signs in csrc

@@ -4,7 +4,6 @@ import warnings
 
 import pytest
 import torch
-from gpu import pytestmark  # noqa: F401
 from support.pipelines import arrays, pipeline
 from support.tiny import tiny, with_contrast
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import ROOT
+from support.native import ROOT
 
 CACHE = ROOT / ".pytest_cache" / "sanitized"
 CSRC = ROOT / "csrc"

@@ -5,7 +5,6 @@ import itertools
 
 import pytest
 import torch
-from checks import rand
 from cuda_on_host.build import missing
 from cuda_on_host.filtered_lrelu import (
     DTYPES,
@@ -26,6 +25,7 @@ from cuda_on_host.filtered_lrelu import (
     samples,
     transposed,
 )
+from support.checks import rand
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 import torch
-from filtered_lrelu_cases import check_near, derivatives, random_geometry
-from native import ROOT, needs_native, run_in_new_process
-from sanitized import check_under_the_sanitizer
+from ops.filtered_lrelu.cases import check_near, derivatives, random_geometry
+from ops.sanitized import check_under_the_sanitizer
+from support.native import ROOT, needs_native, run_in_new_process
 
 PATH = (ROOT, ROOT / "tests", ROOT / "tests" / "ops")
 
@@ -27,7 +27,7 @@ def test_other_instructions_give_the_same(capability, tmp_path):
     run_in_new_process(
         f"""
         import torch
-        from filtered_lrelu_cases import derivatives
+        from ops.filtered_lrelu.cases import derivatives
 
         cases = torch.load({str(tmp_path / "cases")!r})
         found = [derivatives(x, b, "native", **kwargs) for x, b, kwargs in cases]

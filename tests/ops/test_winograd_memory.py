@@ -4,10 +4,10 @@
 import os
 
 import pytest
-from checks import rand
-from native import ROOT, needs_native, run_in_new_process
-from sanitized import check_under_the_sanitizer
-from winograd_cases import convolve, images, threads
+from ops.sanitized import check_under_the_sanitizer
+from ops.winograd.cases import convolve, images, threads
+from support.checks import rand
+from support.native import ROOT, needs_native, run_in_new_process
 
 PATH = (ROOT, ROOT / "tests", ROOT / "tests" / "ops")
 
@@ -25,7 +25,7 @@ def test_beside_no_memory():
         import torch
         import stylegan_ops
         from cuda_on_host.buffers import _fenced
-        from winograd_cases import FORMS, LAST, convolve, has_isa, images, plain, rand
+        from ops.winograd.cases import FORMS, LAST, convolve, has_isa, images, plain, rand
         from stylegan_ops.layer.records import Epilogue
         from stylegan_ops.layer.winograd import weight_grad
 
@@ -69,7 +69,7 @@ def test_instructions_are_those_that_pytorch_takes(capability, isa):
         f"""
         import torch
         import stylegan_ops
-        from winograd_cases import FORMS, check, convolve, images, plain, rand
+        from ops.winograd.cases import FORMS, check, convolve, images, plain, rand
         from stylegan_ops.layer import winograd
 
         assert stylegan_ops.load("cpu") is None

@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+import mmap
+import os
+import time
+
+import pytest
+import torch
+from support.checks import (
+    DTYPES,
+    LAYOUTS,
+    check_dtype,
+    check_fixture,
+    check_fixture_dtype,
+    fixture_cases,
+    rand,
+)
+from support.native import BACKENDS, needs_native, run_in_new_process
+
+from stylegan_ops import backend, bias_act
+from stylegan_ops.ops.bias_act import bias_act_ref
+from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
+
+# Written once more from the formulas, so that the tolerance rule has something to compare with.
+PLAIN = {
+    "linear": lambda x: x,
+    "relu": lambda x: x.clamp(min=0),
+    "lrelu": lambda x: torch.where(x < 0, 0.2 * x, x),
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "elu": lambda x: torch.where(x < 0, torch.expm1(x), x),
+    "selu": torch.selu,
+    "softplus": lambda x: torch.nn.functional.softplus(x),
+    "swish": lambda x: x * torch.sigmoid(x),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def ops(request):
+    with backend(request.param):
+        yield request.param
+
+
+@pytest.mark.parametrize("number", fixture_cases("bias_act"))
+def test_known_good(number, ops):
+    check_fixture(bias_act, number)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", fixture_cases("bias_act"))
+def test_known_good_in_every_dtype(number, dtype, ops):
+    check_fixture_dtype(bias_act, bias_act_ref, number, dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_dtypes_and_layouts(act, dtype, layout, ops):
+    def plain(x, b):
+        y = PLAIN[act](x + b.reshape(1, -1, 1, 1)) * ACTIVATIONS[act].gain
+        return y.clamp(-1.5, 1.5)
+
+    def ours(x, b):
+        return bias_act(x, b, act=act, clamp=1.5)
+
+    check_dtype(ours, plain, {"x": rand(2, 6, 5, 7), "b": rand(6)}, ["x", "b"], dtype, layout)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_gradgradcheck(act, ops):
+    x, b = rand(2, 3, 4, grad=True), rand(3, grad=True)
+
+    def op(x, b):
+        return bias_act(x, b, act=act, gain=1.3, clamp=1.1)
+
+    assert torch.autograd.gradcheck(op, (x, b))
+    assert torch.autograd.gradgradcheck(op, (x, b))
+
+
+def test_bias_of_another_dtype_keeps_that_of_x(ops):
+    y = bias_act(torch.ones(2, 3, dtype=torch.float16), torch.ones(3))
+    assert y.dtype == torch.float16 and torch.equal(y, torch.full_like(y, 2))
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+def test_bias_along_any_dimension(dim, ops):
+    x, b = rand(3, 3, 3), rand(3)
+    expected = (x.movedim(dim, -1) + b).movedim(-1, dim)
+    assert torch.equal(bias_act(x, b, dim=dim), expected)
+
+
+# Sizes around the kernels' blocks, runs and patterns; (shape, dim).
+SHAPES = [
+    ((), 0),
+    ((1,), 0),
+    ((513,), 0),
+    ((0, 3, 4, 4), 1),
+    ((3, 0), 0),
+    ((2, 700), 1),
+    ((700, 2), 0),
+    ((2, 3, 5, 7), 1),
+    ((1, 1, 33, 31), 1),
+    ((2, 5, 16, 9), 1),
+    ((2, 3, 37, 41), 1),
+    ((3, 6, 5, 4), 0),
+    ((3, 6, 5, 4), 2),
+    ((3, 6, 5, 4), 3),
+    ((2, 3, 4, 5, 6), 1),
+    ((1, 40000, 2), 1),
+    ((1, 2, 300, 300), 1),
+]
+
+
+def layouts_of(x):
+    """(name, x in that layout) for layouts that a kernel may meet."""
+    yield "contiguous", x.contiguous()
+    if x.ndim == 4:
+        yield "channels_last", x.contiguous(memory_format=torch.channels_last)
+    if x.ndim > 1:
+        yield "permuted", x.transpose(0, -1).contiguous().transpose(0, -1)
+        yield "gaps", torch.stack([x, x], dim=-1)[..., 0]
+        yield "expanded", x[:1].expand(x.shape)
+    offset = x.new_empty(x.numel() + 1)[1:].view(x.shape)
+    yield "misaligned", offset.copy_(x)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+@pytest.mark.parametrize("shape, dim", SHAPES)
+def test_shapes_and_layouts(shape, dim, act):
+    x0, b0 = rand(*shape).float(), rand(shape[dim]).float() if shape else None
+    for name, x in layouts_of(x0):
+        results = {}
+        for choice in BACKENDS:
+            with backend(choice):
+                leaves = [x.clone(memory_format=torch.preserve_format).requires_grad_()]
+                leaves += [] if b0 is None else [b0.clone().requires_grad_()]
+                given = x.detach().requires_grad_()
+                y = bias_act(given, *leaves[1:], dim=dim, act=act, clamp=1.5)
+                dy = torch.linspace(-1, 1, y.numel()).view(y.shape).requires_grad_()
+                grads = torch.autograd.grad(y, [given, *leaves[1:]], dy, create_graph=True)
+                total = sum(
+                    (g * torch.linspace(-2, 1, g.numel()).view(g.shape)).sum() for g in grads
+                )
+                second = torch.autograd.grad(total, dy)
+                results[choice] = y, *grads, *second
+        assert results["native"][0].stride() == torch.empty_like(x).stride(), name
+        for ours, theirs in zip(results["native"], results["reference"]):
+            assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+            torch.testing.assert_close(
+                ours, theirs, rtol=1e-5, atol=1e-5 * max(1, x.numel() ** 0.5)
+            )
+
+
+@needs_native
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_third_derivative(act):
+    x0, b0, weights = rand(2, 3, 4), rand(3), rand(2, 3, 4, seed=5)
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            x, b = x0.clone().requires_grad_(), b0.clone().requires_grad_()
+            value = bias_act(x, b, act=act, gain=1.3, clamp=2.0)
+            for _ in range(3):
+                (g,) = torch.autograd.grad((value * weights * x.sin()).sum(), x, create_graph=True)
+                value = g
+            results.append(value)
+    torch.testing.assert_close(*results)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_third_derivative_of_a_plain_sum(act):
+    """Where the cotangent does not depend on anything."""
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            x = rand(2, 3, 4).requires_grad_()
+            value = bias_act(x, act=act).sum()
+            for _ in range(3):
+                if value.requires_grad:
+                    (g,) = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+                    value = g.sum()
+            results.append(g)
+    if act in PIECEWISE:  # no dependence, where the reference has zeros
+        assert not results[1].any() or act == "linear"
+    else:
+        torch.testing.assert_close(*results)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["relu", "lrelu", "tanh"])
+def test_an_infinite_clamp_is_none(act):
+    x = rand(2, 3, 40, 40).float().requires_grad_()
+    for clamp in (None, float("inf")):
+        junk = torch.full((1 << 16,), 0x5A, dtype=torch.uint8)  # noqa: F841 for what is not written
+        del junk
+        y = bias_act(x, act=act, clamp=clamp)
+        (dx,) = torch.autograd.grad(y.sum(), x)
+        with backend("reference"):
+            (expected,) = torch.autograd.grad(bias_act(x, act=act).sum(), x)
+        torch.testing.assert_close(dx, expected)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["relu", "tanh", "elu"])
+def test_an_infinite_gradient_stops_where_the_slope_is_0(act):
+    x = torch.tensor([-3.0, 3.0]).requires_grad_()
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            y = bias_act(x, act=act, clamp=0.5)
+            results.append(torch.autograd.grad(y, x, torch.tensor([float("inf")] * 2))[0])
+    torch.testing.assert_close(*results, equal_nan=True)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+@pytest.mark.parametrize("example_requires_grad", [False, True])
+def test_an_exported_model_has_its_gradients(act, example_requires_grad):
+    class Layer(torch.nn.Module):
+        def forward(self, x, b):
+            return bias_act(x, b, act=act, clamp=0.9)
+
+    x, b = rand(2, 3, 4, 4).float(), rand(3).float()
+    exported = torch.export.export(Layer(), (x.clone().requires_grad_(example_requires_grad), b))
+    x.requires_grad_()
+    ours, theirs = (
+        torch.autograd.grad(run(x, b).square().sum(), x)[0] for run in (exported.module(), Layer())
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+def test_function_transforms_and_forward_mode(act):
+    x, b, t = rand(2, 3, 4), rand(3), rand(2, 3, 4, seed=9)
+
+    def op(x):
+        return bias_act(x, b, act=act, clamp=1)
+
+    def in_b(b):
+        return bias_act(x, b, act=act, clamp=1).sum()
+
+    results = []
+    for choice in BACKENDS:
+        with backend(choice):
+            results.append(
+                [
+                    torch.func.jvp(op, (x,), (t,))[1],
+                    torch.func.grad(lambda x: op(x).sum())(x),
+                    torch.func.grad(in_b)(b),
+                    torch.func.vmap(op)(torch.stack([x, t])),
+                    torch.func.hessian(lambda x: op(x).sum())(x[:1, :, :1]),
+                ]
+            )
+    torch.testing.assert_close(*results)
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu"])
+def test_many_channels_take_little_memory(act):
+    """The sums of a chunk are as many as there are channels."""
+    x, b = torch.ones(4, 1 << 20, requires_grad=True), torch.zeros(1 << 20, requires_grad=True)
+    start = time.perf_counter()
+    (db,) = torch.autograd.grad(bias_act(x, b, act=act, gain=1).sum(), b)
+    assert db.eq(4).all() and time.perf_counter() - start < 1
+
+
+@needs_native
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("clamp", [None, 0.7])
+def test_special_values(act, clamp):
+    values = [0.0, -0.0, 1e-30, -1e-30, 80, -80, 1e4, -1e4, 3e38, -3e38]
+    values += [float("inf"), float("-inf"), float("nan")]
+    x = torch.tensor(values * 50)
+    with backend("reference"):
+        expected = bias_act(x, act=act, clamp=clamp)
+    torch.testing.assert_close(bias_act(x, act=act, clamp=clamp), expected, equal_nan=True)
+    for dtype in (torch.float16, torch.bfloat16):  # rounding at the ends of the range
+        rounded = x.to(dtype)
+        assert torch.equal(bias_act(rounded, gain=1)[: len(values) - 1], rounded[: len(values) - 1])
+        small = torch.arange(-3000, 3000).to(torch.int16).view(dtype).nan_to_num()
+        scaled = bias_act(small, gain=0.37)
+        assert torch.equal(scaled, (small.float() * 0.37).to(dtype))
+
+
+@needs_native
+def test_sums_do_not_depend_on_the_number_of_threads():
+    x, before = rand(4, 8, 128, 128).float().requires_grad_(), torch.get_num_threads()
+    for layout in LAYOUTS:
+        sums = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            b = torch.zeros(8, requires_grad=True)
+            y = bias_act(x.contiguous(memory_format=layout), b, act="lrelu")
+            sums.append(torch.autograd.grad(y, b, torch.ones_like(y))[0])
+        torch.set_num_threads(before)
+        assert all(torch.equal(sums[0], s) for s in sums)
+
+
+@needs_native
+@pytest.mark.parametrize("act", PIECEWISE)
+def test_piecewise_keeps_two_bits_a_sample(act):
+    x = torch.randn(1, 4, 64, 64, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = bias_act(x, torch.zeros(4), act=act, clamp=1)
+    assert sum(t.nbytes for t in kept) * 8 == 2 * y.numel()
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["linear", "lrelu", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_opcheck(act, bias):
+    index, dim = list(ACTIVATIONS).index(act), 1
+    x = torch.randn(2, 3, 4, 5, requires_grad=True)
+    b = torch.randn(3, requires_grad=True) if bias else None
+    names = torch.ops.stylegan_ops
+    save = act in PIECEWISE
+    torch.library.opcheck(names.bias_act.default, (x, b, dim, index, 0.2, 1.3, 0.9, save))
+    if save:
+        mask = names.bias_act.raw(x.detach(), None, dim, index, 0.2, 1.3, 0.9, True)[1]
+        args = (x, b, mask, x.stride(), dim, 0.2, 1.3, True, bias)
+        torch.library.opcheck(names.bias_act_mask_grad.default, args)
+    else:
+        dy = torch.randn(2, 3, 4, 5, requires_grad=True)
+        torch.library.opcheck(
+            names.bias_act_grad.default,
+            (dy, x, b, dim, index, 1.3, 0.9, bias),
+            atol=1e-5,
+            rtol=1e-5,
+        )
+        plain = [t if t is None else t.detach() for t in (x, b, dy, x, b)]
+        torch.library.opcheck(
+            names.bias_act_grad_grad.default, (*plain, dim, index, 1.3, 0.9, bias)
+        )
+
+
+@needs_native
+@pytest.mark.parametrize("act", ["lrelu", "swish"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_a_break(act, dynamic):
+    def layer(x, b):
+        return bias_act(x * 2, b, act=act, clamp=1.0).square()
+
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for size in (4, 6):
+        x, b = torch.randn(2, 3, size, size, requires_grad=True), torch.randn(3, requires_grad=True)
+        expected, y = layer(x, b), compiled(x, b)
+        torch.testing.assert_close(y, expected)
+        for ours, theirs in zip(
+            torch.autograd.grad(y.sum(), (x, b)), torch.autograd.grad(expected.sum(), (x, b))
+        ):
+            torch.testing.assert_close(ours, theirs)
+
+
+@needs_native
+def test_compiles_before_anything_is_loaded():
+    run_in_new_process("""
+        import torch, stylegan_ops
+        f = torch.compile(
+            lambda x: stylegan_ops.bias_act(x, act="lrelu"), fullgraph=True, backend="aot_eager"
+        )
+        x = torch.randn(2, 3)
+        y = f(x)
+        assert stylegan_ops.info()["bias_act"]["cpu"]["backend"] == "native"
+        assert torch.allclose(y, torch.nn.functional.leaky_relu(x, 0.2) * 2**0.5)
+    """)
+
+
+@needs_native
+def test_ten_thousand_calls_leak_nothing():
+    run_in_new_process("""
+        import resource, torch, stylegan_ops
+        x = torch.randn(2, 3, 8, 8, requires_grad=True)
+        b = torch.zeros(3, requires_grad=True)
+        dy = torch.ones(2, 3, 8, 8)
+
+        def call(n):
+            for _ in range(n):
+                y = stylegan_ops.bias_act(x, b, act="lrelu", clamp=1)
+                torch.autograd.grad(y, (x, b), dy)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        before = call(2000)
+        grown = call(10000) - before
+        assert grown < 1024, f"{grown} KiB more"
+    """)
+
+
+def _free_bytes():
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@needs_native
+@pytest.mark.skipif(_free_bytes() < 12e9, reason="needs 12 GB of free memory")
+def test_more_than_two_to_the_31_elements():
+    size = 2**31 + 1000
+    x = torch.frombuffer(mmap.mmap(-1, 2 * size), dtype=torch.bfloat16)  # zeros, not yet in memory
+    x[-700:] = torch.arange(-350, 350)
+    y = bias_act(x.view(-1, 8), torch.full((8,), 2.0), act="lrelu", gain=1)
+    with backend("reference"):
+        assert torch.equal(y.view(-1)[-704:], bias_act(x[-704:] + 2, act="lrelu", gain=1).view(-1))
+    assert y[0, 0] == 2 and y.view(-1)[2**31 - 8 : 2**31 + 8].eq(2).all()
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        ({"act": "gelu"}, "act must be one of linear, .*'gelu'"),
+        ({"b": torch.zeros(4)}, r"b must have shape \[3\], got \[4\]"),
+        ({"b": torch.zeros(1, 3)}, r"b must have shape \[3\]"),
+        ({"b": torch.zeros(3), "dim": 2}, "dim 2 is out of range"),
+        ({"clamp": -1}, "clamp must be >= 0"),
+        ({"x": torch.zeros(2, 3, dtype=torch.int32)}, "x must be floating"),
+        ({"x": torch.zeros(2, 3).to(torch.float8_e5m2)}, "x must be floating"),
+        ({"x": torch.zeros(2, 3, dtype=torch.complex64)}, "x must be floating"),
+    ],
+)
+def test_rejects(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        bias_act(**{"x": torch.zeros(2, 3), **kwargs})
