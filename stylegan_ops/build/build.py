@@ -38,7 +38,7 @@ from stylegan_ops.build.recipe import (
     sources,
 )
 from stylegan_ops.build.tools import Problem
-from stylegan_ops.runtime.dispatch import DEVICES, Extension
+from stylegan_ops.runtime.extension import DEVICES, Extension
 
 RETRY_S = 3600  # a failed build is not tried again with the same tools before
 # Causes that may be gone the next time.

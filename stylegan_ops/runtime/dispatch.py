@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
 from stylegan_ops.runtime import plan
+from stylegan_ops.runtime.extension import DEVICES, Extension
 
 try:  # no public function tells; without this one, torch.func reports an error of its own
     from torch._C._functorch import is_functorch_wrapped_tensor as is_wrapped
@@ -31,7 +31,6 @@ except ImportError:
 
 
 MODES = ("auto", "native", "reference")
-DEVICES = ("cpu", "cuda")  # those with an extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +39,6 @@ class Kernel:
 
     run: Callable[..., Any]  # has the op's own signature
     in_extension: bool  # needs the extension of that device
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """The extension of a device, or why there is none."""
-
-    module: ModuleType | None
-    what: str = ""  # is missing or failed
-    fix: str = ""  # command or advice
-
-    @property
-    def reason(self) -> str:
-        """One line."""
-        return f"{self.what} (fix: {self.fix})" if self.fix else self.what
 
 
 _ops: dict[str, tuple[str, ...]] = {}  # op -> the ops that it is composed of; in order
