@@ -140,13 +140,13 @@ def _measure(name: str, networks: Networks, options: Options) -> list[Result]:
 def _circumstances(network: str, networks: Networks, trunc: float, seed: int) -> dict[str, Any]:
     """How the network was measured."""
     from stylegan import __version__
-    from stylegan.device import describe
+    from stylegan.device import describe, resolve_device
 
     return {
         "network": str(network),
         "kimg": networks.meta.get("kimg"),
         "trunc": trunc,
         "seed": seed,
-        "device": describe(networks.device),
+        "device": describe(resolve_device(networks.device)),
         "version": __version__,
     }

@@ -112,7 +112,7 @@ def _compare(
     shifts = draws.shifts * size  # px
     if kind == "eqt_int":
         shifts = shifts.round()
-    motions = [make_transform(translate=[float(v) / size for v in s]) for s in shifts]
+    motions = [make_transform((float(x) / size, float(y) / size)) for x, y in shifts]
     expected = (shift_whole if kind == "eqt_int" else shift)(still, shifts)
     return _images_of_moved(G, ws, motions), expected
 
