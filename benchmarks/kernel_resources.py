@@ -17,10 +17,10 @@ from support.common import ROOT, report, where
 from stylegan_ops.build.cuda_tools import find_cuda_home
 from stylegan_ops.build.tools import Missing
 
-FLAGS = ["-O3", "-std=c++17", "--Werror", "all-warnings", "-Xptxas", "-v"]
+FLAGS = ["-O3", "-std=c++17", f"-I{ROOT / 'csrc'}", "--Werror", "all-warnings", "-Xptxas", "-v"]
 FLAGS += ["-Xptxas", "--warn-on-spills"]
-TAPS = "four any separable".split()  # csrc/cuda/upfirdn2d_tile.cuh
-ACTS = "linear relu lrelu tanh sigmoid elu selu softplus swish".split()  # csrc/common/activation.h
+TAPS = "four any separable".split()  # csrc/upfirdn2d/cuda/tile.cuh
+ACTS = "linear relu lrelu tanh sigmoid elu selu softplus swish".split()  # csrc/lib/activation.h
 
 
 def compile_kernels(nvcc, source, arch):
@@ -95,7 +95,7 @@ def main(archs, out):
     nvcc = home / "bin" / "nvcc"
     machine = where("cpu") | {"cuda": version}
     kernels, summary, notes = [], [], []
-    for source in sorted((ROOT / "csrc" / "cuda").glob("*.cu")):
+    for source in sorted((ROOT / "csrc").glob("*/cuda/*.cu")):
         for arch in archs:
             rows, found, seconds = compile_kernels(nvcc, source, arch)
             kernels += rows

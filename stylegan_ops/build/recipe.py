@@ -44,9 +44,9 @@ def csrc() -> Path:
 
 def sources(device: str) -> list[Path]:
     """The files that are compiled for a device."""
-    suffix = {"cpu": "*.cpp", "cuda": "*.cu"}[device]
-    kernels = sorted((csrc() / device).glob(suffix))
-    return [csrc() / "module.cpp", csrc() / f"register_{device}.cpp", *kernels]
+    patterns = {"cpu": "*/cpu/*.cpp", "cuda": "*/cuda/*.cu"}  # lib and the folders of the ops
+    kernels = sorted(csrc().glob(patterns[device]))
+    return [csrc() / "module.cpp", csrc() / f"{device}_library.cpp", *kernels]
 
 
 def cxx_flags(cpu: str) -> list[str]:
@@ -126,7 +126,7 @@ def compile_here(recipe: dict[str, Any]) -> None:
         recipe["sources"],
         extra_cflags=recipe["cxx"] + (["-DUSE_CUDA"] if recipe["cuda"] else []),
         extra_cuda_cflags=recipe["nvcc"],
-        extra_include_paths=[recipe["folder"], *_pybind11()],
+        extra_include_paths=[recipe["folder"], str(csrc()), *_pybind11()],
         build_directory=recipe["folder"],
         with_cuda=recipe["cuda"],
         verbose=True,

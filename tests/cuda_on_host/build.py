@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels of csrc/cuda as a library for the host, by g++ with CUDA's headers and this shim."""
+"""CUDA kernels of csrc as a library for the host, by g++ with CUDA's headers and this shim."""
 
 import ctypes
 import hashlib
@@ -93,7 +93,7 @@ def _load(*sources):
 
 
 def _key(sources, include):
-    headers = [f for d in (HERE, CSRC / "common", CSRC / "cuda") for f in sorted(d.glob("*.*h"))]
+    headers = [f for d in (HERE, CSRC) for f in sorted(d.rglob("*.*h"))]
     version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True).stdout
     digest = hashlib.sha256(repr([version, str(include), FLAGS, KERNEL_FLAGS]).encode())
     for file in [*sources, *headers]:
@@ -105,7 +105,8 @@ def _build(sources, include, folder):
     def compile(source):
         target = folder / f"{source.name}.o"
         kernel = KERNEL_FLAGS if source.suffix == ".cu" else []
-        _run([*FLAGS, f"-I{HERE}", "-isystem", str(include), *kernel, "-c", str(source)], target)
+        folders = [f"-I{HERE}", f"-I{CSRC}", "-isystem", str(include)]
+        _run([*FLAGS, *folders, *kernel, "-c", str(source)], target)
         return str(target)
 
     with ThreadPoolExecutor() as pool:

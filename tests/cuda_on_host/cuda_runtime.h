@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands before CUDA's own cuda_runtime.h, so that a plain C++ compiler takes the very .cu files of
-// csrc/cuda and they run on the host: fibers.cpp takes one block at a time and each of its threads in a
+// csrc and they run on the host: fibers.cpp takes one block at a time and each of its threads in a
 // fiber. Types come from CUDA's headers, which compile as they are. What is here and in tensor_core.h is
 // what csrc uses, and no more; atomics and clusters are not.
 #pragma once

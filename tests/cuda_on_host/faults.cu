@@ -2,7 +2,7 @@
 // Kernels with one fault each, to see that the harness finds it, and some without.
 #include <cuda_runtime.h>
 
-#include "../../csrc/cuda/launch.cuh"
+#include "lib/cuda/launch.cuh"
 #include "entry.h"
 
 namespace {

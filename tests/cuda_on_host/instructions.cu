@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensor-core instructions alone, and a product of matrices by all of them that can go wrong in many ways.
-#include "../../csrc/cuda/tensor_core.cuh"
+#include "lib/cuda/tensor_core.cuh"
 
-#include "../../csrc/cuda/launch.cuh"
+#include "lib/cuda/launch.cuh"
 #include "entry.h"
 
 using namespace stylegan::cuda;

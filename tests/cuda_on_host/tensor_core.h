@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What csrc/cuda/tensor_core.cuh calls where there is no nvcc: asynchronous copies (copies.cpp) and
+// What csrc/lib/cuda/tensor_core.cuh calls where there is no nvcc: asynchronous copies (copies.cpp) and
 // tensor-core instructions (tensor_core.cpp). All 32 lanes of a warp have to arrive at the same call of
 // load_matrix and mma, and fragments are those of the PTX manual.
 #pragma once

@@ -7,8 +7,7 @@ import subprocess
 import cuda_on_host.test_instructions as emulated
 import pytest
 import torch
-from cuda_on_host.build import find_cuda_home
-from support.gpu import pytestmark  # noqa: F401
+from cuda_on_host.build import CSRC, find_cuda_home
 
 DTYPES, STEPS = emulated.DTYPES, 5
 
@@ -21,7 +20,7 @@ def library(tmp_path_factory):
         pytest.skip("no CUDA toolkit")
     target = tmp_path_factory.mktemp("instructions") / "library.so"
     arch = "-arch=sm_{}{}".format(*torch.cuda.get_device_capability())
-    flags = "-std=c++17", "-O1", arch, "-shared", "-Xcompiler", "-fPIC"
+    flags = "-std=c++17", "-O1", arch, "-shared", "-Xcompiler", "-fPIC", f"-I{CSRC}"
     nvcc = find_cuda_home() / "bin" / "nvcc"
     subprocess.run([nvcc, *flags, emulated.SOURCE, "-o", target], check=True)
     return ctypes.CDLL(str(target))

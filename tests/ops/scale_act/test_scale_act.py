@@ -225,7 +225,7 @@ def test_to_each_channel_what_its_part_of_a_sum_has():
     [((2, 8, 3, 4), True), ((2, 9, 3, 4), False), ((0, 8, 3, 4), False), ((2, 8, 1, 1), False)],
 )
 def test_where_cuda_sums_channels(shape, expected):
-    """As csrc/register_cuda.cpp has it, which refuses anything else."""
+    """As csrc/cuda_library.cpp has it, which refuses anything else."""
     for layout in LAYOUTS:
         x = torch.empty(shape, device="meta").contiguous(memory_format=layout)
         last = layout == torch.channels_last

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What bias_act's kernels on both devices are told.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+
+#include "lib/activation.h"
+
+namespace stylegan {
+
+enum class Dtype : int { float16, bfloat16, float32, float64 };
+
+// Where a per-channel vector meets dense memory: the element at flat position i, in [0, size), belongs
+// to channel (i / inner) % channels. True of every dense layout, with inner the stride of the channel
+// dimension: H*W for contiguous images, 1 for channels_last.
+struct Channels {
+  int64_t size, channels, inner;
+};
+
+struct ActParams {
+  Act act;
+  double alpha, gain, clamp;  // clamp: infinity for none
+};
+
+// alpha matters to lrelu alone; a clamp that is negative or infinite means none.
+inline ActParams act_params(Act act, double alpha, double gain, double clamp) {
+  if (clamp < 0) clamp = std::numeric_limits<double>::infinity();
+  if (act == Act::selu) return {Act::elu, kSeluAlpha, gain * kSeluScale, clamp};
+  if (act == Act::elu) alpha = 1;
+  return {act, alpha, gain, clamp};
+}
+
+inline bool has_clamp(const ActParams& p) { return p.clamp < std::numeric_limits<double>::infinity(); }
+
+// How many planes of bits the derivatives of a piecewise linear activation need.
+inline int mask_planes(const ActParams& p) { return has_clamp(p) ? 2 : p.act == Act::linear ? 0 : 1; }
+
+// Derivative of a piecewise linear activation times gain, on either side of 0.
+struct Slopes {
+  double negative, positive;
+};
+
+// The signs of a piecewise linear activation are kept as two planes of bits: u > 0, and, only where
+// there is a clamp, |y| <= clamp. The order of the bits inside a plane is each device's own.
+constexpr int64_t kMaskBlock = 512;  // elements; a plane is padded to whole blocks
+
+inline int64_t mask_plane_bytes(int64_t size) {
+  return (size + kMaskBlock - 1) / kMaskBlock * (kMaskBlock / 8);
+}
+
+// f(tag), with the activation as tag::value.
+template <Act A> struct ActTag {
+  static constexpr Act value = A;
+};
+
+template <class F> void with_smooth_act(Act act, F&& f) {
+  switch (act) {
+    case Act::tanh: return f(ActTag<Act::tanh>());
+    case Act::sigmoid: return f(ActTag<Act::sigmoid>());
+    case Act::elu: return f(ActTag<Act::elu>());
+    case Act::softplus: return f(ActTag<Act::softplus>());
+    case Act::swish: return f(ActTag<Act::swish>());
+    default: throw std::invalid_argument("bias_act: not a smooth activation");
+  }
+}
+
+template <class F> void with_act(Act act, F&& f) {
+  switch (act) {
+    case Act::linear: return f(ActTag<Act::linear>());
+    case Act::relu: return f(ActTag<Act::relu>());
+    case Act::lrelu: return f(ActTag<Act::lrelu>());
+    default: return with_smooth_act(act, f);
+  }
+}
+
+}  // namespace stylegan

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <limits>
+
+#include "filtered_lrelu/cpu/kernels.h"
+#include "lib/cpu/simd/vector.h"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+
+namespace stylegan::cpu {
+namespace {
+
+#define STYLEGAN_PLAIN_VECTORS 0
+#define STYLEGAN_TARGET __attribute__((target("avx2,fma")))
+#define STYLEGAN_LANES 8
+constexpr int64_t kLanes = STYLEGAN_LANES;
+constexpr int kSums = 8;  // of 16 registers
+typedef float Vector __attribute__((vector_size(32), may_alias, aligned(4)));
+#include "filtered_lrelu/cpu/loops.h"
+
+}  // namespace
+
+const FilteredKernels* filtered_lrelu_avx2() { return &kKernels; }
+
+}  // namespace stylegan::cpu
+
+#else
+
+namespace stylegan::cpu {
+const FilteredKernels* filtered_lrelu_avx2() { return nullptr; }
+}  // namespace stylegan::cpu
+
+#endif

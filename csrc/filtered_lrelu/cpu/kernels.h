@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops of filtered_lrelu.cpp, which exist once for each instruction set. A pixel is kPixel neighbouring
+// floats: of as many channels, or of as many planes. Rows are rows of pixels.
+#pragma once
+
+#include "filtered_lrelu/params.h"
+
+namespace stylegan::cpu {
+
+constexpr int64_t kPixel = 16;  // floats: a cache line, and the samples that a word of a mask tells of
+
+// A summand down the columns: row times a factor.
+struct RowTerm {
+  float factor;
+  const float* row;
+};
+
+// The same for two sums at once.
+struct PairTerm {
+  float first, second;
+  const float* row;
+};
+
+// A summand along the rows: the taps of one row of a filter, as they meet pixels from `row` on.
+struct ShiftTerm {
+  const float* taps;
+  const float* row;
+};
+struct Shifts {
+  const ShiftTerm* terms;
+  int64_t count, taps;
+};
+
+// What is between the two filters. Word i of a run of pixels is words[i * word_step]: bit j that of lane j.
+struct Middle {
+  Slopes slopes;
+  double clamp;
+  Signs signs;
+  uint32_t* words;
+  int64_t word_step;
+};
+
+// Pixel i of a result is at i * step floats.
+struct FilteredKernels {
+  void (*sum)(const RowTerm* terms, int64_t count, int64_t pixels, float* dst, int64_t step);
+  // Two sums: of `first` and `both`, and of `both` and `second`.
+  void (*sum_pair)(const RowTerm* first, int64_t firsts, const PairTerm* both, int64_t boths, const RowTerm* second,
+                   int64_t seconds, int64_t pixels, float* dst_first, float* dst_second, int64_t step);
+  // Pixel i begins at pixel i * stride of the rows; by log2 of the stride, 1, 2 or 4.
+  void (*shift[3])(const Shifts&, int64_t pixels, float* dst, int64_t step);
+  // The same at stride 1, then what the Middle says.
+  void (*bend)(const Shifts&, int64_t pixels, const Middle&, float* dst, int64_t step);
+  // That for two neighbouring phases, at dst and a pixel later, with neighbouring words; each has terms.
+  void (*bend_two)(const Shifts& first, const Shifts& second, int64_t pixels, const Middle&, float* dst, int64_t step);
+  // dst[i] = x[i * step] + b, pixel by pixel.
+  void (*gather)(const float* x, int64_t step, int64_t pixels, const float* b, float* dst);
+  // kPixel rows of samples, `row` floats apart, and pixels: dst[i * kPixel + j] = rows[j * row + i] + b[j], and back.
+  void (*to_pixels)(const float* rows, int64_t row, int64_t pixels, const float* b, float* dst);
+  void (*to_rows)(const float* from, int64_t pixels, float* rows, int64_t row);
+};
+
+const FilteredKernels* filtered_lrelu_portable();
+const FilteredKernels* filtered_lrelu_avx2();    // null where the compiler has no such instructions
+const FilteredKernels* filtered_lrelu_avx512();
+
+}  // namespace stylegan::cpu

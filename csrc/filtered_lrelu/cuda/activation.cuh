@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// From u to v between the two filters of filtered_lrelu.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "filtered_lrelu/params.h"
+
+namespace stylegan::cuda {
+
+// The larger and the smaller of two numbers, NaN if one of them is: one instruction, where a comparison and a
+// selection, as in `clamped`, are two.
+__device__ __forceinline__ float larger(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float v;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+#else
+  return a > b || a != a ? a : b;
+#endif
+}
+__device__ __forceinline__ float smaller(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float v;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+#else
+  return a < b || a != a ? a : b;
+#endif
+}
+
+struct Bend {
+  float negative, positive, clamp;
+  float least;  // of u: 0 where the slope below is 0, so that 0 * -infinity is 0, as in `sloped`
+
+  Bend() = default;
+  explicit Bend(const FilteredLrelu& p)
+      : negative(static_cast<float>(p.slopes.negative)), positive(static_cast<float>(p.slopes.positive)),
+        clamp(static_cast<float>(p.clamp)), least(negative == 0 ? 0 : -std::numeric_limits<float>::infinity()) {}
+
+  // v before the clamp, and after it.
+  __device__ __forceinline__ float slope(float u) const { return larger(u, least) * (u > 0 ? positive : negative); }
+  __device__ __forceinline__ float clamped(float v) const { return smaller(larger(v, -clamp), clamp); }
+
+  // v where a mask has the word's bits 0 and 16: 0 where the derivative is 0, even for an infinite u.
+  __device__ __forceinline__ float given(float u, uint32_t bits) const {
+    const float slope = (bits & 0x10000) == 0 ? 0.0f : (bits & 1) != 0 ? positive : negative;
+    return slope == 0 ? 0.0f : u * slope;
+  }
+};
+
+}  // namespace stylegan::cuda

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layers of networks, and their derivatives, take the streaming kernel (filtered_lrelu_stream.cuh), everything else
+// the general one (filtered_lrelu_general.cuh).
+
+#include "filtered_lrelu/cuda/filtered_lrelu.cuh"
+
+#include "filtered_lrelu/cuda/general.cuh"
+#include "filtered_lrelu/cuda/streamed.cuh"
+
+namespace stylegan::cuda {
+
+void filtered_lrelu(Dtype dtype, const FilteredLrelu& f, const void* x, void* y, cudaStream_t stream) {
+  with_stored(dtype, [&](auto s) {
+    using S = decltype(s);
+    if constexpr (sizeof(S) < sizeof(double)) {
+      const S* from = static_cast<const S*>(x);
+      S* to = static_cast<S*>(y);
+      if (!filtered_lrelu_streamed(f, from, to, stream)) run_general(f, from, to, stream);
+    } else {
+      throw std::invalid_argument("filtered_lrelu: no kernel for float64");
+    }
+  });
+}
+
+}  // namespace stylegan::cuda

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// filtered_lrelu on a GPU.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "filtered_lrelu/params.h"
+
+namespace stylegan::cuda {
+
+// x and y dense in the layout that the parameters name, of one dtype of 16 or 32 bits.
+void filtered_lrelu(Dtype, const FilteredLrelu&, const void* x, void* y, cudaStream_t);
+
+}  // namespace stylegan::cuda

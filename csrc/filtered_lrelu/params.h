@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What filtered_lrelu's kernels on both devices are told.
+#pragma once
+
+#include "lib/fir.h"
+
+namespace stylegan {
+
+// Along an axis, with u and v on the grid between the two filters ("mid"):
+//     u = fir(up, x + b), 0 <= t < up.out;  v = clamp(u * (u > 0 ? positive : negative));  y = fir(down, v)
+// x is 0 outside of its samples, with no b there; v is 0 outside of [0, up.out). up.down = 1, down.up = 1,
+// down.in = up.out. The derivative is the same op with the filters exchanged and a mask in place of signs.
+struct FilteredAxis {
+  FirAxis up, down;
+};
+
+// One of the two filters. taps: float, on the device, [kh, kw], or [k] for both axes if separable; null:
+// one tap of 1.
+struct FilterTaps {
+  const void* taps;
+  bool separable;
+  bool flip;    // the taps as they are (correlation), else reversed
+  double gain;  // factor on the sum
+};
+
+enum class Signs : int { own, written, given };  // of u; written: own, and kept in the mask
+
+// y [samples, channels, y.down.out, x.down.out] from x [samples, channels, y.up.in, x.up.in], contiguous or
+// channels_last; all sizes but those of the input are at least 1.
+struct FilteredLrelu {
+  int64_t samples, channels;
+  bool channels_last;
+  FilteredAxis x, y;
+  FilterTaps up, down;
+  const void* b;  // float [channels], or null
+  Slopes slopes;
+  double clamp;  // infinity for none
+  Signs signs;
+  uint32_t* mask;  // see below; null with Signs::own, not written with Signs::given
+
+  int64_t mask_row() const { return channels_last ? channels : x.up.out; }  // elements
+  int64_t mask_words() const {
+    const int64_t rows = samples * y.up.out * (channels_last ? x.up.out : channels);
+    return rows * ((mask_row() + 15) / 16);
+  }
+};
+
+// The mask: two bits for each sample of u, in the order of memory of an image of mid's size and x's layout,
+// of which every row (contiguous: mid_w samples; channels_last: the channels of a pixel) begins with a word.
+// Word i of a row tells of its samples 16 i .. 16 i + 15: bit j whether u > 0, bit 16 + j whether the
+// derivative passes the clamp (inside(v); always 1 without one). What bits beyond the row's end say is open.
+constexpr int kMaskSamples = 16;
+
+constexpr int64_t kFilteredTaps = 32;  // along an axis, of either filter; up and down are 1, 2 or 4
+
+}  // namespace stylegan

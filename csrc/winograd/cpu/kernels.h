@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops of winograd.cpp, which exist once for each instruction set.
+#pragma once
+
+#include "winograd/params.h"
+
+namespace stylegan::cpu {
+
+constexpr int64_t kPanel = 32;   // output channels that a multiplication makes
+constexpr int kLongestTile = 9;  // inputs of a tile on either side
+constexpr int kForms = 4;
+
+// What becomes of the sums of a panel, and where a tile of y lies.
+struct WinogradOutput {
+  int64_t channels;                          // of the panel that exist
+  const float *scale, *b, *noise;            // of the panel's first channel, of the tile's first pixel; null: 1, 0, 0
+  int64_t noise_row;                         // floats between rows
+  float negative, positive, clamp;
+  float* y;
+  int64_t y_row, y_column;                   // floats between pixels
+  int64_t rows, columns;                     // of the tile that exist
+};
+
+// By form. In v, channel c of frequency f is at f * frequency + c / kPanel * panel + c % kPanel.
+struct WinogradKernels {
+  using Spread = void (*)(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel);
+  // A tile of pixels [row * inputs + column] -> v, each times styles[c] (null: 1)
+  Spread input[kForms];
+  // c[r, o] = sum over k of a[r, k] * u[k, o]; c and u have kPanel columns, a has `stride`
+  void (*multiply)(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c);
+  // m[f * frequency + o] of a tile -> y
+  void (*output[kForms])(const float* m, int64_t frequency, const WinogradOutput&);
+  // w[tap, kPanel] -> u[f * frequency + o]
+  void (*weights[kForms])(const float* w, float* u, int64_t frequency);
+
+  // For the gradient by the weight; null for `up`, which is `down` of the two images exchanged.
+  // A tile of pixels [row * outputs + column] -> v
+  Spread output_adjoint[kForms];
+  // c[r, i] += sum over k of a[k, r] * u[k, i]; a and u have kPanel columns, c has `stride`
+  void (*multiply_adjoint)(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride);
+  // u[f * frequency + i] -> w[tap, kPanel]
+  void (*weights_adjoint[kForms])(const float* u, int64_t frequency, float* w);
+};
+
+const WinogradKernels* winograd_portable();
+const WinogradKernels* winograd_avx2();    // null where the compiler has no such instructions
+const WinogradKernels* winograd_avx512();
+
+}  // namespace stylegan::cpu

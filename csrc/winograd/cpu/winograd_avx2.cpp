@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/cpu/simd/vector.h"
+#include "winograd/cpu/kernels.h"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+
+namespace stylegan::cpu {
+namespace {
+
+#define STYLEGAN_PLAIN_VECTORS 0
+#define STYLEGAN_TARGET __attribute__((target("avx2,fma")))
+constexpr int64_t kLanes = 8;
+constexpr int kRows = 6;  // of 16 registers: 12 sums, 2 of u
+typedef float Vector __attribute__((vector_size(32), may_alias, aligned(4)));
+#include "winograd/cpu/loops.h"
+
+}  // namespace
+
+const WinogradKernels* winograd_avx2() { return &kKernels; }
+
+}  // namespace stylegan::cpu
+
+#else
+
+namespace stylegan::cpu {
+const WinogradKernels* winograd_avx2() { return nullptr; }
+}  // namespace stylegan::cpu
+
+#endif
