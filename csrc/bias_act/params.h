@@ -7,10 +7,9 @@
 #include <stdexcept>
 
 #include "lib/activation.h"
+#include "lib/piecewise.h"
 
-namespace stylegan {
-
-enum class Dtype : int { float16, bfloat16, float32, float64 };
+namespace stylegan::bias_act {
 
 // Where a per-channel vector meets dense memory: the element at flat position i, in [0, size), belongs
 // to channel (i / inner) % channels. True of every dense layout, with inner the stride of the channel
@@ -26,7 +25,7 @@ struct ActParams {
 
 // alpha matters to lrelu alone; a clamp that is negative or infinite means none.
 inline ActParams act_params(Act act, double alpha, double gain, double clamp) {
-  if (clamp < 0) clamp = std::numeric_limits<double>::infinity();
+  clamp = clamp_or_infinity(clamp);
   if (act == Act::selu) return {Act::elu, kSeluAlpha, gain * kSeluScale, clamp};
   if (act == Act::elu) alpha = 1;
   return {act, alpha, gain, clamp};
@@ -36,19 +35,6 @@ inline bool has_clamp(const ActParams& p) { return p.clamp < std::numeric_limits
 
 // How many planes of bits the derivatives of a piecewise linear activation need.
 inline int mask_planes(const ActParams& p) { return has_clamp(p) ? 2 : p.act == Act::linear ? 0 : 1; }
-
-// Derivative of a piecewise linear activation times gain, on either side of 0.
-struct Slopes {
-  double negative, positive;
-};
-
-// The signs of a piecewise linear activation are kept as two planes of bits: u > 0, and, only where
-// there is a clamp, |y| <= clamp. The order of the bits inside a plane is each device's own.
-constexpr int64_t kMaskBlock = 512;  // elements; a plane is padded to whole blocks
-
-inline int64_t mask_plane_bytes(int64_t size) {
-  return (size + kMaskBlock - 1) / kMaskBlock * (kMaskBlock / 8);
-}
 
 // f(tag), with the activation as tag::value.
 template <Act A> struct ActTag {
@@ -75,4 +61,4 @@ template <class F> void with_act(Act act, F&& f) {
   }
 }
 
-}  // namespace stylegan
+}  // namespace stylegan::bias_act

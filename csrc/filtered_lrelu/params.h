@@ -2,15 +2,17 @@
 // What filtered_lrelu's kernels on both devices are told.
 #pragma once
 
+#include "lib/activation.h"
 #include "lib/fir.h"
+#include "lib/piecewise.h"
 
-namespace stylegan {
+namespace stylegan::filtered_lrelu {
 
 // Along an axis, with u and v on the grid between the two filters ("mid"):
 //     u = fir(up, x + b), 0 <= t < up.out;  v = clamp(u * (u > 0 ? positive : negative));  y = fir(down, v)
 // x is 0 outside of its samples, with no b there; v is 0 outside of [0, up.out). up.down = 1, down.up = 1,
 // down.in = up.out. The derivative is the same op with the filters exchanged and a mask in place of signs.
-struct FilteredAxis {
+struct Axis {
   FirAxis up, down;
 };
 
@@ -27,10 +29,10 @@ enum class Signs : int { own, written, given };  // of u; written: own, and kept
 
 // y [samples, channels, y.down.out, x.down.out] from x [samples, channels, y.up.in, x.up.in], contiguous or
 // channels_last; all sizes but those of the input are at least 1.
-struct FilteredLrelu {
+struct Params {
   int64_t samples, channels;
   bool channels_last;
-  FilteredAxis x, y;
+  Axis x, y;
   FilterTaps up, down;
   const void* b;  // float [channels], or null
   Slopes slopes;
@@ -51,6 +53,6 @@ struct FilteredLrelu {
 // derivative passes the clamp (inside(v); always 1 without one). What bits beyond the row's end say is open.
 constexpr int kMaskSamples = 16;
 
-constexpr int64_t kFilteredTaps = 32;  // along an axis, of either filter; up and down are 1, 2 or 4
+constexpr int64_t kMaxTaps = 32;  // along an axis, of either filter; up and down are 1, 2 or 4
 
-}  // namespace stylegan
+}  // namespace stylegan::filtered_lrelu

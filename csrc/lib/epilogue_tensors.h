@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+// The epilogue of an op: its arguments, and what kernels get for them.
 #pragma once
 
-#include "lib/fir.h"
+#include "lib/epilogue.h"
 #include "lib/tensor.h"
 
 namespace stylegan {
 
-// [N, C, H, W] in which the channels of a pixel are neighbours and which is not contiguous as well.
-inline bool is_channels_last(const Tensor& x) {
-  int64_t expected = 1;
-  for (const int dim : {1, 3, 2, 0}) {
-    if (x.size(dim) != 1 && x.stride(dim) != expected) return false;
-    expected *= x.size(dim);
-  }
-  return !x.is_contiguous();
-}
-
-// t contiguous in `type`.
-inline Tensor contiguous_as(const Tensor& t, ScalarType type) {
-  const Tensor same = t.scalar_type() == type ? t : torch::stable::to(t, type);
-  return same.is_contiguous() ? same : torch::stable::contiguous(same);
-}
+// Arguments of an op, in the order of its schema.
+struct EpilogueVectors {
+  std::optional<Tensor> scale, noise, b;
+};
+struct SlopesAndClamp {
+  double negative, positive, clamp;
+};
 
 // [N, C] in the dtype of arithmetic; null stays null.
 class SampleChannelArgument {
@@ -38,34 +31,42 @@ class SampleChannelArgument {
 };
 
 // What follows u, [N, C, height, width], as kernels take it.
-struct EpilogueArguments {
-  EpilogueArguments(const char* op, const Tensor& u, int64_t height, int64_t width, const std::optional<Tensor>& scale,
-                    const std::optional<Tensor>& noise, const std::optional<Tensor>& b, double negative, double positive,
-                    double clamp, int64_t planes)
-      : scale(op, "scale", scale, u), b(op, "b", b, u, 1) {
+struct EpilogueTensors {
+  EpilogueTensors(const char* op, const Tensor& u, int64_t height, int64_t width, const EpilogueVectors& vectors,
+                  const SlopesAndClamp& activation, int64_t planes)
+      : scale(op, "scale", vectors.scale, u), b(op, "b", vectors.b, u, 1) {
     const int64_t n = u.size(0);
     STD_TORCH_CHECK(0 <= planes && planes <= 2, op, ": planes must be 0, 1 or 2");
-    bool per_sample = false;
-    if (noise.has_value()) {
-      STD_TORCH_CHECK(noise->dim() == 4 && (noise->size(0) == n || noise->size(0) == 1) && noise->size(1) == 1 &&
-                          noise->size(2) == height && noise->size(3) == width,
-                      op, ": noise must be [N, 1, H, W] or [1, 1, H, W]");
-      STD_TORCH_CHECK(noise->device() == u.device(), op, ": all tensors must be on the device of x");
-      this->noise = contiguous_as(*noise, arithmetic_type(u));
-      per_sample = noise->size(0) > 1;
-    }
-    if (clamp < 0) clamp = std::numeric_limits<double>::infinity();
+    const bool noise_per_sample = take_noise(op, u, height, width, vectors.noise);
     mask = empty_vector(u, planes * mask_plane_bytes(n * u.size(1) * height * width), ScalarType::Byte);
-    epilogue = {this->scale.data(), this->noise.has_value() ? this->noise->const_data_ptr() : nullptr, this->b.data(),
-                per_sample, {negative, positive}, clamp,
-                planes ? static_cast<uint8_t*>(mask.mutable_data_ptr()) : nullptr, static_cast<int>(planes)};
+    epilogue.scale = scale.data();
+    epilogue.noise = noise.has_value() ? noise->const_data_ptr() : nullptr;
+    epilogue.b = b.data();
+    epilogue.noise_per_sample = noise_per_sample;
+    epilogue.slopes = {activation.negative, activation.positive};
+    epilogue.clamp = clamp_or_infinity(activation.clamp);
+    epilogue.mask = planes ? static_cast<uint8_t*>(mask.mutable_data_ptr()) : nullptr;
+    epilogue.planes = static_cast<int>(planes);
   }
 
   SampleChannelArgument scale;
   ChannelArgument b;
   std::optional<Tensor> noise;
   Tensor mask;
-  FirEpilogue epilogue;
+  Epilogue epilogue;
+
+ private:
+  // Returns whether each sample has noise of its own.
+  bool take_noise(const char* op, const Tensor& u, int64_t height, int64_t width, const std::optional<Tensor>& given) {
+    if (!given.has_value()) return false;
+    const int64_t n = u.size(0);
+    STD_TORCH_CHECK(given->dim() == 4 && (given->size(0) == n || given->size(0) == 1) && given->size(1) == 1 &&
+                        given->size(2) == height && given->size(3) == width,
+                    op, ": noise must be [N, 1, H, W] or [1, 1, H, W]");
+    STD_TORCH_CHECK(given->device() == u.device(), op, ": all tensors must be on the device of x");
+    noise = contiguous_as(*given, arithmetic_type(u));
+    return given->size(0) > 1;
+  }
 };
 
 }  // namespace stylegan

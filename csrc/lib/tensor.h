@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where tensors meet kernels: what the register_<op>.h share. Each of those checks arguments, allocates
-// outputs and makes layouts equal, once for every device. Device gives the kernels; see
-// register_cpu.cpp and register_cuda.cpp.
+// Where tensors meet kernels: what the <op>/ops.h share. Each of those checks arguments, allocates outputs and makes
+// layouts equal, once for every device. Its template parameter Device provides the kernels; see cpu_library.cpp and
+// cuda_library.cpp.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
-#include <tuple>
+#include <utility>
 #include <vector>
 
-#include "bias_act/params.h"
+#include "lib/dtype.h"
 
 namespace stylegan {
 
@@ -92,12 +90,34 @@ inline Tensor with_strides(const Tensor& x, const Strides& strides) {
   return copy;
 }
 
-inline Channels channels_of(const Tensor& x, int64_t dim, bool used) {
-  const int64_t size = x.numel();
-  if (!used || x.dim() == 0 || size == 0) return {size, 1, std::max<int64_t>(size, 1)};
-  const int64_t d = dim < 0 ? dim + x.dim() : dim;
-  return x.size(d) == 1 ? Channels{size, 1, size} : Channels{size, x.size(d), x.stride(d)};
+// [N, C, H, W] in which the channels of a pixel are neighbours and which is not contiguous as well.
+inline bool is_channels_last(const Tensor& x) {
+  int64_t expected = 1;
+  for (const int dim : {1, 3, 2, 0}) {
+    if (x.size(dim) != 1 && x.stride(dim) != expected) return false;
+    expected *= x.size(dim);
+  }
+  return !x.is_contiguous();
 }
+
+// The strides of images [N, c, h, w] in either layout.
+inline Strides image_strides(bool channels_last, int64_t c, int64_t h, int64_t w) {
+  return channels_last ? Strides{h * w * c, 1, w * c, c} : Strides{c * h * w, h * w, w, 1};
+}
+
+// t contiguous in `type`.
+inline Tensor contiguous_as(const Tensor& t, ScalarType type) {
+  const Tensor same = t.scalar_type() == type ? t : torch::stable::to(t, type);
+  return same.is_contiguous() ? same : torch::stable::contiguous(same);
+}
+
+// x, or a contiguous copy unless it is contiguous or channels_last.
+inline Tensor in_either_layout(const Tensor& x) {
+  return x.is_contiguous() || is_channels_last(x) ? x : torch::stable::contiguous(x);
+}
+
+inline const float* floats(const Tensor& t) { return static_cast<const float*>(t.const_data_ptr()); }
+inline float* mutable_floats(Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
 // A per-channel vector, contiguous in the dtype of arithmetic; null stays null.
 class ChannelArgument {
@@ -108,8 +128,7 @@ class ChannelArgument {
     STD_TORCH_CHECK(v->dim() == 1 && v->numel() == x.size(dim < 0 ? dim + x.dim() : dim), op, ": ", name,
                     " does not fit dim ", dim, " of x");
     STD_TORCH_CHECK(v->device() == x.device(), op, ": ", name, " must be on the device of x");
-    tensor_ = v->scalar_type() == arithmetic_type(x) ? *v : torch::stable::to(*v, arithmetic_type(x));
-    if (!tensor_->is_contiguous()) tensor_ = torch::stable::contiguous(*tensor_);
+    tensor_ = contiguous_as(*v, arithmetic_type(x));
   }
   const void* data() const { return tensor_.has_value() ? tensor_->const_data_ptr() : nullptr; }
   bool given() const { return tensor_.has_value(); }
@@ -117,10 +136,6 @@ class ChannelArgument {
  private:
   std::optional<Tensor> tensor_;
 };
-
-// An implementation under both names of an op: the public one, over which Python puts autograd, and `raw`,
-// which the eager path calls from inside its own autograd.Function without a detour.
-#define STYLEGAN_IMPL(m, name, function) (m).impl(name, TORCH_BOX(&function)), (m).impl(name ".raw", TORCH_BOX(&function))
 
 inline void check_like(const char* op, const char* name, const Tensor& t, const Tensor& x) {
   bool same = t.dim() == x.dim() && t.scalar_type() == x.scalar_type() && t.device() == x.device();

@@ -2,9 +2,9 @@
 // What the kernels before and after a modulated convolution are told, on both devices.
 #pragma once
 
-#include "lib/fir.h"
+#include "lib/epilogue.h"
 
-namespace stylegan {
+namespace stylegan::scale_act {
 
 // [samples, channels, pixels], contiguous, or channels_last as [samples, pixels, channels]; all at least 1.
 struct Images {
@@ -12,12 +12,12 @@ struct Images {
   bool channels_last;
 };
 
-// The gradient of FirEpilogue's formula, with dv = dy * slope by the mask (null: `positive` everywhere):
+// The gradient of Epilogue's formula, with dv = dy * slope by the mask (null: `positive` everywhere):
 //     dx = dv * scale[n, c]     products[n, c] = sum over pixels of dv * x
 //     noise[n, p] = sum over channels of dv     sums[n, c] = sum over pixels of dv
 // scale and what is null on the right is 1 or is not wanted. scale, products, noise and sums are in the
 // dtype of arithmetic.
-struct ScaleActGrad {
+struct GradParams {
   Slopes slopes;
   bool has_clamp;
   const uint8_t* mask;
@@ -25,4 +25,4 @@ struct ScaleActGrad {
   void *products, *noise, *sums;
 };
 
-}  // namespace stylegan
+}  // namespace stylegan::scale_act

@@ -50,9 +50,9 @@ def _built(op):
     program = CACHE / f"{op}-{key.hexdigest()[:16]}"
     if program.exists():
         return program
-    renamed = [(kernels / f"{op}_{i}.cpp", f"-D{op}_{i}=real_{i}") for i in ISAS]
+    renamed = [(kernels / f"{op}_{i}.cpp", f"-D{i}_kernels=real_{i}") for i in ISAS]
     renamed[-1] += (CALLS,)
-    plain = ["-DSTYLEGAN_PLAIN_VECTORS=1", f"-D{op}_portable=plain_portable"]
+    plain = ["-DSTYLEGAN_PLAIN_VECTORS=1", "-Dportable_kernels=plain_portable"]
     others = [(s,) for s in [main, *sources] if s not in [job[0] for job in renamed]]
     jobs = [*renamed[::-1], (renamed[0][0], *plain), *others]  # the longest first
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@
 #include "lib/cpu/convert.h"
 #include "lib/cpu/piecewise.h"
 
-namespace stylegan::cpu {
+namespace stylegan::bias_act::cpu {
 namespace {
 
 constexpr int64_t kBlock = kMaskBlock;        // 2 KiB of float32: a few blocks fit in any L1
@@ -175,7 +175,7 @@ void for_blocks(Channels channels, void* sums, const ParallelFor& parallel_for, 
 }
 
 template <class C, Act A>
-void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
+void forward_blocks(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
              uint8_t* mask, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
@@ -196,7 +196,7 @@ void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const v
 }
 
 template <class C>
-void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
+void mask_grad_blocks(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
                const void* e, const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> extra(channels, e);
   for_blocks<C>(channels, db, parallel_for, [=, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
@@ -209,7 +209,7 @@ void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, co
 }
 
 template <class C, Act A>
-void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b,
+void grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b,
           void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
@@ -228,7 +228,7 @@ void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const voi
 }
 
 template <class C, Act A>
-void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
+void grad_grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
                const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
                const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b), extra(channels, ddb);
@@ -255,41 +255,41 @@ void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, con
 
 }  // namespace
 
-void bias_act(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
+void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
               uint8_t* mask, const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_act(p.act, [&](auto act) {
-      forward<decltype(c), act.value>(dtype, p, channels, x, b, y, mask, parallel_for);
+      forward_blocks<decltype(c), act.value>(dtype, p, channels, x, b, y, mask, parallel_for);
     });
   });
 }
 
-void bias_act_mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
+void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
                         const void* e, const uint8_t* mask, void* dx, void* db,
                         const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
-    mask_grad<decltype(c)>(dtype, slopes, has_clamp, channels, dy, e, mask, dx, db, parallel_for);
+    mask_grad_blocks<decltype(c)>(dtype, slopes, has_clamp, channels, dy, e, mask, dx, db, parallel_for);
   });
 }
 
-void bias_act_grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x,
+void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x,
                    const void* b, void* dx, void* db, const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_smooth_act(p.act, [&](auto act) {
-      grad<decltype(c), act.value>(dtype, p, channels, dy, x, b, dx, db, parallel_for);
+      grad_blocks<decltype(c), act.value>(dtype, p, channels, dy, x, b, dx, db, parallel_for);
     });
   });
 }
 
-void bias_act_grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
+void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
                         const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
                         const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_smooth_act(p.act, [&](auto act) {
-      grad_grad<decltype(c), act.value>(dtype, p, channels, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
+      grad_grad_blocks<decltype(c), act.value>(dtype, p, channels, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
                                         parallel_for);
     });
   });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::bias_act::cpu

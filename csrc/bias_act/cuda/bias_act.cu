@@ -22,7 +22,9 @@
 #include "lib/cuda/reduce.cuh"
 #include "lib/cuda/vec.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::bias_act::cuda {
+
+using namespace stylegan::cuda;  // lib/cuda
 namespace {
 
 constexpr int kThreads = 256;          // 8 warps
@@ -254,13 +256,13 @@ void run_grad(Channels c, Body body, void* db, void* partial, cudaStream_t strea
 
 }  // namespace
 
-int64_t bias_act_partial_size(Channels c) {
+int64_t partial_size(Channels c) {
   int64_t most = 0;  // over the groups that a dtype or an op may ask for
   for (int group : {1, 2, 4, 8}) most = std::max(most, walk_of(c, group).slices);
   return most == 1 ? 0 : most * c.channels;
 }
 
-void bias_act(Dtype dtype, ActParams p, Channels c, const void* x, const void* b, void* y, uint8_t* mask,
+void forward(Dtype dtype, ActParams p, Channels c, const void* x, const void* b, void* y, uint8_t* mask,
               cudaStream_t stream) {
   uint8_t* inside_plane = mask != nullptr && has_clamp(p) ? mask + mask_plane_bytes(c.size) : nullptr;
   with_stored(dtype, [&](auto s) {
@@ -276,7 +278,7 @@ void bias_act(Dtype dtype, ActParams p, Channels c, const void* x, const void* b
   });
 }
 
-void bias_act_mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels c, const void* dy, const void* e,
+void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels c, const void* dy, const void* e,
                         const uint8_t* mask, void* dx, void* db, void* partial, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);
@@ -293,7 +295,7 @@ void bias_act_mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels c, 
   });
 }
 
-void bias_act_grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b, void* dx,
+void grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b, void* dx,
                    void* db, void* partial, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     with_smooth_act(p.act, [&](auto act) {
@@ -312,7 +314,7 @@ void bias_act_grad(Dtype dtype, ActParams p, Channels c, const void* dy, const v
   });
 }
 
-void bias_act_grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void* ddb, const void* dy,
+void grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void* ddb, const void* dy,
                         const void* x, const void* b, void* d_dy, void* d_x, void* d_b, void* partial,
                         cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
@@ -329,4 +331,4 @@ void bias_act_grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, c
   });
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::bias_act::cuda

@@ -18,7 +18,7 @@
 
 #include "filtered_lrelu/cpu/plan.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 namespace {
 
 // Bit j of word i and bit i of word j exchanged, in both halves of the words.
@@ -38,7 +38,7 @@ void exchange_bits(uint32_t* words) {
 // One thread's share.
 class Worker {
  public:
-  explicit Worker(const FilteredPlan& plan) : plan_(plan), p_(plan.p), k_(plan.k) {}
+  explicit Worker(const Plan& plan) : plan_(plan), p_(plan.p), k_(plan.k) {}
 
   void task(int64_t index) {
     block_ = index % plan_.blocks;  // neighbours in memory one after the other
@@ -175,7 +175,7 @@ class Worker {
       first_row_ = first + (from - sample) * b.up;
     }
     uint32_t* words = p_.mask == nullptr ? nullptr : words_.data() + columns_.mid.begin - words_begin_;
-    ShiftTerm terms[2][kFilteredTaps];
+    ShiftTerm terms[2][kMaxTaps];
     auto shifts = [&](const Phase& phase, ShiftTerm* of) {
       for (int64_t i = 0; i < count; ++i)
         of[i] = {plan_.phases.of(product ? 0 : first_row_ + i * b.up, phase.first), shifts_[i].row + phase.at};
@@ -217,12 +217,12 @@ class Worker {
     float* row = x_rows_.at(from);
     const float* tap = plan_.up.y.data() + first + (from - sample) * a.up;
     if (!pair) {
-      RowTerm terms[kFilteredTaps];
+      RowTerm terms[kMaxTaps];
       for (int64_t i = 0; i < count; ++i, tap += a.up, row = x_rows_.next(row)) terms[i] = {*tap, row};
       k_.sum(terms, count, columns, line_, kPixel);
       return line_;
     }
-    PairTerm terms[kFilteredTaps];
+    PairTerm terms[kMaxTaps];
     for (int64_t i = 0; i < count; ++i, tap += a.up, row = x_rows_.next(row)) terms[i] = {tap[0], tap[-1], row};
     k_.sum_pair(nullptr, 0, terms, count, nullptr, 0, columns, line_, second, kPixel);
     line_held_ = t + 1;
@@ -245,8 +245,8 @@ class Worker {
       sum_window(top, results[0], step);
     } else {
       const int64_t from = std::max<int64_t>(top, 0), end = std::min(top + a.taps + (count - 1) * a.down, a.in);
-      RowTerm first[kFilteredTaps], second[kFilteredTaps];
-      PairTerm both[kFilteredTaps];
+      RowTerm first[kMaxTaps], second[kMaxTaps];
+      PairTerm both[kMaxTaps];
       int64_t firsts = 0, seconds = 0, boths = 0;
       float* row = ring_.at(from);
       for (int64_t k = from - top; k < end - top; ++k, row = ring_.next(row)) {
@@ -268,7 +268,7 @@ class Worker {
     const FirAxis& a = p_.y.down;
     const int64_t width = p_.x.down.taps, at = (columns_.window.begin - v_begin_) * kPixel;
     const float* taps = plan_.down.both.data();
-    ShiftTerm terms[kFilteredTaps];
+    ShiftTerm terms[kMaxTaps];
     int64_t count = 0;
     if (plan_.down.symmetric && 0 <= top && top + a.taps <= a.in) {
       for (; count < a.taps / 2; ++count) {
@@ -338,9 +338,9 @@ class Worker {
     }
   }
 
-  const FilteredPlan& plan_;
-  const FilteredLrelu& p_;
-  const FilteredKernels& k_;
+  const Plan& plan_;
+  const Params& p_;
+  const Kernels& k_;
   int64_t block_ = 0, sample_ = 0, lanes_ = 0;
   Reach columns_, rows_;
   Span exists_;                      // of the columns of x that taps meet
@@ -356,22 +356,22 @@ class Worker {
     int64_t first, taps, at, pixels;  // first tap, taps; floats from the row's begin; columns
   };
   std::vector<Phase> phases_;
-  ShiftTerm shifts_[kFilteredTaps];
+  ShiftTerm shifts_[kMaxTaps];
   int64_t first_row_ = 0;  // of a 2-D up filter
   int64_t words_begin_ = 0;
   std::vector<uint32_t> words_;
 };
 
-const FilteredKernels& kernels_of(Isa isa) {
+const Kernels& kernels_of(Isa isa) {
   const Isa has = supported(isa);
-  const FilteredKernels* found = has == Isa::avx512 ? filtered_lrelu_avx512() : has == Isa::avx2 ? filtered_lrelu_avx2() : nullptr;
-  return found == nullptr ? *filtered_lrelu_portable() : *found;
+  const Kernels* found = has == Isa::avx512 ? avx512_kernels() : has == Isa::avx2 ? avx2_kernels() : nullptr;
+  return found == nullptr ? *portable_kernels() : *found;
 }
 
 }  // namespace
 
-void filtered_lrelu(Dtype dtype, const FilteredLrelu& p, Isa isa, const void* x, void* y, const ParallelFor& parallel_for) {
-  const FilteredPlan plan(dtype, p, kernels_of(isa), x, y);
+void run(Dtype dtype, const Params& p, Isa isa, const void* x, void* y, const ParallelFor& parallel_for) {
+  const Plan plan(dtype, p, kernels_of(isa), x, y);
   const int64_t grain = ceil_div(kGrainPixels, plan.width * plan.height);
   parallel_for(plan.tasks(), grain, [&](int64_t begin, int64_t end) {
     Worker worker(plan);
@@ -379,4 +379,4 @@ void filtered_lrelu(Dtype dtype, const FilteredLrelu& p, Isa isa, const void* x,
   });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu

@@ -5,10 +5,13 @@
 #include "filtered_lrelu/params.h"
 #include "lib/cpu/isa.h"
 #include "lib/cpu/parallel.h"
+#include "lib/dtype.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 
-// x and y dense in the layout that the FilteredLrelu names, of one dtype, not float64.
-void filtered_lrelu(Dtype, const FilteredLrelu&, Isa, const void* x, void* y, const ParallelFor&);
+using namespace stylegan::cpu;  // lib/cpu
 
-}  // namespace stylegan::cpu
+// x and y dense in the layout that the Params names, of one dtype, not float64.
+void run(Dtype, const Params&, Isa, const void* x, void* y, const ParallelFor&);
+
+}  // namespace stylegan::filtered_lrelu::cpu

@@ -7,7 +7,7 @@
 #if defined(__GNUC__) && defined(__x86_64__)
 #include <immintrin.h>
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 namespace {
 
 #define STYLEGAN_PLAIN_VECTORS 0
@@ -20,14 +20,14 @@ typedef float Vector __attribute__((vector_size(64), may_alias, aligned(4)));
 
 }  // namespace
 
-const FilteredKernels* filtered_lrelu_avx512() { return &kKernels; }
+const Kernels* avx512_kernels() { return &kKernels; }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu
 
 #else
 
-namespace stylegan::cpu {
-const FilteredKernels* filtered_lrelu_avx512() { return nullptr; }
-}  // namespace stylegan::cpu
+namespace stylegan::filtered_lrelu::cpu {
+const Kernels* avx512_kernels() { return nullptr; }
+}  // namespace stylegan::filtered_lrelu::cpu
 
 #endif

@@ -12,7 +12,7 @@
 #endif
 #endif
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 namespace {
 
 #define STYLEGAN_TARGET
@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kLanes = STYLEGAN_LANES;
 constexpr int kSums = 8;  // of 16 registers
 #if STYLEGAN_PLAIN_VECTORS
-using Vector = PlainVector<4>;
+using Vector = stylegan::cpu::PlainVector<4>;
 #else
 typedef float Vector __attribute__((vector_size(16), may_alias, aligned(4)));
 #endif
@@ -28,6 +28,6 @@ typedef float Vector __attribute__((vector_size(16), may_alias, aligned(4)));
 
 }  // namespace
 
-const FilteredKernels* filtered_lrelu_portable() { return &kKernels; }
+const Kernels* portable_kernels() { return &kKernels; }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu

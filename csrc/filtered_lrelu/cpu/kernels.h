@@ -5,7 +5,7 @@
 
 #include "filtered_lrelu/params.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 
 constexpr int64_t kPixel = 16;  // floats: a cache line, and the samples that a word of a mask tells of
 
@@ -41,7 +41,7 @@ struct Middle {
 };
 
 // Pixel i of a result is at i * step floats.
-struct FilteredKernels {
+struct Kernels {
   void (*sum)(const RowTerm* terms, int64_t count, int64_t pixels, float* dst, int64_t step);
   // Two sums: of `first` and `both`, and of `both` and `second`.
   void (*sum_pair)(const RowTerm* first, int64_t firsts, const PairTerm* both, int64_t boths, const RowTerm* second,
@@ -59,8 +59,8 @@ struct FilteredKernels {
   void (*to_rows)(const float* from, int64_t pixels, float* rows, int64_t row);
 };
 
-const FilteredKernels* filtered_lrelu_portable();
-const FilteredKernels* filtered_lrelu_avx2();    // null where the compiler has no such instructions
-const FilteredKernels* filtered_lrelu_avx512();
+const Kernels* portable_kernels();
+const Kernels* avx2_kernels();    // null where the compiler has no such instructions
+const Kernels* avx512_kernels();
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu

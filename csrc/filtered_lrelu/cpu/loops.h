@@ -302,4 +302,4 @@ STYLEGAN_TARGET void to_rows(const float* from, int64_t pixels, float* rows, int
     for (int64_t i = 0; i < pixels; ++i) rows[j * row + i] = from[i * kPixel + j];
 }
 
-const FilteredKernels kKernels = {sum, sum_pair, {shift<1>, shift<2>, shift<4>}, bend, bend_two, gather, to_pixels, to_rows};
+const Kernels kKernels = {sum, sum_pair, {shift<1>, shift<2>, shift<4>}, bend, bend_two, gather, to_pixels, to_rows};

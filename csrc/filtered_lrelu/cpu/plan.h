@@ -10,7 +10,7 @@
 #include "filtered_lrelu/cpu/reach.h"
 #include "lib/cpu/isa.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 
 constexpr int64_t kLocalBytes = 384 << 10;  // of a task's rows, in L2: tiles as wide as the image, which memory likes, are worth more than L1
 constexpr int64_t kTaskRows = 64;           // of y, at least: what a task computes twice is small beside it
@@ -73,8 +73,8 @@ struct Phases {
 };
 
 // What all threads share.
-struct FilteredPlan {
-  FilteredPlan(Dtype dtype, const FilteredLrelu& given, const FilteredKernels& k, const void* x, void* y)
+struct Plan {
+  Plan(Dtype dtype, const Params& given, const Kernels& k, const void* x, void* y)
       : dtype(dtype), p(unit_slope(given)), k(k), x(x), y(y), up(p.up, p.x.up.taps, p.y.up.taps),
         down(p.down, p.x.down.taps, p.y.down.taps), phases(up.product ? up.x : up.both, p.x.up.taps, p.x.up.up), keeps(p.signs == Signs::written),
         blocks(p.channels_last ? ceil_div(p.channels, kPixel) : ceil_div(p.samples * p.channels, kPixel)) {
@@ -91,7 +91,7 @@ struct FilteredPlan {
   }
 
   // The slope above 0 as a part of the up filter's gain, so that one multiplication does.
-  static FilteredLrelu unit_slope(FilteredLrelu p) {
+  static Params unit_slope(Params p) {
     if (!(p.slopes.positive > 0)) return p;
     p.up.gain *= p.slopes.positive;
     p.slopes = {p.slopes.negative / p.slopes.positive, 1.0};
@@ -114,8 +114,8 @@ struct FilteredPlan {
   int64_t tasks() const { return (p.channels_last ? p.samples : 1) * tiles_y * tiles_x * blocks; }
 
   const Dtype dtype;
-  const FilteredLrelu p;
-  const FilteredKernels& k;
+  const Params p;
+  const Kernels& k;
   const void* const x;
   void* const y;
   const Taps up, down;
@@ -126,4 +126,4 @@ struct FilteredPlan {
   int64_t width, height, tiles_x, tiles_y;  // of y
 };
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu

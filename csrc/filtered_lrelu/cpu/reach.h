@@ -6,7 +6,7 @@
 
 #include "filtered_lrelu/params.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 
 struct Span {
   int64_t begin = 0, end = 0;
@@ -23,7 +23,7 @@ struct Reach {
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // The outputs `out`, a range between 0 and size; own begins and ends at multiples of `align`, if masks are kept.
-inline Reach reach(const FilteredAxis& a, Span out, bool keeps_mask, int64_t align) {
+inline Reach reach(const Axis& a, Span out, bool keeps_mask, int64_t align) {
   const int64_t size = a.up.out;
   auto first = [&](int64_t o) { return std::clamp<int64_t>(o * a.down.down - a.down.origin, 0, size); };
   Reach r;
@@ -44,4 +44,4 @@ inline Reach reach(const FilteredAxis& a, Span out, bool keeps_mask, int64_t ali
   return r;
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu

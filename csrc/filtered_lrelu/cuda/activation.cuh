@@ -5,8 +5,11 @@
 #include <cuda_runtime.h>
 
 #include "filtered_lrelu/params.h"
+#include "lib/cuda/vec.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
+
+using namespace stylegan::cuda;  // lib/cuda
 
 // The larger and the smaller of two numbers, NaN if one of them is: one instruction, where a comparison and a
 // selection, as in `clamped`, are two.
@@ -34,7 +37,7 @@ struct Bend {
   float least;  // of u: 0 where the slope below is 0, so that 0 * -infinity is 0, as in `sloped`
 
   Bend() = default;
-  explicit Bend(const FilteredLrelu& p)
+  explicit Bend(const Params& p)
       : negative(static_cast<float>(p.slopes.negative)), positive(static_cast<float>(p.slopes.positive)),
         clamp(static_cast<float>(p.clamp)), least(negative == 0 ? 0 : -std::numeric_limits<float>::infinity()) {}
 
@@ -49,4 +52,4 @@ struct Bend {
   }
 };
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

@@ -7,19 +7,19 @@
 #include "filtered_lrelu/cuda/general.cuh"
 #include "filtered_lrelu/cuda/streamed.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
-void filtered_lrelu(Dtype dtype, const FilteredLrelu& f, const void* x, void* y, cudaStream_t stream) {
+void run(Dtype dtype, const Params& f, const void* x, void* y, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);
     if constexpr (sizeof(S) < sizeof(double)) {
       const S* from = static_cast<const S*>(x);
       S* to = static_cast<S*>(y);
-      if (!filtered_lrelu_streamed(f, from, to, stream)) run_general(f, from, to, stream);
+      if (!try_stream(f, from, to, stream)) run_general(f, from, to, stream);
     } else {
       throw std::invalid_argument("filtered_lrelu: no kernel for float64");
     }
   });
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

@@ -5,10 +5,11 @@
 #include <cuda_runtime_api.h>
 
 #include "filtered_lrelu/params.h"
+#include "lib/dtype.h"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
 // x and y dense in the layout that the parameters name, of one dtype of 16 or 32 bits.
-void filtered_lrelu(Dtype, const FilteredLrelu&, const void* x, void* y, cudaStream_t);
+void run(Dtype, const Params&, const void* x, void* y, cudaStream_t);
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

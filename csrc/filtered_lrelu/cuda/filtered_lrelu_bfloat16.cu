@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "filtered_lrelu/cuda/streamed.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
-bool filtered_lrelu_streamed(const FilteredLrelu& f, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t stream) {
+bool try_stream(const Params& f, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t stream) {
   return run_streamed(f, x, y, stream);
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

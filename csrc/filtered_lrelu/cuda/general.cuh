@@ -13,7 +13,7 @@
 #include "lib/cuda/launch.cuh"
 #include "lib/cuda/vec.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 namespace {
 
 constexpr int kGeneralThreads = 256;
@@ -23,14 +23,14 @@ constexpr int64_t kMostGeneralBlocks = 1 << 13;  // 62 for each multiprocessor o
 
 // Along one axis. Samples and pixels count from those of the tile in 32 bits.
 struct GeneralAxis {
-  FilteredAxis of;
+  Axis of;
   int up, down, up_taps, down_taps;
   int size, before, mid, in;  // pixels of y in a tile; of u, and of those how many before the first that y needs; of x
   int64_t first, tiles;
 
   GeneralAxis() = default;
   // Rows of u that a tile owns begin at a multiple of unit; it makes all that its y needs and, if it writes the mask, owns.
-  GeneralAxis(const FilteredAxis& a, int size, int unit, bool writes)
+  GeneralAxis(const Axis& a, int size, int unit, bool writes)
       : of(a), up(static_cast<int>(a.up.up)), down(static_cast<int>(a.down.down)), up_taps(static_cast<int>(a.up.taps)),
         down_taps(static_cast<int>(a.down.taps)), size(size), first(0) {
     const int64_t start = -a.down.origin;
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(kGeneralThreads) general_kernel(General p, con
   }
 }
 
-inline General general_of(const FilteredLrelu& f, int width, int height) {
+inline General general_of(const Params& f, int width, int height) {
   const bool writes = f.signs == Signs::written;
   const int unit = writes && !f.channels_last ? kMaskSamples : 1;
   General p{};
@@ -221,7 +221,7 @@ inline General general_of(const FilteredLrelu& f, int width, int height) {
   return p;
 }
 
-template <class S> void run_general(const FilteredLrelu& f, const S* x, S* y, cudaStream_t stream) {
+template <class S> void run_general(const Params& f, const S* x, S* y, cudaStream_t stream) {
   // The largest tile that needs no permission; the smallest, with 32 taps everywhere, takes a few KiB more.
   int width = kLargestTile, height = kLargestTile;
   const int narrowest = kMaskSamples / static_cast<int>(f.x.down.down);  // tiles own whole words of the mask
@@ -235,4 +235,4 @@ template <class S> void run_general(const FilteredLrelu& f, const S* x, S* y, cu
 }
 
 }  // namespace
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

@@ -4,7 +4,7 @@
 
 #include "filtered_lrelu/cuda/stream.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
 // What a thread carries from row to row, for each of its columns.
 template <class R> struct Sums {
@@ -201,4 +201,4 @@ __global__ void __launch_bounds__(Rates<UP, DOWN, F>::most_threads)
   }
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

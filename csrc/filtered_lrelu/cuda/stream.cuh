@@ -20,7 +20,7 @@
 #include "lib/cuda/launch.cuh"
 #include "lib/cuda/vec.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
 enum class Form { separable, square_up, square_down };  // which of the filters is 2-D
 
@@ -298,4 +298,4 @@ __device__ __forceinline__ void store_pixels(const Stream& p, S* __restrict__ y,
     if (column + i < p.out_w) to[static_cast<int64_t>(i) * p.pixel] = narrow<S>(v[i] * p.down_gain);
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

@@ -6,12 +6,12 @@
 
 #include "filtered_lrelu/cuda/march.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::filtered_lrelu::cuda {
 
 // Returns false, and does nothing, where the general kernel has to do it.
-bool filtered_lrelu_streamed(const FilteredLrelu&, const float* x, float* y, cudaStream_t);
-bool filtered_lrelu_streamed(const FilteredLrelu&, const __half* x, __half* y, cudaStream_t);
-bool filtered_lrelu_streamed(const FilteredLrelu&, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
+bool try_stream(const Params&, const float* x, float* y, cudaStream_t);
+bool try_stream(const Params&, const __half* x, __half* y, cudaStream_t);
+bool try_stream(const Params&, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
 
 namespace {
 
@@ -35,7 +35,7 @@ inline int multiprocessors() {
 }
 
 // `lanes` threads for each channel of a block, tiles of `height` rows; width is 0 where not even a group of pixels fits.
-template <class R> Stream stream_of(const FilteredLrelu& f, int lanes, int64_t height) {
+template <class R> Stream stream_of(const Params& f, int lanes, int64_t height) {
   Stream p{};
   p.in_w = static_cast<int>(f.x.up.in), p.in_h = static_cast<int>(f.y.up.in);
   p.mid_w = static_cast<int>(f.x.up.out), p.mid_h = static_cast<int>(f.y.up.out);
@@ -97,7 +97,7 @@ template <class R> double cost_of(const Stream& p, int processors) {
 }
 
 template <class S, int UP, int DOWN, Form F, bool kGiven>
-bool run_stream(const FilteredLrelu& f, const S* x, S* y, cudaStream_t stream) {
+bool run_stream(const Params& f, const S* x, S* y, cudaStream_t stream) {
   using R = Rates<UP, DOWN, F>;
   const int processors = multiprocessors();
   Stream best{};
@@ -119,7 +119,7 @@ bool run_stream(const FilteredLrelu& f, const S* x, S* y, cudaStream_t stream) {
   return true;
 }
 
-template <class R> bool has_taps(const FilteredLrelu& f) {
+template <class R> bool has_taps(const Params& f) {
   const auto has = [](const FilterTaps& t, int64_t w, int64_t h, bool square, int64_t taps) {
     return t.taps != nullptr && t.separable != square && w == taps && h == taps;
   };
@@ -128,16 +128,16 @@ template <class R> bool has_taps(const FilteredLrelu& f) {
 }
 
 // The kernels of one pair of factors. A 4-fold reduction and a 2-D filter in front are of derivatives only.
-template <class S, int UP, int DOWN, Form F> bool run_rates(const FilteredLrelu& f, const S* x, S* y, cudaStream_t stream) {
+template <class S, int UP, int DOWN, Form F> bool run_rates(const Params& f, const S* x, S* y, cudaStream_t stream) {
   if (!has_taps<Rates<UP, DOWN, F>>(f)) return false;
   if (f.signs == Signs::given) return run_stream<S, UP, DOWN, F, true>(f, x, y, stream);
   if constexpr (DOWN <= 2 && F != Form::square_up) return run_stream<S, UP, DOWN, F, false>(f, x, y, stream);
   return false;
 }
 
-template <class S> bool run_streamed(const FilteredLrelu& f, const S* x, S* y, cudaStream_t stream) {
+template <class S> bool run_streamed(const Params& f, const S* x, S* y, cudaStream_t stream) {
   if (f.channels >= kMostCoordinate) return false;
-  for (const FilteredAxis& a : {f.x, f.y})
+  for (const Axis& a : {f.x, f.y})
     for (const int64_t size : {a.up.in * a.up.up, a.up.out, a.down.out * a.down.down, std::abs(a.up.origin),
                                std::abs(a.down.origin)})
       if (size >= kMostCoordinate) return false;
@@ -148,4 +148,4 @@ template <class S> bool run_streamed(const FilteredLrelu& f, const S* x, S* y, c
 }
 
 }  // namespace
-}  // namespace stylegan::cuda
+}  // namespace stylegan::filtered_lrelu::cuda

@@ -6,7 +6,8 @@
 
 #include <cstring>
 
-#include "bias_act/params.h"
+#include "lib/dtype.h"
+#include "lib/piecewise.h"
 
 #if defined(__F16C__) && defined(__AVX__)
 #include <immintrin.h>

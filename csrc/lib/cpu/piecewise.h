@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lib/fir.h"
+#include "lib/activation.h"
 #include "lib/cpu/mask.h"
+#include "lib/epilogue.h"
 
 namespace stylegan::cpu {
 
 // v = clamp(v * slope) and its bits, for elements first .. first + count - 1 of y, which has `size`. With a
 // mask first and count are multiples of kMaskBlock.
-template <class C> void activate(const FirEpilogue& e, int64_t size, int64_t first, int64_t count, C* out) {
+template <class C> void activate(const Epilogue& e, int64_t size, int64_t first, int64_t count, C* out) {
   const C negative = static_cast<C>(e.slopes.negative), positive = static_cast<C>(e.slopes.positive);
   const C clamp = static_cast<C>(e.clamp);
   const bool clamps = std::isfinite(e.clamp);

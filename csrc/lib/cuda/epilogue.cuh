@@ -4,21 +4,22 @@
 
 #include <cuda_runtime.h>
 
-#include "lib/fir.h"
+#include "lib/activation.h"
 #include "lib/cuda/vec.cuh"
+#include "lib/epilogue.h"
 
 namespace stylegan::cuda {
 
-// FirEpilogue with numbers in the dtype of arithmetic.
-template <class T> struct Epilogue {
+// DeviceEpilogue with numbers in the dtype of arithmetic.
+template <class T> struct DeviceEpilogue {
   const T *scale, *noise, *b;
   bool noise_per_sample;
   T negative, positive, clamp;
   uint8_t *positive_plane, *inside_plane;  // null where there is none
 
-  Epilogue() = default;
+  DeviceEpilogue() = default;
   // size: elements of y
-  Epilogue(const FirEpilogue& e, int64_t size)
+  DeviceEpilogue(const Epilogue& e, int64_t size)
       : scale(static_cast<const T*>(e.scale)), noise(static_cast<const T*>(e.noise)), b(static_cast<const T*>(e.b)),
         noise_per_sample(e.noise_per_sample), negative(static_cast<T>(e.slopes.negative)),
         positive(static_cast<T>(e.slopes.positive)), clamp(static_cast<T>(e.clamp)),

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "bias_act/params.h"
+#include "lib/dtype.h"
 
 namespace stylegan::cuda {
 

@@ -14,7 +14,7 @@
 
 #include "lib/cpu/piecewise.h"
 
-namespace stylegan::cpu {
+namespace stylegan::scale_act::cpu {
 namespace {
 
 constexpr int64_t kPieceElements = 2048;       // 8 KiB of float32: a few of them fit in any L1
@@ -62,7 +62,7 @@ void scale_row(const C* in, C* out, int64_t count, const Factor& factor, const S
 }
 
 template <class C>
-void forward(Dtype dtype, const Images& g, const FirEpilogue& e, const void* x, void* y, const ParallelFor& parallel_for) {
+void forward_pieces(Dtype dtype, const Images& g, const Epilogue& e, const void* x, void* y, const ParallelFor& parallel_for) {
   const C* const scale = static_cast<const C*>(e.scale);
   const C* const noise = static_cast<const C*>(e.noise);
   const C* const b = static_cast<const C*>(e.b);
@@ -102,7 +102,7 @@ void forward(Dtype dtype, const Images& g, const FirEpilogue& e, const void* x, 
 // One thread's share of a gradient.
 template <class C> class GradWorker {
  public:
-  GradWorker(Dtype dtype, const Images& g, const ScaleActGrad& a, const void* dy, void* dx)
+  GradWorker(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx)
       : dtype_(dtype), g_(g), a_(a), dy_(dy), dx_(dx), unit_(g.channels_last ? g.channels : 1), piece_(piece_of(g)),
         one_(g.channels, C(1)), recent_(2 * g.channels) {}
 
@@ -221,7 +221,7 @@ template <class C> class GradWorker {
 
   const Dtype dtype_;
   const Images& g_;
-  const ScaleActGrad& a_;
+  const GradParams& a_;
   const void* const dy_;
   void* const dx_;
   const int64_t unit_, piece_;
@@ -231,7 +231,7 @@ template <class C> class GradWorker {
 };
 
 template <class C>
-void grad(Dtype dtype, const Images& g, const ScaleActGrad& a, const void* dy, void* dx, const ParallelFor& parallel_for) {
+void grad_pieces(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx, const ParallelFor& parallel_for) {
   const int64_t piece = piece_of(g);
   const int64_t wanted = std::max(kTaskElements, ceil_div(g.pixels * g.channels, kTasksOfASample));
   // Contiguous images are cut across all planes, for the sake of the sum over channels.
@@ -258,13 +258,13 @@ void grad(Dtype dtype, const Images& g, const ScaleActGrad& a, const void* dy, v
 
 }  // namespace
 
-void scale_act(Dtype dtype, const Images& g, const FirEpilogue& e, const void* x, void* y, const ParallelFor& parallel_for) {
-  with_arithmetic(dtype, [&](auto c) { forward<decltype(c)>(dtype, g, e, x, y, parallel_for); });
+void forward(Dtype dtype, const Images& g, const Epilogue& e, const void* x, void* y, const ParallelFor& parallel_for) {
+  with_arithmetic(dtype, [&](auto c) { forward_pieces<decltype(c)>(dtype, g, e, x, y, parallel_for); });
 }
 
-void scale_act_grad(Dtype dtype, const Images& g, const ScaleActGrad& a, const void* dy, void* dx,
+void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx,
                     const ParallelFor& parallel_for) {
-  with_arithmetic(dtype, [&](auto c) { grad<decltype(c)>(dtype, g, a, dy, dx, parallel_for); });
+  with_arithmetic(dtype, [&](auto c) { grad_pieces<decltype(c)>(dtype, g, a, dy, dx, parallel_for); });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::scale_act::cpu

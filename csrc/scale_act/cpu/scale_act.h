@@ -4,14 +4,17 @@
 
 #include "scale_act/params.h"
 #include "lib/cpu/parallel.h"
+#include "lib/dtype.h"
 
-namespace stylegan::cpu {
+namespace stylegan::scale_act::cpu {
+
+using namespace stylegan::cpu;  // lib/cpu
 
 // y = clamp(u * slope), u = x * scale + noise + b; y may be x. With a mask, the elements of a plane (of a
 // sample, for channels_last) are a multiple of kMaskBlock.
-void scale_act(Dtype, const Images&, const FirEpilogue&, const void* x, void* y, const ParallelFor&);
+void forward(Dtype, const Images&, const Epilogue&, const void* x, void* y, const ParallelFor&);
 
 // dx may be dy. The same of masks.
-void scale_act_grad(Dtype, const Images&, const ScaleActGrad&, const void* dy, void* dx, const ParallelFor&);
+void grad(Dtype, const Images&, const GradParams&, const void* dy, void* dx, const ParallelFor&);
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::scale_act::cpu

@@ -15,7 +15,9 @@
 #include "lib/cuda/epilogue.cuh"
 #include "lib/cuda/reduce.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::scale_act::cuda {
+
+using namespace stylegan::cuda;  // lib/cuda
 namespace {
 
 constexpr int kThreads = 256;          // 8 warps
@@ -68,7 +70,7 @@ struct Place {
 
 template <class S, int V, bool kColumns>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSM)
-    forward_kernel(Images g, Walk walk, Epilogue<Arithmetic<S>> e, const S* x, S* y, bool wide) {
+    forward_kernel(Images g, Walk walk, DeviceEpilogue<Arithmetic<S>> e, const S* x, S* y, bool wide) {
   using T = Arithmetic<S>;
   const Place at(g, walk, kColumns, V);
   if (!at.exists) return;
@@ -196,26 +198,26 @@ template <class F> void with_walk(const Images& g, const Walk& walk, F&& f) {
 
 }  // namespace
 
-int64_t scale_act_noise_parts(const Images& g) { return walk_of(g).tiles; }
+int64_t noise_parts(const Images& g) { return walk_of(g).tiles; }
 
-int64_t scale_act_partial_size(const Images& g) {
+int64_t partial_size(const Images& g) {
   const Walk walk = walk_of(g);
   return walk.slices == 1 ? 0 : 2 * g.samples * g.channels * walk.slices;
 }
 
-void scale_act(Dtype dtype, const Images& g, const FirEpilogue& epilogue, const void* x, void* y, cudaStream_t stream) {
+void forward(Dtype dtype, const Images& g, const Epilogue& epilogue, const void* x, void* y, cudaStream_t stream) {
   const Walk walk = walk_of(g);
   with_stored(dtype, [&](auto s) {
     with_walk(g, walk, [&](auto group, auto columns) {
       using S = decltype(s);
-      const Epilogue<Arithmetic<S>> e(epilogue, g.samples * g.channels * g.pixels);
+      const DeviceEpilogue<Arithmetic<S>> e(epilogue, g.samples * g.channels * g.pixels);
       launch(forward_kernel<S, decltype(group)::value, decltype(columns)::value>, grid_of(g, walk), dim3(kThreads), stream,
              g, walk, e, static_cast<const S*>(x), static_cast<S*>(y), aligned(x) && aligned(y));
     });
   });
 }
 
-void scale_act_grad(Dtype dtype, const Images& g, const ScaleActGrad& a, const void* dy, void* dx, void* partial,
+void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx, void* partial,
                     cudaStream_t stream) {
   const Walk walk = walk_of(g);
   with_stored(dtype, [&](auto s) {
@@ -247,4 +249,4 @@ void scale_act_grad(Dtype dtype, const Images& g, const ScaleActGrad& a, const v
   });
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::scale_act::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a block of modconv's kernel brings its operands into shared memory.
+// How a block of the kernel brings its operands into shared memory.
 #pragma once
 
 #include <cstring>
@@ -7,7 +7,7 @@
 #include "tensor_core_layer/cuda/tile.cuh"
 #include "lib/cuda/tensor_core.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
 constexpr uint32_t kOutside = ~0u >> 3;  // in the table of rows, in place of an offset
@@ -140,4 +140,4 @@ template <class S, int N, int THREADS> struct Filters {
 };
 
 }  // namespace
-}  // namespace stylegan::cuda
+}  // namespace stylegan::tensor_core_layer::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// modconv's kernel: an implicit GEMM by mma.sync, whose blocks make m pixels x n channels (kTiles).
+// The kernel of a layer on tensor cores: an implicit GEMM by mma.sync, whose blocks make m pixels x n channels (kTiles).
 //
 // For each chunk of 64 bytes of channels a block takes its pixels of x, with what surrounds them, into shared memory
 // once, and all nine taps read them there, each at another offset: that is 1.3 to 2 parts of the 9 that a GEMM of
@@ -17,7 +17,7 @@
 #include "lib/cuda/launch.cuh"
 #include "tensor_core_layer/cuda/copy.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
 template <class S> __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -97,7 +97,7 @@ template <class S, int VARIANT> struct GemmTile {
 
   // From sums to y, 16 rows of the warp's at a time: through its own part of shared memory each lane gets eight
   // neighbouring channels of a pixel, always the same ones. n, oy, ox: of the tile's first pixel.
-  __device__ __forceinline__ void finish(const Epilogue<float>& e, int n, int oy, int ox, int column, int part,
+  __device__ __forceinline__ void finish(const DeviceEpilogue<float>& e, int n, int oy, int ox, int column, int part,
                                          unsigned char* shared, S* y) {
     constexpr int kGroups = size.warp_n / 8, kRowsAtOnce = 32 / kGroups;
     float* const own = reinterpret_cast<float*>(shared) + threadIdx.x / 32 * (16 * sum_pitch);
@@ -151,7 +151,7 @@ template <class S, int VARIANT> struct GemmTile {
 
 template <class Tile, class S>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    gemm_kernel(Gemm g, Epilogue<float> e, const S* __restrict__ x, const S* __restrict__ weight, S* __restrict__ y) {
+    layer_kernel(Gemm g, DeviceEpilogue<float> e, const S* __restrict__ x, const S* __restrict__ weight, S* __restrict__ y) {
   STYLEGAN_DYNAMIC_SHARED(shared);
   constexpr int kRing = Tile::stages * Tile::filter_bytes;
   unsigned char* const ring = shared + g.x_ring;
@@ -197,15 +197,15 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 }
 
 template <class S, int VARIANT>
-void run_variant(int variant, const Gemm& g, const Epilogue<float>& e, const S* x, const S* weight, S* y, dim3 grid,
+void run_variant(int variant, const Gemm& g, const DeviceEpilogue<float>& e, const S* x, const S* weight, S* y, dim3 grid,
                  cudaStream_t stream) {
   using Tile = GemmTile<S, VARIANT>;
   if (variant == VARIANT)
-    launch_shared(gemm_kernel<Tile, S>, grid, dim3(Tile::threads), shared_bytes(g, kTiles[VARIANT]), stream, g, e, x,
+    launch_shared(layer_kernel<Tile, S>, grid, dim3(Tile::threads), shared_bytes(g, kTiles[VARIANT]), stream, g, e, x,
                   weight, y);
   else if constexpr (VARIANT > 0)
     run_variant<S, VARIANT - 1>(variant, g, e, x, weight, y, grid, stream);
 }
 
 }  // namespace
-}  // namespace stylegan::cuda
+}  // namespace stylegan::tensor_core_layer::cuda

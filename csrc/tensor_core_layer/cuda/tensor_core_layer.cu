@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which tile and how many parts of a sum, and the kernel that adds the parts. modconv_gemm.cuh has the other one.
+// Which tile and how many parts of a sum, and the kernel that adds the parts. launch_layer.cuh has the other one.
 
 #include "tensor_core_layer/cuda/tensor_core_layer.cuh"
 
@@ -9,7 +9,7 @@
 #include "lib/cuda/launch.cuh"
 #include "tensor_core_layer/cuda/tile.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -29,7 +29,7 @@ Gpu current_gpu() {
       cudaDeviceGetAttribute(&gpu.major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
       cudaDeviceGetAttribute(&gpu.multiprocessors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess)
     return gpu;
-  throw std::runtime_error(std::string("modconv_gemm: ") + cudaGetErrorString(cudaGetLastError()));
+  throw std::runtime_error(std::string("tensor_core_layer: ") + cudaGetErrorString(cudaGetLastError()));
 #else
   return {8, 108};
 #endif
@@ -37,16 +37,16 @@ Gpu current_gpu() {
 
 int element_bytes(Dtype dtype) { return dtype == Dtype::float32 ? 4 : 2; }
 
-int64_t chunks_of(Dtype dtype, const ModConv& c) { return ceil_div(c.in_channels * element_bytes(dtype), kRow); }
+int64_t chunks_of(Dtype dtype, const Convolution& c) { return ceil_div(c.in_channels * element_bytes(dtype), kRow); }
 
-int64_t size_of(const ModConv& c) { return c.samples * c.out_channels * c.out_h * c.out_w; }
+int64_t size_of(const Convolution& c) { return c.samples * c.out_channels * c.out_h * c.out_w; }
 
-int64_t columns_of(const ModConv& c) { return c.out_channels * (c.up ? 4 : 1); }
+int64_t columns_of(const Convolution& c) { return c.out_channels * (c.up ? 4 : 1); }
 
 // y = sum of the parts, and what follows. A thread makes 8 channels of a pixel.
 template <class S>
 __global__ void __launch_bounds__(kThreads, 2)
-    add_kernel(Epilogue<float> e, const float* __restrict__ partial, int parts, int64_t size, int channels,
+    add_parts_kernel(DeviceEpilogue<float> e, const float* __restrict__ partial, int parts, int64_t size, int channels,
                int64_t pixels, bool wide, bool wide_y, S* __restrict__ y) {
   const int64_t groups = (channels + 7) / 8, i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const Quotient group = divide(i, groups);
@@ -74,14 +74,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   store<8>(y, at, count, wide_y, u);
 }
 
-int64_t tiles_of(const ModConv& c, const TileSize& t) {
+int64_t tiles_of(const Convolution& c, const TileSize& t) {
   return shape_tiles(c, best_shape(c, t.m)) * ceil_div(columns_of(c), t.n);
 }
 
 // What a call of so many tiles costs, in cycles of an A100: a multiprocessor makes 1024 products of 16 bits a cycle by
 // mma.sync, if warps have much of their operands in registers, and 20 bytes pass through its share of L2. What a
 // block alone waits in a step, for barriers and shared memory, others fill.
-double cost_of(Dtype dtype, const ModConv& c, const TileSize& t, int64_t tiles, int64_t parts, int multiprocessors) {
+double cost_of(Dtype dtype, const Convolution& c, const TileSize& t, int64_t tiles, int64_t parts, int multiprocessors) {
   constexpr double kWait = 300, kLaunch = 3000;
   const double products = dtype == Dtype::float32 ? 512 : 1024;
   const double reuse = t.warp_m * t.warp_n == 64 * 64 ? 0.9 : t.warp_m * t.warp_n == 64 * 32 ? 0.75 : 0.6;
@@ -93,7 +93,7 @@ double cost_of(Dtype dtype, const ModConv& c, const TileSize& t, int64_t tiles, 
   return blocks / at_once * steps * std::max(at_once * step, step + kWait) + add;
 }
 
-Gemm gemm_of(Dtype dtype, const ModConv& c, const TileSize& t, int split) {
+Gemm gemm_of(Dtype dtype, const Convolution& c, const TileSize& t, int split) {
   const Shape shape = best_shape(c, t.m);
   Gemm g{};
   g.samples = static_cast<int>(c.samples);
@@ -115,20 +115,20 @@ Gemm gemm_of(Dtype dtype, const ModConv& c, const TileSize& t, int split) {
 
 }  // namespace
 
-int modconv_variants(Dtype dtype) {
+int variants(Dtype dtype) {
   return dtype == Dtype::float64 ? 0 : dtype == Dtype::float32 ? kVariants<float> : kVariants<__half>;
 }
 
-ModConvTile modconv_tile(Dtype dtype, int variant) {
+TileShape tile_shape(Dtype dtype, int variant) {
   const TileSize& t = kTiles[variant];
   return {t.m, t.n, kRow / element_bytes(dtype), t.stages, t.threads()};
 }
 
-bool modconv_runs() {
+bool gpu_supported() {
 #if defined(__CUDACC__)
   // Code for older GPUs, which a newer one takes too, traps where these instructions stand.
   cudaFuncAttributes code{};
-  const cudaError_t error = cudaFuncGetAttributes(&code, add_kernel<float>);
+  const cudaError_t error = cudaFuncGetAttributes(&code, add_parts_kernel<float>);
   cudaGetLastError();  // the next launch must not find it
   return error == cudaSuccess && code.ptxVersion >= 80 && current_gpu().major >= 8;
 #else
@@ -136,7 +136,7 @@ bool modconv_runs() {
 #endif
 }
 
-bool modconv_fits(Dtype dtype, const ModConv& c) {
+bool supports(Dtype dtype, const Convolution& c) {
   if (dtype == Dtype::float64 || (c.kernel != 1 && c.kernel != 3)) return false;
   const int64_t segment = kAccess / element_bytes(dtype);
   if (c.in_channels % segment != 0 || (c.up && c.out_channels % 8 != 0)) return false;
@@ -151,12 +151,13 @@ bool modconv_fits(Dtype dtype, const ModConv& c) {
   return tiles_of(c, kTiles[0]) < 2 * kMostCoordinate;
 }
 
-ModConvChoice modconv_choice(Dtype dtype, const ModConv& c, int variant, int split) {
+Choice choose(Dtype dtype, const Convolution& c, Choice wanted) {
+  const int variant = wanted.variant, split = wanted.split;
   const int64_t chunks = chunks_of(dtype, c), most = std::min<int64_t>(kMostParts, chunks);
   const int multiprocessors = std::max(1, current_gpu().multiprocessors);
-  ModConvChoice best{0, 0};
+  Choice best{0, 0};
   double least = std::numeric_limits<double>::infinity();
-  for (int v = 0; v < modconv_variants(dtype); ++v) {
+  for (int v = 0; v < variants(dtype); ++v) {
     if (variant >= 0 && v != variant) continue;
     const int64_t tiles = tiles_of(c, kTiles[v]);
     const bool many = tiles >= 4 * static_cast<int64_t>(multiprocessors) * kTiles[v].blocks;
@@ -170,38 +171,40 @@ ModConvChoice modconv_choice(Dtype dtype, const ModConv& c, int variant, int spl
   return best;
 }
 
-int64_t modconv_workspace(const ModConv& c, ModConvChoice choice) {
+int64_t workspace_size(const Convolution& c, Choice choice) {
   return choice.split > 1 ? choice.split * size_of(c) : 0;
 }
 
-void modconv(Dtype dtype, const ModConv& c, const FirEpilogue& epilogue, const void* x, const void* weight,
-             const void* styles, void* y, void* workspace, ModConvChoice choice, cudaStream_t stream) {
-  if (!modconv_runs()) throw std::runtime_error("modconv_gemm: needs a GPU of compute capability 8.0 or more");
-  if (!modconv_fits(dtype, c) || !aligned(x) || !aligned(weight) || !aligned(styles))
-    throw std::invalid_argument("modconv_gemm: these shapes or addresses are not for this kernel");
-  if (choice.variant < 0 || choice.variant >= modconv_variants(dtype) || choice.split < 1)
-    throw std::invalid_argument("modconv_gemm: there is no such variant or split");
+void run(Dtype dtype, const Convolution& c, const Epilogue& epilogue, const Operands& operands, void* y, void* workspace,
+         Choice choice, cudaStream_t stream) {
+  if (!gpu_supported()) throw std::runtime_error("tensor_core_layer: needs a GPU of compute capability 8.0 or more");
+  if (!supports(dtype, c) || !aligned(operands.x) || !aligned(operands.weight) ||
+      !aligned(operands.styles))
+    throw std::invalid_argument("tensor_core_layer: these shapes or addresses are not for this kernel");
+  if (choice.variant < 0 || choice.variant >= variants(dtype) || choice.split < 1)
+    throw std::invalid_argument("tensor_core_layer: there is no such variant or split");
   const TileSize& tile = kTiles[choice.variant];
   Gemm g = gemm_of(dtype, c, tile, choice.split);
   const bool groups = c.out_channels % 8 == 0;
-  g.styles = static_cast<const float*>(styles);
+  g.styles = static_cast<const float*>(operands.styles);
   g.partial = choice.split > 1 ? static_cast<float*>(workspace) : nullptr;
   g.wide_y = groups && aligned(y);
   g.wide_epilogue = groups && aligned(epilogue.scale) && aligned(epilogue.b) && aligned(workspace);
-  const Epilogue<float> e(epilogue, g.size);
+  const DeviceEpilogue<float> e(epilogue, g.size);
   const int64_t blocks = tiles_of(c, tile), pixels = c.out_h * c.out_w;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(choice.split));
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);
     if constexpr (sizeof(S) < sizeof(double)) {
       S* to = static_cast<S*>(y);
-      modconv_gemm(choice.variant, g, e, static_cast<const S*>(x), static_cast<const S*>(weight), to, grid, stream);
+      launch_layer(choice.variant, g, e, static_cast<const S*>(operands.x), static_cast<const S*>(operands.weight), to, grid,
+                   stream);
       if (g.partial == nullptr) return;
       const dim3 adders(static_cast<unsigned>(ceil_div(c.samples * pixels * ceil_div(c.out_channels, 8), kThreads)));
-      launch(add_kernel<S>, adders, dim3(kThreads), stream, e, static_cast<const float*>(g.partial), choice.split,
+      launch(add_parts_kernel<S>, adders, dim3(kThreads), stream, e, static_cast<const float*>(g.partial), choice.split,
              g.size, g.out_channels, pixels, g.wide_epilogue, g.wide_y, to);
     }
   });
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::tensor_core_layer::cuda

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensor_core_layer/cuda/gemm.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::tensor_core_layer::cuda {
 
-void modconv_gemm(int variant, const Gemm& g, const Epilogue<float>& e, const __half* x, const __half* weight,
+void launch_layer(int variant, const Gemm& g, const DeviceEpilogue<float>& e, const __half* x, const __half* weight,
                   __half* y, dim3 grid, cudaStream_t stream) {
   run_variant<__half, kVariants<__half> - 1>(variant, g, e, x, weight, y, grid, stream);
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::tensor_core_layer::cuda

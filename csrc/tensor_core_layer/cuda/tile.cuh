@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How modconv's kernel cuts its work into blocks, and how a block lays out its shared memory.
+// How the kernel cuts its work into blocks, and how a block lays out its shared memory.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,7 +10,9 @@
 #include "lib/cuda/epilogue.cuh"
 #include "tensor_core_layer/cuda/tensor_core_layer.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::tensor_core_layer::cuda {
+
+using namespace stylegan::cuda;  // lib/cuda
 
 // A row of shared memory: the channels that a step takes of one pixel of x, or of one tap of one filter. With
 // 64 bytes and three stages, two blocks of the largest tile fit in the 100 KiB of the smaller GPUs.
@@ -37,7 +39,7 @@ inline int inverse(int d) { return static_cast<int>(ceil_div(1 << kInverseBits, 
 // What the kernel is told. A tile is `slots` samples of (1 << log_w) x (1 << log_h) pixels; its samples of x
 // are `rows` rows for each slot, `pitch` of them for a line of the image.
 struct Gemm {
-  int samples, in_channels, out_channels, in_h, in_w, out_h, out_w;  // as ModConv
+  int samples, in_channels, out_channels, in_h, in_w, out_h, out_w;  // as Convolution
   int kernel, pad_y, pad_x;
   bool up;
   int log_w, log_h, slots, pitch, rows;
@@ -88,7 +90,7 @@ struct Shape {
 
 inline int64_t lattice(int64_t out, bool up) { return up ? ceil_div(out, 2) : out; }
 
-inline int64_t shape_tiles(const ModConv& c, Shape s) {
+inline int64_t shape_tiles(const Convolution& c, Shape s) {
   return ceil_div(lattice(c.out_w, c.up), 1 << s.log_w) * ceil_div(lattice(c.out_h, c.up), 1 << s.log_h) *
          ceil_div(c.samples, s.slots);
 }
@@ -96,7 +98,7 @@ inline int64_t shape_tiles(const ModConv& c, Shape s) {
 inline int shape_rows(int kernel, Shape s) { return ((1 << s.log_w) + kernel - 1) * ((1 << s.log_h) + kernel - 1); }
 
 // The shape of m pixels that makes the fewest tiles, and of these the one with the least around it.
-inline Shape best_shape(const ModConv& c, int m) {
+inline Shape best_shape(const Convolution& c, int m) {
   constexpr Shape kShapes[] = {{4, 4, 0}, {4, 3, 0}, {3, 4, 0}, {3, 3, 0}, {2, 3, 0}, {2, 2, 0}};
   Shape best{};
   for (Shape s : kShapes) {
@@ -109,7 +111,7 @@ inline Shape best_shape(const ModConv& c, int m) {
 
 // Elements i .. i + 7 of y from what the sum, scale, noise and bias make; without a mask, which is the rule where
 // this kernel serves, in half the instructions.
-__device__ __forceinline__ void activate(const Epilogue<float>& e, int64_t i, float (&u)[8]) {
+__device__ __forceinline__ void activate(const DeviceEpilogue<float>& e, int64_t i, float (&u)[8]) {
   if (e.positive_plane != nullptr) return e.activate(i, u);
   if (e.negative != 0) {
 #pragma unroll
@@ -123,11 +125,11 @@ __device__ __forceinline__ void activate(const Epilogue<float>& e, int64_t i, fl
 }
 
 // grid: of blocks, tiles x parts. One for each dtype, in a .cu of its own, so that they compile at once.
-void modconv_gemm(int variant, const Gemm&, const Epilogue<float>&, const float* x, const float* weight, float* y,
+void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const float* x, const float* weight, float* y,
                   dim3 grid, cudaStream_t);
-void modconv_gemm(int variant, const Gemm&, const Epilogue<float>&, const __half* x, const __half* weight, __half* y,
+void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __half* x, const __half* weight, __half* y,
                   dim3 grid, cudaStream_t);
-void modconv_gemm(int variant, const Gemm&, const Epilogue<float>&, const __nv_bfloat16* x, const __nv_bfloat16* weight,
+void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __nv_bfloat16* x, const __nv_bfloat16* weight,
                   __nv_bfloat16* y, dim3 grid, cudaStream_t);
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::tensor_core_layer::cuda

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace stylegan::cpu {
+namespace stylegan::upfirdn2d::cpu {
 
 constexpr int kTermsAtOnce = 8;  // sources and factors that stay in registers
 
@@ -101,4 +101,4 @@ void separate(const C* __restrict src, int64_t part, int64_t pixels, int64_t uni
       for (int64_t u = 0; u < unit; ++u) dst[w * part + i * unit + u] = src[(i * ways + w) * unit + u];
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::upfirdn2d::cpu

@@ -18,7 +18,7 @@
 #include "lib/cpu/piecewise.h"
 #include "upfirdn2d/cpu/row_sums.h"
 
-namespace stylegan::cpu {
+namespace stylegan::upfirdn2d::cpu {
 namespace {
 
 constexpr int64_t kCacheLine = 64;            // bytes
@@ -79,7 +79,7 @@ struct Phases {
 
 // What all threads share.
 template <class C> struct Plan {
-  Plan(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y)
+  Plan(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y)
       : dtype(dtype), fir(fir), epilogue(epilogue), x(x), y(y), filter(fir), phases(fir.x),
         unit(fir.channels_last ? fir.channels : 1),
         planes(fir.channels_last ? fir.samples : fir.samples * fir.channels), row(fir.x.out * unit) {
@@ -106,7 +106,7 @@ template <class C> struct Plan {
 
   const Dtype dtype;
   const Fir fir;
-  const FirEpilogue* const epilogue;
+  const Epilogue* const epilogue;
   const void* const x;
   void* const y;
   const Filter<C> filter;
@@ -269,7 +269,7 @@ template <class C> class Worker {
 
   // v = v * scale + noise + b for a row of y.
   void add_vectors(int64_t o, C* __restrict v) {
-    const FirEpilogue& e = *p_.epilogue;
+    const Epilogue& e = *p_.epilogue;
     const int64_t width = p_.fir.x.out, pixels = stop_ - start_;
     const int64_t n = p_.fir.channels_last ? plane_ : plane_ / p_.fir.channels;
     const C* __restrict scale = static_cast<const C*>(e.scale);
@@ -305,7 +305,7 @@ template <class C> class Worker {
 };
 
 template <class C>
-void run(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y, const ParallelFor& parallel_for) {
+void run_as(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y, const ParallelFor& parallel_for) {
   const Plan<C> plan(dtype, fir, epilogue, x, y);
   const int64_t grain = ceil_div(kGrainElements, plan.task_rows * plan.strip * plan.unit);
   parallel_for(plan.tasks(), grain, [&](int64_t begin, int64_t end) {
@@ -316,9 +316,9 @@ void run(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x
 
 }  // namespace
 
-void upfirdn2d(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y,
+void run(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y,
                const ParallelFor& parallel_for) {
-  with_arithmetic(dtype, [&](auto c) { run<decltype(c)>(dtype, fir, epilogue, x, y, parallel_for); });
+  with_arithmetic(dtype, [&](auto c) { run_as<decltype(c)>(dtype, fir, epilogue, x, y, parallel_for); });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::upfirdn2d::cpu

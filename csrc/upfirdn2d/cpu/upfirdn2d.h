@@ -2,13 +2,17 @@
 // upfirdn2d on a CPU.
 #pragma once
 
-#include "lib/fir.h"
+#include "upfirdn2d/params.h"
 #include "lib/cpu/parallel.h"
+#include "lib/dtype.h"
+#include "lib/epilogue.h"
 
-namespace stylegan::cpu {
+namespace stylegan::upfirdn2d::cpu {
+
+using namespace stylegan::cpu;  // lib/cpu
 
 // x and y dense in the layout that the Fir names, of one dtype. epilogue: null, or what to do with y;
 // with a mask, the elements of a plane (of a sample, for channels_last) are a multiple of kMaskBlock.
-void upfirdn2d(Dtype, const Fir&, const FirEpilogue* epilogue, const void* x, void* y, const ParallelFor&);
+void run(Dtype, const Fir&, const Epilogue* epilogue, const void* x, void* y, const ParallelFor&);
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::upfirdn2d::cpu

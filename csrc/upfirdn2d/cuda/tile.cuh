@@ -19,7 +19,9 @@
 #include "lib/cuda/epilogue.cuh"
 #include "lib/cuda/launch.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::upfirdn2d::cuda {
+
+using namespace stylegan::cuda;  // lib/cuda
 
 enum class Taps { four, any, separable };  // 4 x 4 in registers; 2-D; one 1-D filter for both axes
 
@@ -228,7 +230,7 @@ __device__ __forceinline__ void filter_columns(const Tile& p, const float* taps,
 
 // The tile at (x0, y0) of y, channels from c0 on.
 template <bool kEpilogue, class S>
-__device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>& e, int plane, int x0, int y0, int c0,
+__device__ __forceinline__ void store_tile(const Tile& p, const DeviceEpilogue<float>& e, int plane, int x0, int y0, int c0,
                                            const float* tile, S* __restrict__ y) {
   const int columns = p.columns();
   const int64_t row_elements = static_cast<int64_t>(p.out_w) * p.pixel, pixels = static_cast<int64_t>(p.out_w) * p.out_h;
@@ -292,7 +294,7 @@ __device__ __forceinline__ void store_tile(const Tile& p, const Epilogue<float>&
 
 template <class S, int UP, int DOWN, Taps K, bool kEpilogue>
 __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
-    tile_kernel(Tile p, Epilogue<float> e, const S* __restrict__ x, S* __restrict__ y) {
+    tile_kernel(Tile p, DeviceEpilogue<float> e, const S* __restrict__ x, S* __restrict__ y) {
   STYLEGAN_DYNAMIC_SHARED(shared);
   float* taps = reinterpret_cast<float*>(shared);
   float *tile = taps + p.tile_at, *rows = taps + p.rows_at, *out = taps + p.out_at;
@@ -324,4 +326,4 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
   }
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::upfirdn2d::cuda

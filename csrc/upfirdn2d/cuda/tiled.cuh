@@ -3,13 +3,14 @@
 #pragma once
 
 #include "upfirdn2d/cuda/tile.cuh"
+#include "upfirdn2d/params.h"
 
-namespace stylegan::cuda {
+namespace stylegan::upfirdn2d::cuda {
 
 // Returns false, and does nothing, where the general kernel has to do it.
-bool upfirdn2d_tiled(const Fir&, const FirEpilogue*, const float* x, float* y, cudaStream_t);
-bool upfirdn2d_tiled(const Fir&, const FirEpilogue*, const __half* x, __half* y, cudaStream_t);
-bool upfirdn2d_tiled(const Fir&, const FirEpilogue*, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
+bool try_tiles(const Fir&, const Epilogue*, const float* x, float* y, cudaStream_t);
+bool try_tiles(const Fir&, const Epilogue*, const __half* x, __half* y, cudaStream_t);
+bool try_tiles(const Fir&, const Epilogue*, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
 
 namespace {
 
@@ -82,7 +83,7 @@ template <class S, int UP, int DOWN, Taps K> Tile best_tile(const Fir& f, bool a
 }
 
 template <class S, int UP, int DOWN, Taps K, bool kEpilogue>
-bool run_tiled(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
+bool run_tiled(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
   Tile t = best_tile<S, UP, DOWN, K>(f, aligned(x));
   const double blocks = static_cast<double>(t.tiles_x) * t.tiles_y * t.blocks;
   if (t.floats == 0 || blocks >= kMostCoordinate) return false;
@@ -94,7 +95,7 @@ bool run_tiled(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStr
 }
 
 template <class S, int UP, int DOWN, bool kEpilogue>
-bool run_taps(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
+bool run_taps(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
   if (f.separable && f.taps != nullptr) return run_tiled<S, UP, DOWN, Taps::separable, kEpilogue>(f, e, x, y, stream);
   if constexpr (UP <= 2 && DOWN <= 2)
     if (f.x.taps == 4 && f.y.taps == 4) return run_tiled<S, UP, DOWN, Taps::four, kEpilogue>(f, e, x, y, stream);
@@ -112,7 +113,7 @@ inline bool fits_tiles(const Fir& f) {
 
 // Returns false where the general kernel has to do it.
 template <class S, bool kEpilogue>
-bool run_factors(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
+bool run_factors(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
   if (!fits_tiles(f)) return false;
   const int64_t up = f.x.up, down = f.x.down;
   if (up == 1 && down == 1) return run_taps<S, 1, 1, kEpilogue>(f, e, x, y, stream);
@@ -126,11 +127,11 @@ bool run_factors(const Fir& f, const Epilogue<float>& e, const S* x, S* y, cudaS
 }
 
 template <class S>
-bool run_dtype(const Fir& f, const FirEpilogue* epilogue, const S* x, S* y, cudaStream_t stream) {
+bool run_dtype(const Fir& f, const Epilogue* epilogue, const S* x, S* y, cudaStream_t stream) {
   const int64_t size = f.samples * f.channels * f.y.out * f.x.out;
-  if (epilogue == nullptr) return run_factors<S, false>(f, Epilogue<float>{}, x, y, stream);
-  return run_factors<S, true>(f, Epilogue<float>(*epilogue, size), x, y, stream);
+  if (epilogue == nullptr) return run_factors<S, false>(f, DeviceEpilogue<float>{}, x, y, stream);
+  return run_factors<S, true>(f, DeviceEpilogue<float>(*epilogue, size), x, y, stream);
 }
 
 }  // namespace
-}  // namespace stylegan::cuda
+}  // namespace stylegan::upfirdn2d::cuda

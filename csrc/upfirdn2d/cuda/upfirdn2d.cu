@@ -8,7 +8,7 @@
 
 #include "upfirdn2d/cuda/tiled.cuh"
 
-namespace stylegan::cuda {
+namespace stylegan::upfirdn2d::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -36,7 +36,7 @@ __device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __re
 
 template <class S, bool kEpilogue>
 __global__ void __launch_bounds__(kThreads, 2)
-    general_kernel(Fir p, Epilogue<Arithmetic<S>> e, int64_t size, const S* __restrict__ x, S* __restrict__ y) {
+    general_kernel(Fir p, DeviceEpilogue<Arithmetic<S>> e, int64_t size, const S* __restrict__ x, S* __restrict__ y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t pixels = p.x.out * p.y.out, in = p.x.in * p.y.in, last = min(i, size - 1);
   int64_t n, c, at;  // at: oy * width + ox
@@ -58,23 +58,23 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 template <class S, bool kEpilogue>
-void run(const Fir& f, const FirEpilogue& epilogue, const S* x, S* y, cudaStream_t stream) {
+void run_general(const Fir& f, const Epilogue& epilogue, const S* x, S* y, cudaStream_t stream) {
   const int64_t size = f.samples * f.channels * f.y.out * f.x.out;
-  const Epilogue<Arithmetic<S>> e(epilogue, size);
+  const DeviceEpilogue<Arithmetic<S>> e(epilogue, size);
   const dim3 grid(static_cast<unsigned>(ceil_div(size, kThreads)));
   launch(general_kernel<S, kEpilogue>, grid, dim3(kThreads), stream, f, e, size, x, y);
 }
 
 }  // namespace
 
-void upfirdn2d(Dtype dtype, const Fir& fir, const FirEpilogue* epilogue, const void* x, void* y, cudaStream_t stream) {
+void run(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);
     if constexpr (sizeof(S) < sizeof(double))
-      if (upfirdn2d_tiled(fir, epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream)) return;
-    if (epilogue != nullptr) run<S, true>(fir, *epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream);
-    else run<S, false>(fir, FirEpilogue{}, static_cast<const S*>(x), static_cast<S*>(y), stream);
+      if (try_tiles(fir, epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream)) return;
+    if (epilogue != nullptr) run_general<S, true>(fir, *epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream);
+    else run_general<S, false>(fir, Epilogue{}, static_cast<const S*>(x), static_cast<S*>(y), stream);
   });
 }
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::upfirdn2d::cuda

@@ -4,12 +4,14 @@
 
 #include <cuda_runtime_api.h>
 
-#include "lib/fir.h"
+#include "lib/dtype.h"
+#include "lib/epilogue.h"
+#include "upfirdn2d/params.h"
 
-namespace stylegan::cuda {
+namespace stylegan::upfirdn2d::cuda {
 
 // x and y dense in the layout that the Fir names, of one dtype. epilogue: null, or for up = down = 1;
 // with a mask, rows of 8 elements: x.out (channels_last: channels) is a multiple of 8.
-void upfirdn2d(Dtype, const Fir&, const FirEpilogue* epilogue, const void* x, void* y, cudaStream_t);
+void run(Dtype, const Fir&, const Epilogue* epilogue, const void* x, void* y, cudaStream_t);
 
-}  // namespace stylegan::cuda
+}  // namespace stylegan::upfirdn2d::cuda

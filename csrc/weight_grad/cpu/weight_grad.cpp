@@ -13,7 +13,7 @@
 
 #include "lib/cpu/simd/vector.h"
 
-namespace stylegan::cpu {
+namespace stylegan::weight_grad::cpu {
 namespace {
 
 constexpr int64_t kOutGroup = 32, kInGroup = 64;  // channels of a task
@@ -65,7 +65,7 @@ class Aligned {
 // One thread's share.
 class Worker {
  public:
-  Worker(const WeightGrad& g, const float* x, const float* dy, float* dw)
+  Worker(const Params& g, const float* x, const float* dy, float* dw)
       : g_(g), x_(x), dy_(dy), dw_(dw), taps_(g.kernel_h * g.kernel_w), line_((g.out_w - 1) * g.stride + g.kernel_w),
         chunk_rows_(std::max<int64_t>(kChunkPixels / g.out_w, 1)), zeros_(line_ * kInGroup),
         x_packed_(chunk_rows_ * g.kernel_h * line_ * kInGroup), dy_packed_(chunk_rows_ * g.out_w * kOutGroup),
@@ -144,7 +144,7 @@ class Worker {
       }
   }
 
-  const WeightGrad& g_;
+  const Params& g_;
   const float *const x_, *const dy_;
   float* const dw_;
   const int64_t taps_, line_, chunk_rows_;  // line_: pixels of a padded row of x
@@ -155,7 +155,7 @@ class Worker {
 
 }  // namespace
 
-void conv_weight_grad(const WeightGrad& g, const float* x, const float* dy, float* dw, const ParallelFor& parallel_for) {
+void run(const Params& g, const float* x, const float* dy, float* dw, const ParallelFor& parallel_for) {
   const int64_t in_groups = (g.in_channels + kInGroup - 1) / kInGroup;
   const int64_t tasks = (g.out_channels + kOutGroup - 1) / kOutGroup * in_groups;
   parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
@@ -164,4 +164,4 @@ void conv_weight_grad(const WeightGrad& g, const float* x, const float* dy, floa
   });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::weight_grad::cpu

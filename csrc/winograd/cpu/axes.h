@@ -6,9 +6,9 @@
 
 // One axis of a convolution: outputs of a tile from its inputs, by one product for each frequency. Rows and columns
 // are treated alike, one after the other. The last frequencies of an axis may share a weight.
-template <WinogradForm F> struct Axis;
+template <Form F> struct Axis;
 
-template <> struct Axis<WinogradForm::tile2> {
+template <> struct Axis<Form::tile2> {
   static constexpr int kInputs = 4, kFrequencies = 4, kOutputs = 2;
   static STYLEGAN_INLINE void input(const Vector (&d)[4], Vector (&t)[4]) {
     t[0] = d[0] - d[2];
@@ -41,7 +41,7 @@ template <> struct Axis<WinogradForm::tile2> {
   }
 };
 
-template <> struct Axis<WinogradForm::tile4> {
+template <> struct Axis<Form::tile4> {
   static constexpr int kInputs = 6, kFrequencies = 6, kOutputs = 4;
   static constexpr float kA = 0.707106781f, kB = 1.41421356f;
 
@@ -135,7 +135,7 @@ struct TwoTaps {
 };
 
 // Even outputs are two taps, odd ones the middle tap. Inputs begin one before the tile's first.
-template <> struct Axis<WinogradForm::up> {
+template <> struct Axis<Form::up> {
   static constexpr int kInputs = 5, kFrequencies = 9, kOutputs = 8;
   static STYLEGAN_INLINE void input(const Vector (&d)[5], Vector (&t)[9]) {
     TwoTaps::input(d[0], d[1], d[2], d[3], d[4], t);
@@ -156,7 +156,7 @@ template <> struct Axis<WinogradForm::up> {
 };
 
 // The outer taps meet even inputs, the middle one odd ones.
-template <> struct Axis<WinogradForm::down> {
+template <> struct Axis<Form::down> {
   static constexpr int kInputs = 9, kFrequencies = 9, kOutputs = 4;
   static STYLEGAN_INLINE void input(const Vector (&d)[9], Vector (&t)[9]) {
     TwoTaps::input(d[0], d[2], d[4], d[6], d[8], t);

@@ -4,14 +4,14 @@
 
 #include "winograd/params.h"
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 
 constexpr int64_t kPanel = 32;   // output channels that a multiplication makes
 constexpr int kLongestTile = 9;  // inputs of a tile on either side
 constexpr int kForms = 4;
 
 // What becomes of the sums of a panel, and where a tile of y lies.
-struct WinogradOutput {
+struct Output {
   int64_t channels;                          // of the panel that exist
   const float *scale, *b, *noise;            // of the panel's first channel, of the tile's first pixel; null: 1, 0, 0
   int64_t noise_row;                         // floats between rows
@@ -22,14 +22,14 @@ struct WinogradOutput {
 };
 
 // By form. In v, channel c of frequency f is at f * frequency + c / kPanel * panel + c % kPanel.
-struct WinogradKernels {
+struct Kernels {
   using Spread = void (*)(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel);
   // A tile of pixels [row * inputs + column] -> v, each times styles[c] (null: 1)
   Spread input[kForms];
   // c[r, o] = sum over k of a[r, k] * u[k, o]; c and u have kPanel columns, a has `stride`
   void (*multiply)(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c);
   // m[f * frequency + o] of a tile -> y
-  void (*output[kForms])(const float* m, int64_t frequency, const WinogradOutput&);
+  void (*output[kForms])(const float* m, int64_t frequency, const Output&);
   // w[tap, kPanel] -> u[f * frequency + o]
   void (*weights[kForms])(const float* w, float* u, int64_t frequency);
 
@@ -42,8 +42,8 @@ struct WinogradKernels {
   void (*weights_adjoint[kForms])(const float* u, int64_t frequency, float* w);
 };
 
-const WinogradKernels* winograd_portable();
-const WinogradKernels* winograd_avx2();    // null where the compiler has no such instructions
-const WinogradKernels* winograd_avx512();
+const Kernels* portable_kernels();
+const Kernels* avx2_kernels();    // null where the compiler has no such instructions
+const Kernels* avx512_kernels();
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu

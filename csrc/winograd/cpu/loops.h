@@ -34,19 +34,19 @@ STYLEGAN_INLINE Vector where_above(const Vector& u, const Vector& limit, const V
 #endif
 }
 
-// Of FirEpilogue: NaN stays NaN, and infinity times a slope of 0 is 0.
-STYLEGAN_INLINE Vector activated(const Vector& u, const WinogradOutput& o) {
+// Of Epilogue: NaN stays NaN, and infinity times a slope of 0 is 0.
+STYLEGAN_INLINE Vector activated(const Vector& u, const Output& o) {
   const Vector zero{}, limit = zero + o.clamp;
   const Vector below = o.negative == 0 ? where_above(zero, u, zero, u) : o.negative * u;
   const Vector v = where_above(u, zero, o.positive * u, below);
   return where_above(-limit, v, -limit, where_above(v, limit, limit, v));
 }
 
-template <WinogradForm F> struct InputOf {
+template <Form F> struct InputOf {
   static constexpr int kFrom = Axis<F>::kInputs, kTo = Axis<F>::kFrequencies;
   static STYLEGAN_INLINE void map(const Vector (&d)[kFrom], Vector (&t)[kTo]) { Axis<F>::input(d, t); }
 };
-template <WinogradForm F> struct OutputAdjointOf {
+template <Form F> struct OutputAdjointOf {
   static constexpr int kFrom = Axis<F>::kOutputs, kTo = Axis<F>::kFrequencies;
   static STYLEGAN_INLINE void map(const Vector (&d)[kFrom], Vector (&t)[kTo]) { Axis<F>::output_adjoint(d, t); }
 };
@@ -124,8 +124,8 @@ STYLEGAN_TARGET void multiply(const float* a, int64_t stride, int64_t rows, cons
 }
 
 // One vector of channels from c on, of which `lanes` exist.
-template <WinogradForm F, bool kPart>
-STYLEGAN_INLINE void output_vector(const float* m, int64_t frequency, const WinogradOutput& o, int64_t c, int64_t lanes) {
+template <Form F, bool kPart>
+STYLEGAN_INLINE void output_vector(const float* m, int64_t frequency, const Output& o, int64_t c, int64_t lanes) {
   constexpr int kF = Axis<F>::kFrequencies, kOut = Axis<F>::kOutputs;
   Vector half[kOut][kF];
   STYLEGAN_UNROLL for (int j = 0; j < kF; ++j) {
@@ -150,14 +150,14 @@ STYLEGAN_INLINE void output_vector(const float* m, int64_t frequency, const Wino
   }
 }
 
-template <WinogradForm F> STYLEGAN_TARGET void output(const float* m, int64_t frequency, const WinogradOutput& o) {
+template <Form F> STYLEGAN_TARGET void output(const float* m, int64_t frequency, const Output& o) {
   int64_t c = 0;
   for (; c + kLanes <= o.channels; c += kLanes) output_vector<F, false>(m, frequency, o, c, kLanes);
   if (c < o.channels) output_vector<F, true>(m, frequency, o, c, o.channels - c);
 }
 
-template <WinogradForm F> STYLEGAN_TARGET void weights(const float* w, float* u, int64_t frequency) {
-  constexpr int kU = winograd_sides(F).weights;
+template <Form F> STYLEGAN_TARGET void weights(const float* w, float* u, int64_t frequency) {
+  constexpr int kU = sides_of(F).weights;
   for (int64_t c = 0; c < kPanel; c += kLanes) {
     Vector half[3][kU];
     STYLEGAN_UNROLL for (int i = 0; i < 3; ++i) {
@@ -211,8 +211,8 @@ STYLEGAN_TARGET void multiply_adjoint(const float* a, int64_t columns, const flo
   }
 }
 
-template <WinogradForm F> STYLEGAN_TARGET void weights_adjoint(const float* u, int64_t frequency, float* w) {
-  constexpr int kU = winograd_sides(F).weights;
+template <Form F> STYLEGAN_TARGET void weights_adjoint(const float* u, int64_t frequency, float* w) {
+  constexpr int kU = sides_of(F).weights;
   for (int64_t c = 0; c < kPanel; c += kLanes) {
     Vector half[3][kU];
     STYLEGAN_UNROLL for (int j = 0; j < kU; ++j) {
@@ -229,8 +229,7 @@ template <WinogradForm F> STYLEGAN_TARGET void weights_adjoint(const float* u, i
   }
 }
 
-using Form = WinogradForm;
-const WinogradKernels kKernels = {
+const Kernels kKernels = {
     {spread<InputOf<Form::tile2>>, spread<InputOf<Form::tile4>>, spread<InputOf<Form::up>>, spread<InputOf<Form::down>>},
     multiply,
     {output<Form::tile2>, output<Form::tile4>, output<Form::up>, output<Form::down>},

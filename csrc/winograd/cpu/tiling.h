@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tiles of a convolution lie; what winograd.cpp and winograd_grad.cpp share.
+// Where the tiles of a convolution lie; what winograd.cpp and weight_grad.cpp share.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include "winograd/cpu/winograd.h"
 #include "winograd/cpu/kernels.h"
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 
 constexpr int64_t kLine = 16;  // floats of a cache line
 
@@ -17,15 +17,15 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Floats from one frequency to the next: an odd number of lines, or all would meet in one set of the cache.
 inline int64_t odd_lines(int64_t floats) { return (divide_up(floats, kLine) | 1) * kLine; }
 
-const WinogradKernels& winograd_kernels(Isa isa);
+const Kernels& kernels_for(Isa isa);
 
-struct WinogradTiling {
+struct Tiling {
   struct Tile {
     int64_t sample, row, column;
   };
 
-  explicit WinogradTiling(const Winograd& g)
-      : g(g), side(winograd_sides(g.form)), rows(divide_up(g.out_h, side.outputs)),
+  explicit Tiling(const Convolution& g)
+      : g(g), side(sides_of(g.form)), rows(divide_up(g.out_h, side.outputs)),
         columns(divide_up(g.out_w, side.outputs)), tiles(g.samples * rows * columns),
         frequencies(side.frequencies * side.frequencies), weights(side.weights * side.weights) {}
 
@@ -48,8 +48,8 @@ struct WinogradTiling {
            t.column * side.outputs, side.outputs, zeros, pixels);
   }
 
-  const Winograd g;
-  const WinogradSides side;
+  const Convolution g;
+  const Sides side;
   const int64_t rows, columns, tiles;
   const int64_t frequencies, weights;
 
@@ -64,4 +64,4 @@ struct WinogradTiling {
   }
 };
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu

@@ -13,7 +13,7 @@
 
 #include "winograd/cpu/tiling.h"
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 namespace {
 
 constexpr int64_t kProductBytes = 376 << 10;  // of what a task makes, a third of an L2 cache: 72 tiles of tile4
@@ -38,9 +38,9 @@ float* own_room(int64_t floats) {
   return room.get();
 }
 
-struct Work : WinogradTiling {
-  Work(const Winograd& g, int64_t threads)
-      : WinogradTiling(g), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
+struct Work : Tiling {
+  Work(const Convolution& g, int64_t threads)
+      : Tiling(g), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
         panel_size(weights * g.in_channels * kPanel) {
     const int64_t bytes = frequencies * stride * sizeof(float);
     const int64_t most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
@@ -68,7 +68,7 @@ struct Work : WinogradTiling {
 
 class Worker {
  public:
-  Worker(const Work& w, const WinogradKernels& k, const FirEpilogue& e, const float* x, const float* styles,
+  Worker(const Work& w, const Kernels& k, const Epilogue& e, const float* x, const float* styles,
          const float* u, float* y)
       : w_(w), g_(w.g), k_(k), e_(e), form_(static_cast<int>(w.g.form)), x_(x), styles_(styles), u_(u), y_(y),
         zeros_(w.g.in_channels) {}
@@ -77,7 +77,7 @@ class Worker {
   void transform(int64_t first, int64_t last, float* v) {
     const float* pixels[kLongestTile * kLongestTile];
     for (int64_t i = first; i < last; ++i, v += w_.stride) {
-      const WinogradTiling::Tile tile = w_.tile(i);
+      const Tiling::Tile tile = w_.tile(i);
       w_.inputs_of(tile, x_, zeros_.data(), pixels);
       const float* style = styles_ == nullptr ? nullptr : styles_ + tile.sample * g_.in_channels;
       k_.input[form_](pixels, style, g_.in_channels, v, w_.frequency, kPanel);
@@ -96,11 +96,11 @@ class Worker {
   }
 
  private:
-  void finish(const WinogradTiling::Tile& tile, int64_t o, const float* m) {
+  void finish(const Tiling::Tile& tile, int64_t o, const float* m) {
     const int64_t y = tile.row * w_.side.outputs, x = tile.column * w_.side.outputs;
     const int64_t pixels = g_.out_h * g_.out_w, pixel = y * g_.out_w + x;
     const auto from = [](const void* values, int64_t i) { return values == nullptr ? nullptr : static_cast<const float*>(values) + i; };
-    const WinogradOutput out{std::min(kPanel, g_.out_channels - o),
+    const Output out{std::min(kPanel, g_.out_channels - o),
                              from(e_.scale, tile.sample * g_.out_channels + o),
                              from(e_.b, o),
                              from(e_.noise, (e_.noise_per_sample ? tile.sample * pixels : 0) + pixel),
@@ -117,9 +117,9 @@ class Worker {
   }
 
   const Work& w_;
-  const Winograd& g_;
-  const WinogradKernels& k_;
-  const FirEpilogue& e_;
+  const Convolution& g_;
+  const Kernels& k_;
+  const Epilogue& e_;
   const int form_;
   const float *const x_, *const styles_, *const u_;
   float* const y_;
@@ -128,20 +128,20 @@ class Worker {
 
 }  // namespace
 
-const WinogradKernels& winograd_kernels(Isa isa) {
+const Kernels& kernels_for(Isa isa) {
   const Isa has = supported(isa);
-  const WinogradKernels* found = has == Isa::avx512 ? winograd_avx512() : has == Isa::avx2 ? winograd_avx2() : nullptr;
-  return found == nullptr ? *winograd_portable() : *found;
+  const Kernels* found = has == Isa::avx512 ? avx512_kernels() : has == Isa::avx2 ? avx2_kernels() : nullptr;
+  return found == nullptr ? *portable_kernels() : *found;
 }
 
-int64_t winograd_weights_size(const WinogradFilters& w) {
-  const int64_t side = winograd_sides(w.form).weights;
+int64_t weights_size(const Filters& w) {
+  const int64_t side = sides_of(w.form).weights;
   return divide_up(w.out_channels, kPanel) * side * side * w.in_channels * kPanel;
 }
 
-void winograd_weights(const WinogradFilters& w, Isa isa, const float* from, float* u, const ParallelFor& parallel_for) {
-  const auto transform = winograd_kernels(isa).weights[static_cast<int>(w.form)];
-  const int64_t side = winograd_sides(w.form).weights, frequency = w.in_channels * kPanel;
+void transform_weights(const Filters& w, Isa isa, const float* from, float* u, const ParallelFor& parallel_for) {
+  const auto transform = kernels_for(isa).weights[static_cast<int>(w.form)];
+  const int64_t side = sides_of(w.form).weights, frequency = w.in_channels * kPanel;
   parallel_for(divide_up(w.out_channels, kPanel) * w.in_channels, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float taps[9 * kPanel] = {};
     for (int64_t task = begin; task < end; ++task) {
@@ -157,15 +157,15 @@ void winograd_weights(const WinogradFilters& w, Isa isa, const float* from, floa
   });
 }
 
-int64_t winograd_workspace(const Winograd& g, int64_t threads) {
+int64_t workspace_size(const Convolution& g, int64_t threads) {
   const Work w(g, threads);
   return w.own ? 0 : w.frequencies * w.frequency + kLine;
 }
 
-void winograd(const Winograd& g, Isa isa, const FirEpilogue& e, const float* x, const float* styles, const float* u,
+void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, const float* styles, const float* u,
               float* y, float* workspace, int64_t threads, const ParallelFor& parallel_for) {
   const Work w(g, threads);
-  const WinogradKernels& k = winograd_kernels(isa);
+  const Kernels& k = kernels_for(isa);
   if (w.own) {
     const int64_t room = w.frequencies * w.frequency;
     parallel_for(divide_up(w.tiles, w.group), 1, [&](int64_t begin, int64_t end) {
@@ -198,4 +198,4 @@ void winograd(const Winograd& g, Isa isa, const FirEpilogue& e, const float* x, 
   }
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu

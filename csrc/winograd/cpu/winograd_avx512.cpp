@@ -4,7 +4,7 @@
 
 #if defined(__GNUC__) && defined(__x86_64__)
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 namespace {
 
 #define STYLEGAN_PLAIN_VECTORS 0
@@ -16,14 +16,14 @@ typedef float Vector __attribute__((vector_size(64), may_alias, aligned(4)));
 
 }  // namespace
 
-const WinogradKernels* winograd_avx512() { return &kKernels; }
+const Kernels* avx512_kernels() { return &kKernels; }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu
 
 #else
 
-namespace stylegan::cpu {
-const WinogradKernels* winograd_avx512() { return nullptr; }
-}  // namespace stylegan::cpu
+namespace stylegan::winograd::cpu {
+const Kernels* avx512_kernels() { return nullptr; }
+}  // namespace stylegan::winograd::cpu
 
 #endif

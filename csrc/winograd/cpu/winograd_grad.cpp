@@ -8,16 +8,16 @@
 
 #include <vector>
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 namespace {
 
 // Bytes of transformed tiles of a round; the same for any number of threads. Sums are read and written once a round, so
 // tiles may take a multiple of theirs, within what caches hold if the sums are small, and memory if not.
 constexpr int64_t kRoundLeast = 4 << 20, kRoundMost = 48 << 20, kRoundOfSums = 3;
 
-struct Work : WinogradTiling {
-  explicit Work(const Winograd& g)
-      : WinogradTiling(g), in_panels(divide_up(g.in_channels, kPanel)), out_panels(divide_up(g.out_channels, kPanel)) {
+struct Work : Tiling {
+  explicit Work(const Convolution& g)
+      : Tiling(g), in_panels(divide_up(g.in_channels, kPanel)), out_panels(divide_up(g.out_channels, kPanel)) {
     const int64_t bytes = frequencies * (in_panels + out_panels) * kPanel * sizeof(float);
     const int64_t sums = weights * in_panels * kPanel * g.out_channels * sizeof(float);
     const int64_t room = std::min(std::max(kRoundOfSums * sums, kRoundLeast), kRoundMost);
@@ -38,15 +38,15 @@ struct Work : WinogradTiling {
 
 }  // namespace
 
-int64_t winograd_grad_workspace(const Winograd& g) {
+int64_t grad_workspace_size(const Convolution& g) {
   const Work w(g);
   return w.weights * w.weight_size + w.frequencies * (w.in_frequency + w.out_frequency) + kLine;
 }
 
-void winograd_grad(const Winograd& g, Isa isa, const float* x, const float* dy, float* dw, float* workspace,
+void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy, float* dw, float* workspace,
                    const ParallelFor& parallel_for) {
   const Work w(g);
-  const WinogradKernels& k = winograd_kernels(isa);
+  const Kernels& k = kernels_for(isa);
   const int form = static_cast<int>(g.form);
   float* const sums = workspace + (kLine - reinterpret_cast<uintptr_t>(workspace) / sizeof(float) % kLine) % kLine;
   float* const v = sums + w.weights * w.weight_size;
@@ -57,7 +57,7 @@ void winograd_grad(const Winograd& g, Isa isa, const float* x, const float* dy, 
     parallel_for(count, 1, [&](int64_t begin, int64_t end) {
       const float* pixels[kLongestTile * kLongestTile];
       for (int64_t t = begin; t < end; ++t) {
-        const WinogradTiling::Tile tile = w.tile(start + t);
+        const Tiling::Tile tile = w.tile(start + t);
         w.inputs_of(tile, x, zeros.data(), pixels);
         k.input[form](pixels, nullptr, g.in_channels, v + t * kPanel, w.in_frequency, w.panel);
         w.outputs_of(tile, dy, zeros.data(), pixels);
@@ -91,4 +91,4 @@ void winograd_grad(const Winograd& g, Isa isa, const float* x, const float* dy, 
   });
 }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu

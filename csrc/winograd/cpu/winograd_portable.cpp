@@ -10,14 +10,14 @@
 #endif
 #endif
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 namespace {
 
 #define STYLEGAN_TARGET
 constexpr int64_t kLanes = 4;
 constexpr int kRows = 6;  // of 16 registers: 12 sums, 2 of u
 #if STYLEGAN_PLAIN_VECTORS
-using Vector = PlainVector<4>;
+using Vector = stylegan::cpu::PlainVector<4>;
 #else
 typedef float Vector __attribute__((vector_size(16), may_alias, aligned(4)));
 #endif
@@ -25,6 +25,6 @@ typedef float Vector __attribute__((vector_size(16), may_alias, aligned(4)));
 
 }  // namespace
 
-const WinogradKernels* winograd_portable() { return &kKernels; }
+const Kernels* portable_kernels() { return &kKernels; }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu

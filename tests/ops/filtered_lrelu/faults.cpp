@@ -16,23 +16,24 @@
 #include "filtered_lrelu/cpu/filtered_lrelu.h"
 #include "filtered_lrelu/cpu/kernels.h"
 
-namespace stylegan::cpu {
+namespace stylegan::filtered_lrelu::cpu {
 
-const FilteredKernels *real_portable(), *real_avx2(), *real_avx512();
-const FilteredKernels* plain_portable();  // for compilers without vectors
+const Kernels *real_portable(), *real_avx2(), *real_avx512();
+const Kernels* plain_portable();  // for compilers without vectors
 int asked[3];
 bool plain;
 
-const FilteredKernels* filtered_lrelu_portable() { return ++asked[0], plain ? plain_portable() : real_portable(); }
-const FilteredKernels* filtered_lrelu_avx2() { return ++asked[1], real_avx2(); }
-const FilteredKernels* filtered_lrelu_avx512() { return ++asked[2], real_avx512(); }
+const Kernels* portable_kernels() { return ++asked[0], plain ? plain_portable() : real_portable(); }
+const Kernels* avx2_kernels() { return ++asked[1], real_avx2(); }
+const Kernels* avx512_kernels() { return ++asked[2], real_avx512(); }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::filtered_lrelu::cpu
 
 namespace {
 
 using namespace stylegan;
-using namespace stylegan::cpu;
+using namespace stylegan::filtered_lrelu;
+using namespace stylegan::filtered_lrelu::cpu;
 
 const char* about = "";
 
@@ -96,7 +97,7 @@ struct Shape {
   uint32_t seed;
 };
 
-FilteredAxis axis(const Shape& s, int64_t in, int64_t up_taps, int64_t down_taps, int64_t before, int64_t after) {
+Axis axis(const Shape& s, int64_t in, int64_t up_taps, int64_t down_taps, int64_t before, int64_t after) {
   const int64_t mid = in * s.up + before + after - up_taps + 1;
   const int64_t out = (mid + s.down_origin - down_taps) / s.down + 1;
   return {{s.up, 1, up_taps, before, in, mid}, {1, s.down, down_taps, s.down_origin, mid, out}};
@@ -121,7 +122,7 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   Memory<float> down = numbers(s.down_w * (down_separable ? 1 : down_h), 2);
   if (!down_separable && s.seed % 2)  // symmetric along y
     for (int64_t i = 0; i < down.size; ++i) down.get()[i] = down.get()[std::min(i / s.down_w, down_h - 1 - i / s.down_w) * s.down_w + i % s.down_w];
-  FilteredLrelu p;
+  Params p;
   p.samples = s.samples, p.channels = s.channels, p.channels_last = s.last;
   p.x = axis(s, s.w, size(s.up_w), size(s.down_w), s.x0, s.x1);
   p.y = axis(s, s.h, up_h, down_h, s.y0, s.y1);
@@ -132,12 +133,12 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   p.clamp = s.clamp;
   const int64_t planes = s.samples * s.channels;
   require(std::min({p.x.up.out, p.y.up.out, p.x.down.out, p.y.down.out}) > 0, "a shape of results");
-  const auto result = [&](const FilteredLrelu& q, Signs signs, Memory<uint32_t>* mask, const Memory<unsigned char>& x, int64_t range) {
-    FilteredLrelu r = q;
+  const auto result = [&](const Params& q, Signs signs, Memory<uint32_t>* mask, const Memory<unsigned char>& x, int64_t range) {
+    Params r = q;
     r.signs = signs;
     r.mask = mask ? mask->get() : nullptr;
     Memory<unsigned char> y(planes * r.x.down.out * r.y.down.out * size_of(dtype));
-    filtered_lrelu(dtype, r, isa, x.get(), y.get(), ranges_of(range));
+    stylegan::filtered_lrelu::cpu::run(dtype, r, isa, x.get(), y.get(), ranges_of(range));
     const Memory<float> values = read(dtype, y);
     for (int64_t i = 0; i < values.size; ++i) require(std::isfinite(values.get()[i]), "all of y is stored, from what is stored");
     return y;
@@ -151,13 +152,13 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   require(mask.equals(again), "all of the mask is stored");
   if (s.clamp == std::numeric_limits<double>::infinity())  // what a clamp stops is 0 in what is linear
     require(y.equals(result(p, Signs::given, &mask, x, 2)) || p.slopes.negative <= 0, "given, the same y");
-  FilteredLrelu t = p;
+  Params t = p;
   t.b = nullptr;
   t.up = p.down, t.down = p.up;
   t.up.flip = !t.up.flip, t.down.flip = !t.down.flip;
-  const auto turned = [](const FilteredAxis& a) {
+  const auto turned = [](const Axis& a) {
     const FirAxis &u = a.up, &d = a.down;
-    return FilteredAxis{{d.down, 1, d.taps, d.taps - 1 - d.origin, d.out, d.in}, {1, u.up, u.taps, u.taps - 1 - u.origin, u.out, u.in}};
+    return Axis{{d.down, 1, d.taps, d.taps - 1 - d.origin, d.out, d.in}, {1, u.up, u.taps, u.taps - 1 - u.origin, u.out, u.in}};
   };
   t.x = turned(p.x), t.y = turned(p.y);
   const Memory<unsigned char> dx = result(t, Signs::given, &mask, y, 2);

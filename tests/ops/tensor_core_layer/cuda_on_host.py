@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA kernels of modconv on the host: cases, what they should give, by the definition in
+"""The CUDA kernels of tensor_core_layer on the host: cases, what they should give, by the definition in
 csrc/tensor_core_layer/cuda/tensor_core_layer.cuh, and launches in guarded memory."""
 
 import ctypes
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
     @property
     def numbers(self):
-        """ModConv."""
+        """Convolution."""
         integers = self.samples, *self.channels, *self.size, *self.out, self.kernel
         integers += *self.padding, int(self.up)
         return (ctypes.c_int64 * 11)(*integers)
@@ -77,7 +77,7 @@ def kernels():
         ("fits", ctypes.c_int, "ip"),
         ("choice", None, "ippp"),
         ("workspace", ctypes.c_int64, "pii"),
-        ("modconv", ctypes.c_char_p, "ipiipppidddpippppp"),
+        ("tensor_core_layer", ctypes.c_char_p, "ipiipppidddpippppp"),
     ]:
         getattr(library, name).argtypes = [_TYPES[c] for c in signature]
         getattr(library, name).restype = result
@@ -186,7 +186,7 @@ def launch(case, dtype, e=NOTHING, variant=0, split=1, memory=PLAIN, x=None, w=N
     text = f"{case} {dtype} {e} {variant} {split} {memory}"
     counts(kernels())
     args = DTYPES.index(dtype), case.numbers, variant, split, *end
-    error = kernels().modconv(*args, *addresses, styles, y.data_ptr(), room.data_ptr())
+    error = kernels().tensor_core_layer(*args, *addresses, styles, y.data_ptr(), room.data_ptr())
     assert error is None, f"{text}: {error.decode()}"
     buffers.check()
     done = counts(kernels())

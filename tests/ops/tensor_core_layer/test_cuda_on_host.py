@@ -255,7 +255,7 @@ def test_rejects():
 
     def call(case=case, dtype=0, variant=0, split=1, x=at, w=at, styles=at):
         tensors = x, w, styles, at, at
-        message = kernels().modconv(dtype, case.numbers, variant, split, *end, *tensors)
+        message = kernels().tensor_core_layer(dtype, case.numbers, variant, split, *end, *tensors)
         return message and message.decode()
 
     assert call() is None

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd convolutions on memory of exactly their sizes, for a build with -fsanitize=address,undefined and
+// Convolution convolutions on memory of exactly their sizes, for a build with -fsanitize=address,undefined and
 // malloc_fill_byte=255: whatever is not stored is NaN. See test_memory.py.
 
 #include <algorithm>
@@ -13,23 +13,24 @@
 #include "winograd/cpu/winograd.h"
 #include "winograd/cpu/kernels.h"
 
-namespace stylegan::cpu {
+namespace stylegan::winograd::cpu {
 
-const WinogradKernels *real_portable(), *real_avx2(), *real_avx512();
-const WinogradKernels* plain_portable();  // for compilers without vectors
+const Kernels *real_portable(), *real_avx2(), *real_avx512();
+const Kernels* plain_portable();  // for compilers without vectors
 int asked[3];
 bool plain;
 
-const WinogradKernels* winograd_portable() { return ++asked[0], plain ? plain_portable() : real_portable(); }
-const WinogradKernels* winograd_avx2() { return ++asked[1], real_avx2(); }
-const WinogradKernels* winograd_avx512() { return ++asked[2], real_avx512(); }
+const Kernels* portable_kernels() { return ++asked[0], plain ? plain_portable() : real_portable(); }
+const Kernels* avx2_kernels() { return ++asked[1], real_avx2(); }
+const Kernels* avx512_kernels() { return ++asked[2], real_avx512(); }
 
-}  // namespace stylegan::cpu
+}  // namespace stylegan::winograd::cpu
 
 namespace {
 
 using namespace stylegan;
-using namespace stylegan::cpu;
+using namespace stylegan::winograd;
+using namespace stylegan::winograd::cpu;
 
 void require(bool condition, const char* what) {
   if (condition) return;
@@ -73,13 +74,13 @@ ParallelFor ranges_of(int64_t size) {
   };
 }
 
-int64_t out_size(WinogradForm form, int64_t in, int64_t pad) {
-  if (form == WinogradForm::up) return 2 * in + 1;
-  return form == WinogradForm::down ? (in + 2 * pad - 3) / 2 + 1 : in + 2 * pad - 2;
+int64_t out_size(Form form, int64_t in, int64_t pad) {
+  if (form == Form::up) return 2 * in + 1;
+  return form == Form::down ? (in + 2 * pad - 3) / 2 + 1 : in + 2 * pad - 2;
 }
 
 // Three turns, of other ranges, threads, strides and epilogues. Returns the last y.
-Floats run(const Winograd& g, Isa isa) {
+Floats run(const Convolution& g, Isa isa) {
   for (int turn = 0;; ++turn) {
     const bool full = turn > 0, flip = turn == 2;
     const ParallelFor parallel_for = ranges_of(turn == 0 ? int64_t{1} << 60 : turn == 1 ? 1 : 7);
@@ -87,16 +88,16 @@ Floats run(const Winograd& g, Isa isa) {
     Floats weight(o * i * 9), x(g.samples * g.in_h * g.in_w * i), styles(g.samples * i), scale(g.samples * o), b(o);
     Floats noise((full ? g.samples : 1) * pixels);
     weight.fill(1), x.fill(2), styles.fill(3), scale.fill(4), b.fill(5), noise.fill(6);
-    WinogradFilters filters{g.form, o, i, i * 9, 9, 3, 1};
+    Filters filters{g.form, o, i, i * 9, 9, 3, 1};
     if (flip) filters.stride_y = -3, filters.stride_x = -1;
-    Floats u(winograd_weights_size(filters));
-    winograd_weights(filters, isa, weight.first + (flip ? 8 : 0), u.first, parallel_for);
+    Floats u(weights_size(filters));
+    transform_weights(filters, isa, weight.first + (flip ? 8 : 0), u.first, parallel_for);
     require(u.finite(), "all of u is stored");
     const double most = std::numeric_limits<double>::infinity();
-    const FirEpilogue epilogue{full ? scale.first : nullptr, noise.first, full ? b.first : nullptr, full, {0.2, 1.4}, most, nullptr, 0};
+    const Epilogue epilogue{full ? scale.first : nullptr, noise.first, full ? b.first : nullptr, full, {0.2, 1.4}, most, nullptr, 0};
     const auto convolved = [&](int64_t threads, const ParallelFor& parallel_for) {
-      Floats y(g.samples * pixels * o), workspace(winograd_workspace(g, threads), turn);
-      winograd(g, isa, epilogue, x.first, full ? styles.first : nullptr, u.first, y.first, workspace.first, threads, parallel_for);
+      Floats y(g.samples * pixels * o), workspace(workspace_size(g, threads), turn);
+      convolve(g, isa, epilogue, x.first, full ? styles.first : nullptr, u.first, y.first, workspace.first, threads, parallel_for);
       require(y.finite(), "all of y is stored, from what is stored");
       return y;
     };
@@ -106,12 +107,12 @@ Floats run(const Winograd& g, Isa isa) {
   }
 }
 
-Floats run_grad(const Winograd& g, Isa isa) {
+Floats run_grad(const Convolution& g, Isa isa) {
   Floats x(g.samples * g.in_h * g.in_w * g.in_channels), dy(g.samples * g.out_h * g.out_w * g.out_channels);
   x.fill(1), dy.fill(2);
   const auto gradient = [&](int64_t range, int64_t offset) {
-    Floats dw(g.out_channels * g.in_channels * 9), workspace(winograd_grad_workspace(g), offset);
-    winograd_grad(g, isa, x.first, dy.first, dw.first, workspace.first, ranges_of(range));
+    Floats dw(g.out_channels * g.in_channels * 9), workspace(grad_workspace_size(g), offset);
+    weight_grad(g, isa, x.first, dy.first, dw.first, workspace.first, ranges_of(range));
     require(dw.finite(), "all of dw is stored, from what is stored");
     return dw;
   };
@@ -122,13 +123,13 @@ Floats run_grad(const Winograd& g, Isa isa) {
 
 }  // namespace
 
-Winograd shape(WinogradForm form, int64_t samples, int64_t in, int64_t out, int64_t h, int64_t w, int64_t pad_y, int64_t pad_x) {
+Convolution shape(Form form, int64_t samples, int64_t in, int64_t out, int64_t h, int64_t w, int64_t pad_y, int64_t pad_x) {
   return {form, samples, in, out, h, w, out_size(form, h, pad_y), out_size(form, w, pad_x), pad_y, pad_x};
 }
 
 int main() {
-  const WinogradForm tile2 = WinogradForm::tile2, tile4 = WinogradForm::tile4, up = WinogradForm::up, down = WinogradForm::down;
-  const Winograd small[] = {
+  const Form tile2 = Form::tile2, tile4 = Form::tile4, up = Form::up, down = Form::down;
+  const Convolution small[] = {
       shape(tile2, 1, 16, 16, 1, 1, 1, 1), shape(tile2, 2, 48, 48, 5, 7, 1, 2),  shape(tile4, 1, 16, 16, 3, 3, 0, 0),
       shape(tile4, 2, 32, 80, 7, 10, 2, 0), shape(up, 1, 16, 16, 1, 1, 0, 0),    shape(up, 2, 32, 48, 5, 8, 0, 0),
       shape(down, 1, 16, 16, 1, 1, 1, 1),  shape(down, 2, 48, 80, 10, 9, 0, 2),
@@ -136,7 +137,7 @@ int main() {
       shape(tile2, 1, 1, 3, 3, 4, 1, 1),   shape(tile4, 2, 19, 37, 7, 10, 2, 2), shape(up, 1, 21, 9, 5, 8, 0, 0),
       shape(down, 1, 7, 33, 10, 9, 1, 1),
   };
-  const Winograd large[] = {
+  const Convolution large[] = {
       // tasks that make their own tiles
       shape(tile2, 1, 16, 16, 46, 47, 1, 1), shape(tile4, 1, 32, 48, 49, 50, 1, 1), shape(up, 1, 32, 16, 27, 28, 0, 0),
       shape(down, 1, 32, 16, 58, 57, 1, 1),
@@ -148,19 +149,19 @@ int main() {
     const int has = static_cast<int>(supported(isa));
     require(has <= static_cast<int>(isa), "no better than asked for");
     std::memset(asked, 0, sizeof asked);
-    for (const Winograd& g : small) {
+    for (const Convolution& g : small) {
       run(g, isa);
       if (g.form != up) run_grad(g, isa);
     }
-    for (const Winograd& g : large) {
+    for (const Convolution& g : large) {
       run(g, isa);
       if (g.form != up && g.in_channels <= 32) run_grad(g, isa);
     }
     for (int i = 0; i < 3; ++i) require((asked[i] > 0) == (i == has), "the kernels of that isa");
     std::printf("%d", has);
   }
-  for (const Winograd& g : small) {
-    const auto both = [&](Floats (*run)(const Winograd&, Isa)) {
+  for (const Convolution& g : small) {
+    const auto both = [&](Floats (*run)(const Convolution&, Isa)) {
       plain = false;
       const Floats expected = run(g, Isa::portable);
       plain = true;
