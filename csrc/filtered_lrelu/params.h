@@ -27,6 +27,12 @@ struct FilterTaps {
 
 enum class Signs : int { own, written, given };  // of u; written: own, and kept in the mask
 
+// The mask: two bits for each sample of u, in the order of memory of an image of mid's size and x's layout,
+// of which every row (contiguous: mid_w samples; channels_last: the channels of a pixel) begins with a word.
+// Word i of a row tells of its samples 16 i .. 16 i + 15: bit j whether u > 0, bit 16 + j whether the
+// derivative passes the clamp (inside(v); always 1 without one). What bits beyond the row's end say is open.
+constexpr int kMaskSamples = 16;
+
 // y [samples, channels, y.down.out, x.down.out] from x [samples, channels, y.up.in, x.up.in], contiguous or
 // channels_last; all sizes but those of the input are at least 1.
 struct Params {
@@ -38,20 +44,14 @@ struct Params {
   Slopes slopes;
   double clamp;  // infinity for none
   Signs signs;
-  uint32_t* mask;  // see below; null with Signs::own, not written with Signs::given
+  uint32_t* mask;  // see above; null with Signs::own, not written with Signs::given
 
   int64_t mask_row() const { return channels_last ? channels : x.up.out; }  // elements
   int64_t mask_words() const {
     const int64_t rows = samples * y.up.out * (channels_last ? x.up.out : channels);
-    return rows * ((mask_row() + 15) / 16);
+    return rows * ceil_div(mask_row(), kMaskSamples);
   }
 };
-
-// The mask: two bits for each sample of u, in the order of memory of an image of mid's size and x's layout,
-// of which every row (contiguous: mid_w samples; channels_last: the channels of a pixel) begins with a word.
-// Word i of a row tells of its samples 16 i .. 16 i + 15: bit j whether u > 0, bit 16 + j whether the
-// derivative passes the clamp (inside(v); always 1 without one). What bits beyond the row's end say is open.
-constexpr int kMaskSamples = 16;
 
 constexpr int64_t kMaxTaps = 32;  // along an axis, of either filter; up and down are 1, 2 or 4
 

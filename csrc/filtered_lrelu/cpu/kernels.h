@@ -49,9 +49,9 @@ struct Kernels {
   // Pixel i begins at pixel i * stride of the rows; by log2 of the stride, 1, 2 or 4.
   void (*shift[3])(const Shifts&, int64_t pixels, float* dst, int64_t step);
   // The same at stride 1, then what the Middle says.
-  void (*bend)(const Shifts&, int64_t pixels, const Middle&, float* dst, int64_t step);
+  void (*activate)(const Shifts&, int64_t pixels, const Middle&, float* dst, int64_t step);
   // That for two neighbouring phases, at dst and a pixel later, with neighbouring words; each has terms.
-  void (*bend_two)(const Shifts& first, const Shifts& second, int64_t pixels, const Middle&, float* dst, int64_t step);
+  void (*activate_pair)(const Shifts& first, const Shifts& second, int64_t pixels, const Middle&, float* dst, int64_t step);
   // dst[i] = x[i * step] + b, pixel by pixel.
   void (*gather)(const float* x, int64_t step, int64_t pixels, const float* b, float* dst);
   // kPixel rows of samples, `row` floats apart, and pixels: dst[i * kPixel + j] = rows[j * row + i] + b[j], and back.

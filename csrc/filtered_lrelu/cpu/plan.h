@@ -49,14 +49,6 @@ struct Taps {
 
 inline int log2_of(int64_t factor) { return factor == 4 ? 2 : factor == 2 ? 1 : 0; }
 
-// Slots for rows that follow each other, the oldest of which gives way to the newest.
-struct Ring {
-  float* at(int64_t row) const { return rows + row % slots * size; }
-  float* next(float* row) const { return row + size == rows + slots * size ? rows : row + size; }
-  float* rows = nullptr;
-  int64_t slots = 1, size = 0;  // floats
-};
-
 // The taps of an axis that meet samples, by the first of them: every up-th.
 struct Phases {
   Phases(const std::vector<float>& rows, int64_t width, int64_t up) : up(up), height(rows.size() / width), longest(ceil_div(width, up)) {

@@ -20,8 +20,6 @@ struct Reach {
   Span out, window, mid, own, in;
 };
 
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
 // The outputs `out`, a range between 0 and size; own begins and ends at multiples of `align`, if masks are kept.
 inline Reach reach(const Axis& a, Span out, bool keeps_mask, int64_t align) {
   const int64_t size = a.up.out;

@@ -2,6 +2,7 @@
 // The middle of filtered_lrelu's streaming kernel: down the columns of the mid image; and the kernel.
 #pragma once
 
+#include "filtered_lrelu/cuda/steps.cuh"
 #include "filtered_lrelu/cuda/stream.cuh"
 
 namespace stylegan::filtered_lrelu::cuda {

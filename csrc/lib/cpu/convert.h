@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "lib/dtype.h"
-#include "lib/piecewise.h"
 
 #if defined(__F16C__) && defined(__AVX__)
 #include <immintrin.h>
@@ -84,12 +83,6 @@ template <class C> void widen(Dtype dtype, const void* src, int64_t first, int64
   }
 }
 
-// The same for at most a block, of which the rest is set to 0.
-template <class C> void load(Dtype dtype, const void* src, int64_t first, int64_t count, C* dst) {
-  widen(dtype, src, first, count, dst);
-  for (int64_t i = count; i < kMaskBlock; ++i) dst[i] = 0;
-}
-
 template <class C> void store(Dtype dtype, void* dst, int64_t first, int64_t count, const C* src) {
   int64_t i = 0;
   switch (dtype) {
@@ -129,28 +122,9 @@ template <class C> bool is_stored(Dtype dtype) {
   return dtype == (sizeof(C) == sizeof(double) ? Dtype::float64 : Dtype::float32);
 }
 
-// A whole block that is stored in the dtype of arithmetic is used where it lies; others pass through a
-// buffer.
-template <class C> bool in_place(Dtype dtype, int64_t count) { return count == kMaskBlock && is_stored<C>(dtype); }
-
 // f(C()) with the dtype of arithmetic.
 template <class F> void with_arithmetic(Dtype dtype, F&& f) {
   dtype == Dtype::float64 ? f(double()) : f(float());
-}
-
-template <class C> const C* read(Dtype dtype, const void* src, int64_t first, int64_t count, C* buffer) {
-  if (in_place<C>(dtype, count)) return static_cast<const C*>(src) + first;
-  load(dtype, src, first, count, buffer);
-  return buffer;
-}
-
-// Where to put the results of a block; done() must follow.
-template <class C> C* room(Dtype dtype, void* dst, int64_t first, int64_t count, C* buffer) {
-  return in_place<C>(dtype, count) ? static_cast<C*>(dst) + first : buffer;
-}
-
-template <class C> void done(Dtype dtype, void* dst, int64_t first, int64_t count, const C* results) {
-  if (!in_place<C>(dtype, count)) store(dtype, dst, first, count, results);
 }
 
 }  // namespace stylegan::cpu

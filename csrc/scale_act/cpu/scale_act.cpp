@@ -24,12 +24,10 @@ constexpr int64_t kTasksOfASample = 64;        // at most: enough for as many th
 constexpr int64_t kPixelsInSum = 64;           // added in float before they go to double
 constexpr int64_t kChannelsInSum = 16;         // of contiguous images, added before their sum is: as exact as by lanes
 
-int64_t ceil_div_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
-
 // Pixels of a piece: whole blocks of a mask.
 int64_t piece_of(const Images& g) {
   const int64_t unit = g.channels_last ? g.channels : 1, whole = kMaskBlock / std::gcd(kMaskBlock, unit);
-  return ceil_div_up(std::max<int64_t>(kPieceElements / unit, 1), whole);
+  return round_up(std::max<int64_t>(kPieceElements / unit, 1), whole);
 }
 
 // Elements [first, first + count) in the dtype of arithmetic: where they lie, or in the buffer.
@@ -137,7 +135,7 @@ template <class C> class GradWorker {
  private:
   // dy * slope, in a buffer.
   const C* slope(int64_t first, int64_t count) {
-    const int64_t padded = ceil_div_up(count, kMaskBlock);
+    const int64_t padded = round_up(count, kMaskBlock);
     if (static_cast<int64_t>(dv_.size()) < padded) dv_.resize(padded), dy_buffer_.resize(padded);
     const C* dy = static_cast<const C*>(dy_) + first;
     if (!is_stored<C>(dtype_) || padded != count) {
@@ -235,7 +233,7 @@ void grad_pieces(Dtype dtype, const Images& g, const GradParams& a, const void* 
   const int64_t piece = piece_of(g);
   const int64_t wanted = std::max(kTaskElements, ceil_div(g.pixels * g.channels, kTasksOfASample));
   // Contiguous images are cut across all planes, for the sake of the sum over channels.
-  const int64_t step = ceil_div_up(ceil_div(wanted, g.channels), piece), steps = ceil_div(g.pixels, step);
+  const int64_t step = round_up(ceil_div(wanted, g.channels), piece), steps = ceil_div(g.pixels, step);
   std::vector<double> totals(g.samples * steps * 2 * g.channels);
   parallel_for(g.samples * steps, 1, [&](int64_t begin, int64_t end) {
     GradWorker<C> worker(dtype, g, a, dy, dx);

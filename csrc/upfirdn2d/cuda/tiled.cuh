@@ -2,7 +2,7 @@
 // Which tiles, and which instance of the tiled kernel. A .cu for each dtype, so that they compile at once.
 #pragma once
 
-#include "upfirdn2d/cuda/tile.cuh"
+#include "upfirdn2d/cuda/tile_kernel.cuh"
 #include "upfirdn2d/params.h"
 
 namespace stylegan::upfirdn2d::cuda {
@@ -16,8 +16,6 @@ namespace {
 
 constexpr int64_t kSmallPlane = 512;  // pixels; below that a block per plane is idle for the most part
 constexpr int kFewChannels = 8;       // channels_last below that: rows are runs of memory, as if contiguous
-
-inline int round_up(int64_t a, int64_t b) { return static_cast<int>(ceil_div(a, b) * b); }
 
 // One way to cut y into tiles of width x height pixels with pixels of `unit` elements.
 template <class S, int UP, int DOWN, Taps K>
@@ -36,17 +34,18 @@ Tile tile_of(const Fir& f, int unit, int width, int height, bool wide_in) {
   t.width = width, t.height = height;
   t.in_rows = ((height - 1) * DOWN + t.kh - 1) / UP + 1;
   t.run = (((width - 1) * DOWN + t.kw - 1 + UP - 1) / UP + 1) * unit;
-  if (!t.blocked) t.run = round_up(t.run + (wide_in ? V - 1 : 0), wide_in ? V : 4);
+  if (!t.blocked) t.run = static_cast<int>(round_up(t.run + (wide_in ? V - 1 : 0), wide_in ? V : 4));
   t.wide_in = wide_in;
   t.shift = static_cast<int>(-f.y.origin - floor_div(-f.y.origin, UP) * UP);
   t.tiles_x = static_cast<int>(ceil_div(t.out_w, width)), t.tiles_y = static_cast<int>(ceil_div(t.out_h + t.shift, height));
-  const int taps = round_up(K == Taps::separable ? t.kw + t.kh : t.kw * t.kh, 4);
-  const int tile = round_up(static_cast<int64_t>(t.in_rows) * t.run, 4), out = width * height * unit;
+  const int taps = static_cast<int>(round_up(K == Taps::separable ? t.kw + t.kh : t.kw * t.kh, 4));
+  const int tile = static_cast<int>(round_up(static_cast<int64_t>(t.in_rows) * t.run, 4)), out = width * height * unit;
   t.tile_at = taps;
   t.rows_at = taps + (K == Taps::separable ? std::max(tile, out) : tile);
   // A separable filter has read the samples when it makes y, which may take their place.
   t.out_at = K == Taps::separable ? t.tile_at : t.rows_at;
-  t.floats = t.rows_at + (K == Taps::separable ? round_up(static_cast<int64_t>(t.in_rows) * width * unit, 4) : out);
+  const int rows = static_cast<int>(round_up(static_cast<int64_t>(t.in_rows) * width * unit, 4));
+  t.floats = t.rows_at + (K == Taps::separable ? rows : out);
   t.f = static_cast<const float*>(f.taps), t.flip = f.flip, t.gain = static_cast<float>(f.gain);
   return t;
 }

@@ -11,7 +11,9 @@
 #include <cstring>
 #include <vector>
 
+#include "lib/cpu/aligned.h"
 #include "lib/cpu/simd/vector.h"
+#include "lib/integer.h"
 
 namespace stylegan::weight_grad::cpu {
 namespace {
@@ -46,21 +48,6 @@ void add_outer_products(const float* const* x_rows, int64_t rows, int64_t width,
     *reinterpret_cast<Vector*>(sums + o * kInUnit + kHalf) += high[o];
   }
 }
-
-// Floats that begin with a cache line: a vector across two takes twice as long to load.
-class Aligned {
- public:
-  explicit Aligned(int64_t size) : memory_(size + kLine) {
-    const int64_t beyond = reinterpret_cast<uintptr_t>(memory_.data()) % (kLine * sizeof(float)) / sizeof(float);
-    data_ = memory_.data() + (kLine - beyond) % kLine;
-  }
-  float* data() { return data_; }
-
- private:
-  static constexpr int64_t kLine = 16;
-  std::vector<float> memory_;
-  float* data_;
-};
 
 // One thread's share.
 class Worker {
@@ -149,15 +136,15 @@ class Worker {
   float* const dw_;
   const int64_t taps_, line_, chunk_rows_;  // line_: pixels of a padded row of x
   int64_t out_ = 0, in_ = 0, out_blocks_ = 0, in_blocks_ = 0;
-  Aligned zeros_, x_packed_, dy_packed_, sums_;
+  AlignedFloats zeros_, x_packed_, dy_packed_, sums_;
   std::vector<const float*> rows_, shifted_;
 };
 
 }  // namespace
 
 void run(const Params& g, const float* x, const float* dy, float* dw, const ParallelFor& parallel_for) {
-  const int64_t in_groups = (g.in_channels + kInGroup - 1) / kInGroup;
-  const int64_t tasks = (g.out_channels + kOutGroup - 1) / kOutGroup * in_groups;
+  const int64_t in_groups = ceil_div(g.in_channels, kInGroup);
+  const int64_t tasks = ceil_div(g.out_channels, kOutGroup) * in_groups;
   parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
     Worker worker(g, x, dy, dw);
     for (int64_t task = begin; task < end; ++task) worker.task(task / in_groups * kOutGroup, task % in_groups * kInGroup);

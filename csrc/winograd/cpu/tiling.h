@@ -5,17 +5,15 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "lib/cpu/aligned.h"
+#include "lib/integer.h"
 #include "winograd/cpu/winograd.h"
 #include "winograd/cpu/kernels.h"
 
 namespace stylegan::winograd::cpu {
 
-constexpr int64_t kLine = 16;  // floats of a cache line
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Floats from one frequency to the next: an odd number of lines, or all would meet in one set of the cache.
-inline int64_t odd_lines(int64_t floats) { return (divide_up(floats, kLine) | 1) * kLine; }
+inline int64_t odd_lines(int64_t floats) { return (ceil_div(floats, kLineFloats) | 1) * kLineFloats; }
 
 const Kernels& kernels_for(Isa isa);
 
@@ -25,8 +23,8 @@ struct Tiling {
   };
 
   explicit Tiling(const Convolution& g)
-      : g(g), side(sides_of(g.form)), rows(divide_up(g.out_h, side.outputs)),
-        columns(divide_up(g.out_w, side.outputs)), tiles(g.samples * rows * columns),
+      : g(g), side(sides_of(g.form)), rows(ceil_div(g.out_h, side.outputs)),
+        columns(ceil_div(g.out_w, side.outputs)), tiles(g.samples * rows * columns),
         frequencies(side.frequencies * side.frequencies), weights(side.weights * side.weights) {}
 
   Tile tile(int64_t i) const { return {i / (rows * columns), i / columns % rows, i % columns}; }

@@ -40,7 +40,7 @@ float* own_room(int64_t floats) {
 
 struct Work : Tiling {
   Work(const Convolution& g, int64_t threads)
-      : Tiling(g), stride(g.in_channels + kLine), panels(divide_up(g.out_channels, kPanel)),
+      : Tiling(g), stride(g.in_channels + kLineFloats), panels(ceil_div(g.out_channels, kPanel)),
         panel_size(weights * g.in_channels * kPanel) {
     const int64_t bytes = frequencies * stride * sizeof(float);
     const int64_t most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
@@ -51,7 +51,7 @@ struct Work : Tiling {
       together = tiles;
     } else {
       together = std::min(tiles, std::max(threads * kSharedBytes / bytes / most, int64_t{1}) * most);
-      group = divide_up(together, divide_up(together, most));
+      group = ceil_div(together, ceil_div(together, most));
     }
     frequency = odd_lines((own ? group : together) * stride);
     product = odd_lines(group * kPanel);
@@ -136,13 +136,13 @@ const Kernels& kernels_for(Isa isa) {
 
 int64_t weights_size(const Filters& w) {
   const int64_t side = sides_of(w.form).weights;
-  return divide_up(w.out_channels, kPanel) * side * side * w.in_channels * kPanel;
+  return ceil_div(w.out_channels, kPanel) * side * side * w.in_channels * kPanel;
 }
 
 void transform_weights(const Filters& w, Isa isa, const float* from, float* u, const ParallelFor& parallel_for) {
   const auto transform = kernels_for(isa).weights[static_cast<int>(w.form)];
   const int64_t side = sides_of(w.form).weights, frequency = w.in_channels * kPanel;
-  parallel_for(divide_up(w.out_channels, kPanel) * w.in_channels, 16, [&](int64_t begin, int64_t end) {
+  parallel_for(ceil_div(w.out_channels, kPanel) * w.in_channels, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float taps[9 * kPanel] = {};
     for (int64_t task = begin; task < end; ++task) {
       const int64_t i = task % w.in_channels, panel = task / w.in_channels;
@@ -159,7 +159,7 @@ void transform_weights(const Filters& w, Isa isa, const float* from, float* u, c
 
 int64_t workspace_size(const Convolution& g, int64_t threads) {
   const Work w(g, threads);
-  return w.own ? 0 : w.frequencies * w.frequency + kLine;
+  return w.own ? 0 : w.frequencies * w.frequency + kLineFloats;
 }
 
 void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, const float* styles, const float* u,
@@ -168,7 +168,7 @@ void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, 
   const Kernels& k = kernels_for(isa);
   if (w.own) {
     const int64_t room = w.frequencies * w.frequency;
-    parallel_for(divide_up(w.tiles, w.group), 1, [&](int64_t begin, int64_t end) {
+    parallel_for(ceil_div(w.tiles, w.group), 1, [&](int64_t begin, int64_t end) {
       Worker worker(w, k, e, x, styles, u, y);
       float* const v = own_room(room + w.frequencies * w.product);
       for (int64_t task = begin; task < end; ++task) {
@@ -179,14 +179,14 @@ void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, 
     });
     return;
   }
-  float* const v = workspace + (kLine - reinterpret_cast<uintptr_t>(workspace) / sizeof(float) % kLine) % kLine;
-  const int64_t parts = divide_up(w.panels, kPanelsOfTask);
+  float* const v = align_to_line(workspace);
+  const int64_t parts = ceil_div(w.panels, kPanelsOfTask);
   for (int64_t start = 0; start < w.tiles; start += w.together) {
     const int64_t count = std::min(w.together, w.tiles - start);
     parallel_for(count, 1, [&](int64_t begin, int64_t end) {
       Worker(w, k, e, x, styles, u, y).transform(start + begin, start + end, v + begin * w.stride);
     });
-    const int64_t groups = divide_up(count, w.group);
+    const int64_t groups = ceil_div(count, w.group);
     parallel_for(groups * parts, 1, [&](int64_t begin, int64_t end) {
       Worker worker(w, k, e, x, styles, u, y);
       float* const products = own_room(w.frequencies * w.product);

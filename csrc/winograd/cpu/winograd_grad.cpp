@@ -17,11 +17,11 @@ constexpr int64_t kRoundLeast = 4 << 20, kRoundMost = 48 << 20, kRoundOfSums = 3
 
 struct Work : Tiling {
   explicit Work(const Convolution& g)
-      : Tiling(g), in_panels(divide_up(g.in_channels, kPanel)), out_panels(divide_up(g.out_channels, kPanel)) {
+      : Tiling(g), in_panels(ceil_div(g.in_channels, kPanel)), out_panels(ceil_div(g.out_channels, kPanel)) {
     const int64_t bytes = frequencies * (in_panels + out_panels) * kPanel * sizeof(float);
     const int64_t sums = weights * in_panels * kPanel * g.out_channels * sizeof(float);
     const int64_t room = std::min(std::max(kRoundOfSums * sums, kRoundLeast), kRoundMost);
-    round = std::min(tiles, std::max(room / bytes, kLine));
+    round = std::min(tiles, std::max(room / bytes, kLineFloats));
     panel = odd_lines(round * kPanel);
     in_frequency = in_panels * panel;
     out_frequency = out_panels * panel;
@@ -40,7 +40,7 @@ struct Work : Tiling {
 
 int64_t grad_workspace_size(const Convolution& g) {
   const Work w(g);
-  return w.weights * w.weight_size + w.frequencies * (w.in_frequency + w.out_frequency) + kLine;
+  return w.weights * w.weight_size + w.frequencies * (w.in_frequency + w.out_frequency) + kLineFloats;
 }
 
 void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy, float* dw, float* workspace,
@@ -48,7 +48,7 @@ void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy,
   const Work w(g);
   const Kernels& k = kernels_for(isa);
   const int form = static_cast<int>(g.form);
-  float* const sums = workspace + (kLine - reinterpret_cast<uintptr_t>(workspace) / sizeof(float) % kLine) % kLine;
+  float* const sums = align_to_line(workspace);
   float* const v = sums + w.weights * w.weight_size;
   float* const m = v + w.frequencies * w.in_frequency;
   const std::vector<float> zeros(std::max(g.in_channels, g.out_channels));
