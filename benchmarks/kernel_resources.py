@@ -114,7 +114,7 @@ def summarized(file, arch, rows, notes, seconds):
         "file": file,
         "arch": arch,
         "kernels": len(rows),
-        "most_registers": max((row["registers"] for row in rows), default=0),
+        "max_registers": max((row["registers"] for row in rows), default=0),
         "spills": sum(row["spill_stores"] + row["spill_loads"] > 0 for row in rows),
         "warnings": len(notes),
         "compile_s": seconds,

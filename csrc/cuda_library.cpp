@@ -54,14 +54,15 @@ struct Cuda {
                                         context.stream);
   }
 
-  static void bias_act_grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b, void* dx,
-                            void* db, const Context& context) {
+  static void bias_act_grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b,
+                            void* dx, void* db, const Context& context) {
     const Tensor sums = partial(db, c, context);
     stylegan::bias_act::cuda::grad(dtype, p, c, dy, x, b, dx, db, sums.mutable_data_ptr(), context.stream);
   }
 
   static void bias_act_grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void* ddb, const void* dy,
-                                 const void* x, const void* b, void* d_dy, void* d_x, void* d_b, const Context& context) {
+                                 const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
+                                 const Context& context) {
     const Tensor sums = partial(d_b, c, context);
     stylegan::bias_act::cuda::grad_grad(dtype, p, c, ddx, ddb, dy, x, b, d_dy, d_x, d_b, sums.mutable_data_ptr(),
                                         context.stream);
@@ -83,8 +84,8 @@ struct Cuda {
                         const Context& context) {
     stylegan::scale_act::cuda::forward(dtype, images, e, x, y, context.stream);
   }
-  static void scale_act_grad(Dtype dtype, const Images& images, const stylegan::scale_act::GradParams& p, const void* dy,
-                             void* dx, const Context& context) {
+  static void scale_act_grad(Dtype dtype, const Images& images, const stylegan::scale_act::GradParams& p,
+                             const void* dy, void* dx, const Context& context) {
     const bool sums = p.products != nullptr || p.sums != nullptr;
     const Tensor partial = context.workspace(sums ? stylegan::scale_act::cuda::partial_size(images) : 0);
     stylegan::scale_act::cuda::grad(dtype, images, p, dy, dx, partial.mutable_data_ptr(), context.stream);
@@ -105,7 +106,8 @@ struct Cuda {
     STD_TORCH_CHECK(wanted.variant < variants, "tensor_core_layer: variant must be less than ", variants, ", got ",
                     wanted.variant);
     const Choice choice = cuda::choose(dtype, c, wanted);
-    const Tensor workspace = stylegan::empty_vector(context.x, cuda::workspace_size(c, choice), stylegan::ScalarType::Float);
+    const Tensor workspace =
+        stylegan::empty_vector(context.x, cuda::workspace_size(c, choice), stylegan::ScalarType::Float);
     cuda::run(dtype, c, e, operands, y, workspace.mutable_data_ptr(), choice, context.stream);
   }
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What bias_act's kernels on both devices are told.
+// The parameters of bias_act's kernels on both devices.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,18 @@
 namespace stylegan::bias_act {
 
 // Where a per-channel vector meets dense memory: the element at flat position i, in [0, size), belongs
-// to channel (i / inner) % channels. True of every dense layout, with inner the stride of the channel
-// dimension: H*W for contiguous images, 1 for channels_last.
+// to channel (i / inner) % channels. This holds for every dense layout. inner is the stride of the channel dimension:
+// H*W for contiguous images, 1 for channels_last.
 struct Channels {
   int64_t size, channels, inner;
 };
 
 struct ActParams {
   Act act;
-  double alpha, gain, clamp;  // clamp: infinity for none
+  double alpha, gain, clamp;  // clamp: infinity means no clamp
 };
 
-// alpha matters to lrelu alone; a clamp that is negative or infinite means none.
+// Only lrelu uses alpha. A negative clamp means no clamp.
 inline ActParams act_params(Act act, double alpha, double gain, double clamp) {
   clamp = clamp_or_infinity(clamp);
   if (act == Act::selu) return {Act::elu, kSeluAlpha, gain * kSeluScale, clamp};

@@ -10,7 +10,8 @@ namespace stylegan::filtered_lrelu {
 
 // One of the two filters as kernels take it.
 struct FilterArgument {
-  FilterArgument(const char* op, const char* name, const std::optional<Tensor>& f, const Tensor& x, bool flip, double gain)
+  FilterArgument(const char* op, const char* name, const std::optional<Tensor>& f, const Tensor& x, bool flip,
+                 double gain)
       : filter{nullptr, false, flip, gain} {
     if (!f.has_value()) return;
     STD_TORCH_CHECK((f->dim() == 1 || f->dim() == 2) && f->numel() > 0, op, ": ", name, " must be [k] or [kh, kw]");
@@ -41,8 +42,9 @@ struct Call {
 inline void check_call(const char* op, const Call& call) {
   STD_TORCH_CHECK(call.x.dim() == 4 && call.x.scalar_type() != ScalarType::Double, op,
                   ": x must be [N, C, H, W] of 16 or 32 bits");
-  STD_TORCH_CHECK(call.up_origin.size() == 2 && call.down_origin.size() == 2 && call.mid.size() == 2 && call.size.size() == 2,
-                  op, ": origins, mid and size are two numbers each");
+  STD_TORCH_CHECK(
+      call.up_origin.size() == 2 && call.down_origin.size() == 2 && call.mid.size() == 2 && call.size.size() == 2, op,
+      ": origins, mid and size are two numbers each");
   STD_TORCH_CHECK(std::min(call.mid[0], call.mid[1]) >= 1 && std::min(call.size[0], call.size[1]) >= 0, op,
                   ": mid must be at least 1, size 0");
   STD_TORCH_CHECK(!call.write || !call.mask.has_value(), op, ": a mask is given or written, not both");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What filtered_lrelu's kernels on both devices are told.
+// The parameters of filtered_lrelu's kernels on both devices.
 #pragma once
 
 #include "lib/activation.h"
@@ -11,7 +11,7 @@ namespace stylegan::filtered_lrelu {
 // Along an axis, with u and v on the grid between the two filters ("mid"):
 //     u = fir(up, x + b), 0 <= t < up.out;  v = clamp(u * (u > 0 ? positive : negative));  y = fir(down, v)
 // x is 0 outside of its samples, with no b there; v is 0 outside of [0, up.out). up.down = 1, down.up = 1,
-// down.in = up.out. The derivative is the same op with the filters exchanged and a mask in place of signs.
+// down.in = up.out. The derivative is the same op with the filters exchanged and a mask instead of signs.
 struct Axis {
   FirAxis up, down;
 };
@@ -21,16 +21,17 @@ struct Axis {
 struct FilterTaps {
   const void* taps;
   bool separable;
-  bool flip;    // the taps as they are (correlation), else reversed
+  bool flip;    // correlation: taps in the given order, else reversed
   double gain;  // factor on the sum
 };
 
-enum class Signs : int { own, written, given };  // of u; written: own, and kept in the mask
+// Where the signs of u come from. own: u itself; written: u itself, and they are stored in the mask; given: the mask.
+enum class Signs : int { own, written, given };
 
-// The mask: two bits for each sample of u, in the order of memory of an image of mid's size and x's layout,
-// of which every row (contiguous: mid_w samples; channels_last: the channels of a pixel) begins with a word.
-// Word i of a row tells of its samples 16 i .. 16 i + 15: bit j whether u > 0, bit 16 + j whether the
-// derivative passes the clamp (inside(v); always 1 without one). What bits beyond the row's end say is open.
+// The mask has two bits for each sample of u, in the order of memory of an image with the size of mid and the layout of
+// x. Every row (contiguous: mid_w samples; channels_last: the channels of a pixel) begins with a word. Word i of a row
+// holds its samples 16 i .. 16 i + 15: bit j is set if u > 0, bit 16 + j if the derivative passes the clamp (inside(v);
+// always 1 without a clamp). Bits beyond the end of a row are undefined.
 constexpr int kMaskSamples = 16;
 
 // y [samples, channels, y.down.out, x.down.out] from x [samples, channels, y.up.in, x.up.in], contiguous or

@@ -11,7 +11,7 @@
 
 namespace stylegan {
 
-// In the order of ACTIVATIONS in stylegan_ops/bias_act.py, which passes the position.
+// In the order of ACTIVATIONS in stylegan_ops' bias_act.py, which passes the index.
 enum class Act : int { linear, relu, lrelu, tanh, sigmoid, elu, selu, softplus, swish };
 
 // selu has no kernel of its own: it is elu with this alpha and scale (Klambauer et al. 2017,
@@ -19,7 +19,7 @@ enum class Act : int { linear, relu, lrelu, tanh, sigmoid, elu, selu, softplus, 
 constexpr double kSeluScale = 1.0507009873554804934193349852946;
 constexpr double kSeluAlpha = 1.6732632423543772848170429916717;
 
-// Slope constant on each side of 0: two bits a sample say all about the derivatives.
+// The slope is constant on each side of 0: two bits a sample define all derivatives.
 STYLEGAN_HOST_DEVICE constexpr bool piecewise_linear(Act act) { return act <= Act::lrelu; }
 
 namespace math {
@@ -163,7 +163,7 @@ template <class T> struct Activation<Act::swish, T> {
   }
 };
 
-// y = clamp(act(u) * gain). clamp is infinite where there is none; NaN is passed on.
+// y = clamp(act(u) * gain). An infinite clamp does nothing; NaN stays NaN.
 template <class T> STYLEGAN_HOST_DEVICE T clamped(T v, T clamp) {
   return v < -clamp ? -clamp : (v > clamp ? clamp : v);
 }
@@ -171,9 +171,8 @@ template <class T> STYLEGAN_HOST_DEVICE T clamped(T v, T clamp) {
 // Where the derivative passes the clamp. False for NaN, as in torch.clamp.
 template <class T> STYLEGAN_HOST_DEVICE bool inside(T v, T clamp) { return math::magnitude(v) <= clamp; }
 
-// v times the first and second derivative of y by u, for a smooth activation. Where the clamp makes
-// them 0, so is the product, even for an infinite v. kClamp false: there is none, and the value, which
-// only the clamp needs, is not computed.
+// v times the first and second derivative of y w.r.t. u, for a smooth activation. If the clamp makes a derivative 0, so
+// is the product, even for an infinite v. kClamp false: there is no clamp, so the value is not computed.
 template <Act A, bool kClamp, class T> STYLEGAN_HOST_DEVICE bool flat(T u, T alpha, T gain, T clamp) {
   if constexpr (!kClamp) return false;
   return math::magnitude(Activation<A, T>::value(u, alpha) * gain) > clamp;

@@ -20,7 +20,8 @@ class SampleChannelArgument {
  public:
   SampleChannelArgument(const char* op, const char* name, const std::optional<Tensor>& t, const Tensor& x) {
     if (!t.has_value()) return;
-    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == x.size(0) && t->size(1) == x.size(1), op, ": ", name, " must be [N, C]");
+    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == x.size(0) && t->size(1) == x.size(1), op, ": ", name,
+                    " must be [N, C]");
     STD_TORCH_CHECK(t->device() == x.device(), op, ": all tensors must be on the device of x");
     tensor_ = contiguous_as(*t, arithmetic_type(x));
   }

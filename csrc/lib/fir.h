@@ -11,7 +11,7 @@ namespace stylegan {
 
 // One axis, for 0 <= o < out:
 //     y[o] = sum over k in [0, taps) of g[k] * x[(o * down + k - origin) / up]
-// where the division leaves no rest and the sample exists. With up > 1 the taps that meet a sample are
+// if the division has no remainder and the sample exists. With up > 1 the taps that meet a sample are
 // every up-th, from first_tap(o) on; the t-th of them meets sample first_sample(o) + t.
 struct FirAxis {
   int64_t up, down, taps, origin, in, out;

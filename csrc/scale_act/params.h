@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernels before and after a modulated convolution are told, on both devices.
+// The parameters of the kernels before and after a modulated convolution, on both devices.
 #pragma once
 
 #include "lib/epilogue.h"
@@ -15,13 +15,13 @@ struct Images {
 // The gradient of Epilogue's formula, with dv = dy * slope by the mask (null: `positive` everywhere):
 //     dx = dv * scale[n, c]     products[n, c] = sum over pixels of dv * x
 //     noise[n, p] = sum over channels of dv     sums[n, c] = sum over pixels of dv
-// scale and what is null on the right is 1 or is not wanted. scale, products, noise and sums are in the
-// dtype of arithmetic.
+// scale null: 1. Results that are null are not computed. scale, products, noise and sums are in the dtype of
+// arithmetic.
 struct GradParams {
   Slopes slopes;
   bool has_clamp;
   const uint8_t* mask;
-  const void *x, *scale;  // x goes with products
+  const void *x, *scale;  // x: only needed for products
   void *products, *noise, *sums;
 };
 

@@ -62,7 +62,8 @@ template <class Device> std::tuple<Tensor, Tensor> forward(Call call) {
                       call.up == 2};
   const typename Device::Context context(x);
   Device::tensor_core_layer(dtype_of(x), c, e.epilogue, {x.const_data_ptr(), weight.const_data_ptr(), styles.data()},
-                            y.mutable_data_ptr(), {static_cast<int>(call.variant), static_cast<int>(call.split)}, context);
+                            y.mutable_data_ptr(), {static_cast<int>(call.variant), static_cast<int>(call.split)},
+                            context);
   return {y, e.mask};
 }
 

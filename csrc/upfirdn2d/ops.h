@@ -50,8 +50,8 @@ struct FirTensors {
     fir.y = {up[1], down[1], kh, origin[1], x.size(2), h};
     const Strides strides = image_strides(fir.channels_last, c, h, w);
     y = out.has_value() ? *out : empty_strided(x, sizes, strides, x.scalar_type());
-    STD_TORCH_CHECK(y.size(0) == n && y.size(1) == c && y.scalar_type() == x.scalar_type() && y.device() == x.device() &&
-                        has_strides(y, strides),
+    STD_TORCH_CHECK(y.size(0) == n && y.size(1) == c && y.scalar_type() == x.scalar_type() &&
+                        y.device() == x.device() && has_strides(y, strides),
                     op, ": y must have the samples, channels, dtype, device and layout of x");
   }
 

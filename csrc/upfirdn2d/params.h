@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What upfirdn2d's kernels on both devices are told.
+// The parameters of upfirdn2d's kernels on both devices.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@ struct Fir {
   int64_t samples, channels;
   bool channels_last;
   FirAxis x, y;
-  // In the dtype of arithmetic, on the device: [y.taps, x.taps]; separable: [x.taps], for both axes; null:
-  // one tap of 1.
+  // In the dtype of arithmetic, on the device: [y.taps, x.taps]; separable: [x.taps], for both axes; null: one tap of
+  // 1.
   const void* taps;
   bool separable;
-  bool flip;    // g is the taps as they are (correlation), else reversed
+  bool flip;    // correlation: g is the taps in the given order, else reversed
   double gain;  // factor on y
 };
 

@@ -17,15 +17,17 @@ struct Call {
 
 inline void check_call(const char* op, const Call& call) {
   const Tensor &x = call.x, &dy = call.dy;
-  STD_TORCH_CHECK(x.dim() == 4 && dy.dim() == 4 && call.kernel.size() == 2 && call.padding.size() == 2 && call.stride >= 1,
-                  op, ": x and dy must be [N, C, H, W], kernel and padding (y, x)");
-  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float && dy.scalar_type() == x.scalar_type(), op, ": expected float32");
+  STD_TORCH_CHECK(
+      x.dim() == 4 && dy.dim() == 4 && call.kernel.size() == 2 && call.padding.size() == 2 && call.stride >= 1, op,
+      ": x and dy must be [N, C, H, W], kernel and padding (y, x)");
+  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float && dy.scalar_type() == x.scalar_type(), op,
+                  ": expected float32");
   auto fits = [](const Tensor& t) {
     return is_channels_last(t) || t.numel() == 0 || t.size(1) == 1 || t.size(2) * t.size(3) == 1;
   };
   STD_TORCH_CHECK(fits(x) && fits(dy), op, ": x and dy must be channels_last");
-  STD_TORCH_CHECK(x.size(1) % kInUnit == 0 && dy.size(1) % kOutUnit == 0, op, ": channels must be multiples of ", kInUnit,
-                  " and ", kOutUnit);
+  STD_TORCH_CHECK(x.size(1) % kInUnit == 0 && dy.size(1) % kOutUnit == 0, op, ": channels must be multiples of ",
+                  kInUnit, " and ", kOutUnit);
   for (int i = 0; i < 2; ++i) {
     const int64_t pad = call.padding[i], reach = (dy.size(2 + i) - 1) * call.stride + call.kernel[i];
     STD_TORCH_CHECK(reach <= x.size(2 + i) + 2 * pad && pad >= 0, op, ": the shapes do not belong to a convolution");

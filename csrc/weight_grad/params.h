@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel for the gradient of a convolution w.r.t. its weight is told.
+// The parameters of the kernel for the gradient of a convolution w.r.t. its weight.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernels of 3x3 convolutions by minimal filtering are told.
+// The parameters of the kernels of 3x3 convolutions by minimal filtering.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ struct Convolution {
   int64_t pad_y, pad_x;              // zeros before x; 0 for up
 };
 
-// w as it lies in memory: w[o, i, ky, kx] at o * stride_o + i * stride_i + ky * stride_y + kx * stride_x
+// The layout of w in memory: w[o, i, ky, kx] at o * stride_o + i * stride_i + ky * stride_y + kx * stride_x
 struct Filters {
   Form form;
   int64_t out_channels, in_channels;

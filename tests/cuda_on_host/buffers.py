@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that tells of accesses out of place and of stores that are missing."""
+"""Memory that detects accesses out of bounds and missing stores."""
 
 import ctypes
 import mmap
@@ -20,8 +20,8 @@ class Buffers:
     Args:
         poison: byte that outputs are filled with. 0xFF is NaN in every floating dtype; where 0xFF
             is a value that might be right, run once more with another.
-        fence: "before" or "after": on that side of every input there is no memory at all, so that
-            a launch fails which reads there, even if nothing is made of what it reads.
+        fence: "before" or "after": on that side of every input no memory is mapped. A launch that
+            reads there fails, even if it does not use what it reads.
     """
 
     def __init__(self, poison=0xFF, fence=None):
@@ -50,7 +50,7 @@ class Buffers:
             start = GUARD + offset
             memory = torch.empty((start + size + GUARD + 1) // 2 * 2, dtype=torch.uint8)
         else:
-            memory = _fenced((size + offset + _PAGE + 15) // _PAGE * _PAGE, fence)
+            memory = fenced_pages((size + offset + _PAGE + 15) // _PAGE * _PAGE, fence)
             start = (len(memory) - size - offset) // 16 * 16 if fence == "after" else 0
             start += offset
         assert memory.data_ptr() % 64 == 0
@@ -70,8 +70,8 @@ class Buffers:
                 assert torch.equal(memory[start:stop], original), "a store into an input"
 
 
-def _fenced(size, side):
-    """Whole pages, and on one side of them one that must not be touched."""
+def fenced_pages(size, side):
+    """Whole pages, with an inaccessible page on one side."""
     memory = torch.frombuffer(mmap.mmap(-1, size + _PAGE), dtype=torch.uint8)
     first, fence = (_PAGE, 0) if side == "before" else (0, size)
     if _libc.mprotect(memory.data_ptr() + fence, _PAGE, 0) != 0:

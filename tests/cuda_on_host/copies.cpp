@@ -28,7 +28,7 @@ struct Copies {  // of a thread
 enum State : unsigned char { settled, on_its_way, unseen };  // unseen: arrived, and no __syncthreads since
 
 std::vector<Copies> copies;
-State states[kMostShared / kBytes];
+State states[kMaxShared / kBytes];
 // Of 8 threads in a row: how many of their i-th copies go to each group of banks.
 std::vector<std::vector<std::array<unsigned char, kGroups>>> targets;
 

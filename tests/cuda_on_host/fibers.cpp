@@ -32,7 +32,7 @@ volatile bool in_kernel;
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;  // address space; pages come with use
-constexpr unsigned kMostTurns = 6;         // exchanges of a warp while others wait, in a random order
+constexpr unsigned kMaxTurns = 6;         // exchanges of a warp while others wait, in a random order
 
 struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
@@ -215,7 +215,7 @@ void run_block() {
     for (bool any = true; any;) {
       any = false;
       for (const Warp& warp : warps)
-        for (unsigned most = thread_order > 1 ? 1 + turns() % kMostTurns : UINT_MAX; most > 0 && step(warp); --most)
+        for (unsigned turns_left = thread_order > 1 ? 1 + turns() % kMaxTurns : UINT_MAX; turns_left > 0 && step(warp); --turns_left)
           any = true;
     }
   } while (release_block());
@@ -227,7 +227,7 @@ void run_block() {
 
 void fail(const char* what) {
   error = what;
-  if (fiber == nullptr) {  // outside of kernels there is nowhere to go
+  if (fiber == nullptr) {  // outside of kernels
     std::fprintf(stderr, "%s\n", what);
     std::abort();
   }

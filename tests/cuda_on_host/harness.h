@@ -30,14 +30,14 @@ void check_limits(dim3 grid, dim3 block);  // throws
 
 // ---- memory.cpp
 
-constexpr size_t kMostShared = 227 << 10;  // bytes a block may ask for, on a GPU of compute capability 9.0
+constexpr size_t kMaxShared = 227 << 10;  // bytes a block may ask for, on a GPU of compute capability 9.0
 
 void reserve_shared(size_t bytes);  // for all blocks of a launch
 size_t shared_size();
 void poison_shared();  // a reader of shared memory that nobody wrote gets NaN, in every block
 void check_shared();   // throws for a store into the guards of dynamic shared memory
 
-// While it exists, a kernel that touches memory that is not there fails.
+// While it exists, a kernel that touches unmapped memory fails.
 class Segfaults {
  public:
   Segfaults();
@@ -50,11 +50,11 @@ extern int unseen_copies;           // that have arrived, and no __syncthreads s
 void begin_copies(size_t threads);  // of a block
 void hide_copies(int thread);       // while another thread runs, and show_copies when it is back
 void show_copies(int thread);
-void settle_copies();  // at __syncthreads: what has arrived is there for all
+void settle_copies();  // at __syncthreads: what has arrived is visible to all threads
 void end_copies();     // throws for copies that nobody waited for
 
-// Fails unless the 16 bytes at `row` are aligned, in dynamic shared memory and there for all threads to
-// read. Returns which of the 8 groups of banks they are in.
+// Fails unless the 16 bytes at `row` are aligned, in dynamic shared memory and visible to all
+// threads. Returns which of the 8 groups of banks they are in.
 int check_row(const void* row);
 
 // ---- what tests ask for, in this order

@@ -21,7 +21,7 @@ constexpr uint16_t kGuardNaN = 0xFFFE;     // not the NaN of unwritten memory, w
 
 thread_local volatile char in_segment;
 size_t shared_bytes;
-alignas(128) uint16_t shared_arena[(kSharedGuard + kMostShared + kSharedGuard) / sizeof(uint16_t)];
+alignas(128) uint16_t shared_arena[(kSharedGuard + kMaxShared + kSharedGuard) / sizeof(uint16_t)];
 unsigned char* const shared = reinterpret_cast<unsigned char*>(shared_arena) + kSharedGuard;
 struct sigaction previous;
 
@@ -31,7 +31,7 @@ unsigned char* dynamic_shared() { return shared; }
 size_t shared_size() { return shared_bytes; }
 
 void reserve_shared(size_t bytes) {
-  if (bytes > kMostShared)
+  if (bytes > kMaxShared)
     throw std::runtime_error("invalid argument: " + std::to_string(bytes) + " bytes of dynamic shared memory");
   shared_bytes = bytes;
   std::fill(std::begin(shared_arena), std::end(shared_arena), kGuardNaN);
@@ -86,24 +86,24 @@ Segfaults::~Segfaults() { sigaction(SIGSEGV, &previous, nullptr); }
 
 extern "C" {
 
-// What g++ calls where -fsanitize finds something; all descriptions begin with the place.
+// g++ calls these if -fsanitize finds something. All descriptions begin with the position in the source.
 struct Found {
   const char* file;
   uint32_t line, column;
 };
 
-static void found(const Found* place, const char* what) {
+static void found(const Found* position, const char* what) {
   static std::string text;
-  text = std::string(place->file) + ":" + std::to_string(place->line) + ": " + what;
+  text = std::string(position->file) + ":" + std::to_string(position->line) + ": " + what;
   cuda_on_host::fail(text.c_str());
 }
-void __ubsan_handle_type_mismatch_v1(const Found* place, uintptr_t) {
-  found(place, "misaligned or null pointer");
+void __ubsan_handle_type_mismatch_v1(const Found* position, uintptr_t) {
+  found(position, "misaligned or null pointer");
 }
-void __ubsan_handle_out_of_bounds(const Found* place, uintptr_t) {
-  found(place, "index out of an array");
+void __ubsan_handle_out_of_bounds(const Found* position, uintptr_t) {
+  found(position, "index out of an array");
 }
-void __ubsan_handle_shift_out_of_bounds(const Found* place, uintptr_t, uintptr_t) {
-  found(place, "shift by too many bits");
+void __ubsan_handle_shift_out_of_bounds(const Found* position, uintptr_t, uintptr_t) {
+  found(position, "shift by too many bits");
 }
 }

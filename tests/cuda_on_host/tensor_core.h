@@ -12,7 +12,7 @@ struct __nv_bfloat16;
 namespace cuda_on_host {
 
 // cp.async.cg.shared.global of 16 bytes, zeros where !valid; commit_group; wait_group n. Until the thread
-// has waited for them the bytes are NaN, then they are there for this thread, and after __syncthreads for
+// has waited for them the bytes are NaN, then this thread sees them, and after __syncthreads for
 // all: __syncwarp is not enough here, although CUDA takes it for the same warp. Fails for misaligned
 // addresses, a destination outside of dynamic shared memory, and for bytes that are copied to, stored to
 // or read by load_matrix while a copy is on its way; launch throws for copies never waited for.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The harness finds what it is there to find."""
+"""The harness finds the faults that it was written for."""
 
 import ctypes
 import re

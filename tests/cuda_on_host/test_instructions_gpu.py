@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The harness's tensor-core instructions are those of a GPU: the same kernels and numbers there."""
+"""The tensor-core instructions of the harness are those of a GPU, for the same kernels."""
 
 import ctypes
 import subprocess
@@ -28,18 +28,18 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def run(library, monkeypatch):
-    """Takes the place of the emulation: tensors go to the GPU and come back."""
+    """Replaces the emulation: tensors go to the GPU and come back."""
 
     def run(name, *args, order=0):
-        there = [a.cuda() if torch.is_tensor(a) else a for a in args]
+        on_gpu = [a.cuda() if torch.is_tensor(a) else a for a in args]
         function = getattr(library, f"run_{name}")
         function.restype = ctypes.c_char_p
         torch.cuda.synchronize()
         message = function(
-            *(ctypes.c_void_p(a.data_ptr()) if torch.is_tensor(a) else a for a in there)
+            *(ctypes.c_void_p(a.data_ptr()) if torch.is_tensor(a) else a for a in on_gpu)
         )
         torch.cuda.synchronize()
-        for here, a in zip(args, there):
+        for here, a in zip(args, on_gpu):
             if torch.is_tensor(here):
                 here.copy_(a)
         return message and message.decode()

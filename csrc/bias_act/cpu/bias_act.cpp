@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiling: blocks of 512 elements in memory order, whatever the layout. A block is loaded and converted
-// into L1, bias, activation, gain, clamp and the bits of the mask are loops over it there, and it is
-// stored: each tensor passes through DRAM once, which bounds the kernel. For piecewise linear
-// activations the backward reads two bits a sample where it would read all of x again.
+// Tiling: blocks of 512 elements in memory order, for every layout. A block is loaded into L1 and converted. Bias,
+// activation, gain, clamp and the bits of the mask are loops over it there. Then it is stored. Each tensor passes
+// through DRAM once, which bounds the kernel. For piecewise linear activations the backward reads two bits a sample
+// instead of x.
 //
 // Sums over channels are taken in chunks of the image that do not depend on the number of threads, in
 // double, and added in order: the result is the same bits in every run.
@@ -23,15 +23,15 @@ void forward_blocks(Dtype dtype, ActParams p, Channels channels, const void* x, 
   const bool clamps = has_clamp(p);
   uint8_t* inside_plane = mask + mask_plane_bytes(channels.size);
   for_blocks<C>(channels, nullptr, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
-    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
-    C* __restrict v = room(dtype, y, first, count, buffers.out[0]);
+    const C* __restrict u = bias.plus(first, count, input_block(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    C* __restrict v = output_block(dtype, y, first, count, buffers.out[0]);
     if (mask != nullptr) pack(mask, first, [=](int64_t i) { return u[i] > 0; });
     for (int64_t i = 0; i < kBlock; ++i) v[i] = Activation<A, C>::value(u[i], alpha) * gain;
     const bool nothing_to_clamp =
         !clamps || (mask != nullptr && pack(inside_plane, first, [=](int64_t i) { return inside(v[i], clamp); }));
     if (!nothing_to_clamp)
       for (int64_t i = 0; i < kBlock; ++i) v[i] = clamped(v[i], clamp);
-    done(dtype, y, first, count, v);
+    finish_block(dtype, y, first, count, v);
     return v;
   });
 }
@@ -41,10 +41,10 @@ void mask_grad_blocks(Dtype dtype, Slopes slopes, bool has_clamp, Channels chann
                const void* e, const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> extra(channels, e);
   for_blocks<C>(channels, db, parallel_for, [=, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
-    const C* u = extra.plus(first, count, read(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
-    C* v = room(dtype, dx, first, count, buffers.out[0]);
+    const C* u = extra.plus(first, count, input_block(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
+    C* v = output_block(dtype, dx, first, count, buffers.out[0]);
     times_slope_of(mask, slopes, has_clamp, channels.size, first, u, v);
-    done(dtype, dx, first, count, v);
+    finish_block(dtype, dx, first, count, v);
     return v;
   });
 }
@@ -56,14 +56,14 @@ void grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* dy, co
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool clamps = has_clamp(p);
   for_blocks<C>(channels, db, parallel_for, [=, &bias](int64_t first, int64_t count, Buffers<C>& buffers) {
-    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
-    const C* __restrict w = read(dtype, dy, first, count, buffers.in[1]);
-    C* __restrict v = room(dtype, dx, first, count, buffers.out[0]);
+    const C* __restrict u = bias.plus(first, count, input_block(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    const C* __restrict w = input_block(dtype, dy, first, count, buffers.in[1]);
+    C* __restrict v = output_block(dtype, dx, first, count, buffers.out[0]);
     if (clamps)
       for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A, true>(w[i], u[i], alpha, gain, clamp);
     else
       for (int64_t i = 0; i < kBlock; ++i) v[i] = times_slope<A, false>(w[i], u[i], alpha, gain, clamp);
-    done(dtype, dx, first, count, v);
+    finish_block(dtype, dx, first, count, v);
     return v;
   });
 }
@@ -76,21 +76,22 @@ void grad_grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* d
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool clamps = has_clamp(p);
   for_blocks<C>(channels, d_b, parallel_for, [=, &bias, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
-    const C* __restrict u = bias.plus(first, count, read(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
-    const C* __restrict w = extra.plus(first, count, read(dtype, ddx, first, count, buffers.in[1]), buffers.sum[1]);
-    C* __restrict by_dy = room(dtype, d_dy, first, count, buffers.out[0]);
-    const C* __restrict d = read(dtype, dy, first, count, buffers.in[2]);
-    C* __restrict by_x = room(dtype, d_x, first, count, buffers.out[1]);
+    const C* __restrict u = bias.plus(first, count, input_block(dtype, x, first, count, buffers.in[0]), buffers.sum[0]);
+    const C* __restrict w =
+        extra.plus(first, count, input_block(dtype, ddx, first, count, buffers.in[1]), buffers.sum[1]);
+    C* __restrict grad_dy = output_block(dtype, d_dy, first, count, buffers.out[0]);
+    const C* __restrict d = input_block(dtype, dy, first, count, buffers.in[2]);
+    C* __restrict grad_x = output_block(dtype, d_x, first, count, buffers.out[1]);
     if (clamps) {
-      for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A, true>(w[i], u[i], alpha, gain, clamp);
-      for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A, true>(w[i] * d[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) grad_dy[i] = times_slope<A, true>(w[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) grad_x[i] = times_curvature<A, true>(w[i] * d[i], u[i], alpha, gain, clamp);
     } else {
-      for (int64_t i = 0; i < kBlock; ++i) by_dy[i] = times_slope<A, false>(w[i], u[i], alpha, gain, clamp);
-      for (int64_t i = 0; i < kBlock; ++i) by_x[i] = times_curvature<A, false>(w[i] * d[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) grad_dy[i] = times_slope<A, false>(w[i], u[i], alpha, gain, clamp);
+      for (int64_t i = 0; i < kBlock; ++i) grad_x[i] = times_curvature<A, false>(w[i] * d[i], u[i], alpha, gain, clamp);
     }
-    done(dtype, d_dy, first, count, by_dy);
-    done(dtype, d_x, first, count, by_x);
-    return by_x;
+    finish_block(dtype, d_dy, first, count, grad_dy);
+    finish_block(dtype, d_x, first, count, grad_x);
+    return grad_x;
   });
 }
 

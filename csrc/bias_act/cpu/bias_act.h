@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bias_act on a CPU. x, y, dy, dx, ... are dense, of one dtype and one layout; b, e, db and the like
-// hold one float per channel (double for float64), or are null. The math: stylegan_ops/bias_act.py.
+// hold one float per channel (double for float64), or are null. The math: stylegan_ops, bias_act.py.
 #pragma once
 
 #include "bias_act/params.h"
@@ -15,7 +15,7 @@ using namespace stylegan::cpu;  // lib/cpu
 void forward(Dtype, ActParams, Channels, const void* x, const void* b, void* y, uint8_t* mask,
               const ParallelFor&);
 
-// dx = (dy + e) * slope, db = sum of dx. mask: null where the slope is `positive` everywhere.
+// dx = (dy + e) * slope, db = sum of dx. mask: null if the slope is `positive` everywhere.
 void mask_grad(Dtype, Slopes, bool has_clamp, Channels, const void* dy, const void* e,
                         const uint8_t* mask, void* dx, void* db, const ParallelFor&);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is per channel, added to blocks of elements and summed over them, in any dense layout.
+// Vectors with one value per channel, added to blocks of elements, and sums over them, in any dense layout.
 #pragma once
 
 #include <algorithm>
@@ -15,14 +15,14 @@ using namespace stylegan::cpu;  // lib/cpu
 
 constexpr int64_t kBlock = kMaskBlock;        // 2 KiB of float32: a few blocks fit in any L1
 constexpr int64_t kBlocksInSum = 32;          // added in float before they go to double
-constexpr int64_t kShortInner = 128;          // runs of one channel below this are laid out beforehand
-constexpr int64_t kLongestPattern = 1 << 16;  // elements; 256 KiB of float32 fits in L2
+constexpr int64_t kShortInner = 128;          // shorter runs of one channel are expanded into a table
+constexpr int64_t kMaxPattern = 1 << 16;  // elements; 256 KiB of float32 fits in L2
 
 // Channels seen as one repeated pattern of `period` elements (short runs), or as runs (long ones).
 struct Pattern {
   explicit Pattern(Channels c)
       : channels(c),
-        used(c.inner == 1 || (c.inner < kShortInner && c.inner * c.channels <= kLongestPattern)),
+        used(c.inner == 1 || (c.inner < kShortInner && c.inner * c.channels <= kMaxPattern)),
         period(c.inner * c.channels) {}
 
   // f(channel, offset in the block, length) for each run of one channel in [first, first + count).
@@ -52,7 +52,7 @@ template <class C> class ChannelVector {
       table_[i] = values_[static_cast<int64_t>(i) / channels.inner % channels.channels];
   }
 
-  // v plus the vector, in the buffer; v itself where there is no vector.
+  // v plus the vector, in the buffer; without a vector, v itself.
   const C* plus(int64_t first, int64_t count, const C* __restrict v, C* __restrict buffer) const {
     if (values_ == nullptr) return v;
     if (pattern_.used) {

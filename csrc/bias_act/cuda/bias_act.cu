@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bound by DRAM: x read once, y written once, and for piecewise linear activations one or two bits a
-// sample, which the backward reads in place of x.
+// sample, which the backward reads instead of x.
 //
 // Forward: a thread takes a group of consecutive elements, whatever the layout: one 16-byte access; for
 // piecewise linear activations 8 elements in every dtype, one byte of each plane of the mask.
 //
-// Backward, with the sum by channel fused in. A thread takes such groups too, or single elements where
-// a channel's run is not a multiple of a group. Two ways to walk, so that a thread's sums stay in
-// registers:
+// Backward, with the sum by channel fused in. A thread takes such groups too, or single elements if
+// a channel's run is not a multiple of a group. There are two ways to walk, so that a thread's sums stay in registers:
 //   rows     a channel's elements lie in runs of `inner` (contiguous images): a block takes one
 //            channel and a slice of its groups, one group a thread and step;
 //   columns  inner is 1 (channels_last): a block takes a tile of up to 32 groups of neighbouring
 //            channels and a slice of the pixels; a thread keeps to its group of channels.
 // A block adds its threads' sums through shared memory and writes one number per channel and slice; a
-// second small kernel adds the slices (row_sums.cuh).
+// second small kernel adds the slices (lib/cuda/reduce.cuh).
 
 #include "bias_act/cuda/bias_act.cuh"
 
@@ -86,9 +85,9 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 int64_t partial_size(Channels c) {
-  int64_t most = 0;  // over the groups that a dtype or an op may ask for
-  for (int group : {1, 2, 4, 8}) most = std::max(most, walk_of(c, group).slices);
-  return most == 1 ? 0 : most * c.channels;
+  int64_t slices = 0;  // the most over the groups of all dtypes and ops
+  for (int group : {1, 2, 4, 8}) slices = std::max(slices, walk_of(c, group).slices);
+  return slices == 1 ? 0 : slices * c.channels;
 }
 
 void forward(Dtype dtype, ActParams p, Channels c, const void* x, const void* b, void* y, uint8_t* mask,
@@ -151,9 +150,16 @@ void grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void
       using S = decltype(s);
       using T = Arithmetic<S>;
       const GradGrad<S, decltype(act)::value> body{
-          static_cast<T>(p.alpha),      static_cast<T>(p.gain),     static_cast<T>(p.clamp),    static_cast<const S*>(ddx),
-          static_cast<const T*>(ddb),   static_cast<const S*>(dy),  static_cast<const S*>(x),
-          static_cast<const T*>(b),     static_cast<S*>(d_dy),      static_cast<S*>(d_x),
+          static_cast<T>(p.alpha),
+          static_cast<T>(p.gain),
+          static_cast<T>(p.clamp),
+          static_cast<const S*>(ddx),
+          static_cast<const T*>(ddb),
+          static_cast<const S*>(dy),
+          static_cast<const S*>(x),
+          static_cast<const T*>(b),
+          static_cast<S*>(d_dy),
+          static_cast<S*>(d_x),
           aligned(ddx) && aligned(dy) && aligned(x) && aligned(d_dy) && aligned(d_x)};
       run_grad<kAccessGroup<S>, T>(c, body, d_b, partial, stream);
     });

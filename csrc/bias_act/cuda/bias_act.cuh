@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bias_act on a GPU; the arguments are those of cpu/bias_act.h. `partial` is room for the sums by
-// channel, partial_size() floats (doubles for float64), needed where sums are asked for.
+// bias_act on a GPU; the arguments are those of cpu/bias_act.h. `partial` is a workspace for the sums by
+// channel: partial_size() floats (doubles for float64), only needed for sums.
 #pragma once
 
 #include <cuda_runtime_api.h>

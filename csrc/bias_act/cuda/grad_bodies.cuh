@@ -42,7 +42,7 @@ template <class S> struct MaskGrad {
     const unsigned within = inside_plane == nullptr ? ~0u : bits_of<V>(inside_plane, i);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      const T below = negative == 0 ? T(0) : v[j] * negative;  // infinite gradients stop there too
+      const T below = negative == 0 ? T(0) : v[j] * negative;  // an infinite gradient must become 0 too
       const T d = above >> j & 1 ? v[j] * positive : below;
       v[j] = within >> j & 1 ? d : T(0);
     }

@@ -15,10 +15,10 @@ namespace {
 constexpr int kThreads = 256;          // 8 warps
 constexpr int kBlocksPerSM = 2;        // at least; with 3 (80 registers a thread) the smooth second derivatives spill
 constexpr int64_t kStepsPerSlice = 8;  // groups a thread takes before the cost of adding across threads
-constexpr int64_t kMostSlices = 1024;  // per channel or tile; beyond that, more steps
+constexpr int64_t kMaxSlices = 1024;   // per channel or tile; beyond that, more steps
 constexpr int kTile = 32;              // groups of channels side by side: 512 bytes of a 16-bit dtype
 
-// How a backward walks through memory; see the top of the file.
+// How a backward walks through memory; see the top of bias_act.cu.
 struct Walk {
   int group, width;            // V; columns: groups of channels in a tile, a power of two (rows: 0)
   int64_t tiles, slices, per;  // channels or tiles of them; slices of each; steps of a whole block per slice
@@ -38,14 +38,15 @@ Walk walk_of(Channels c, int group) {
   } else {
     block_steps = ceil_div(c.size / c.channels / group, kThreads);
   }
-  const int64_t slices = std::clamp<int64_t>(block_steps / kStepsPerSlice, 1, kMostSlices);
+  const int64_t slices = std::clamp<int64_t>(block_steps / kStepsPerSlice, 1, kMaxSlices);
   const int64_t per = ceil_div(block_steps, slices);
   return {group, width, tiles, ceil_div(block_steps, per), per};
 }
 
 // partial[channel * slices + slice] = sum of a block's v by channel.
 template <int V, class T, class Body>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Channels c, Walk walk, Body body, T* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, kBlocksPerSM)
+    grad_kernel(Channels c, Walk walk, Body body, T* __restrict__ partial) {
   __shared__ T shared[V * kThreads];
   const bool rows = walk.width == 0;
   const int t = threadIdx.x, height = rows ? kThreads : kThreads / walk.width;
@@ -53,8 +54,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Channels c
   // The thread's first channel, and its groups of that channel (rows) or pixels (columns).
   const int64_t channel = rows ? blockIdx.x : (static_cast<int64_t>(blockIdx.x) * walk.width + t % walk.width) * V;
   const int64_t slice = blockIdx.y, begin = slice * walk.per * height;
-  const int64_t most = rows ? pixels / V : (channel < c.channels ? pixels : 0);
-  const int64_t end = min(most, begin + walk.per * height);
+  const int64_t groups = rows ? pixels / V : (channel < c.channels ? pixels : 0);
+  const int64_t end = min(groups, begin + walk.per * height);
   T total[V] = {}, v[V];
   for (int64_t g = begin + (rows ? t : t / walk.width); g < end; g += height) {
     int64_t i = g * c.channels + channel;
@@ -87,7 +88,7 @@ template <int V, class T, class Body>
 void run_grad(Channels c, Body body, void* db, void* partial, cudaStream_t stream) {
   const Walk walk = walk_of(c, V);
   const dim3 grid(static_cast<unsigned>(walk.tiles), static_cast<unsigned>(walk.slices));
-  // A single slice is the sum already.
+  // With a single slice, its sum is the result.
   T* sums = static_cast<T*>(db == nullptr || walk.slices == 1 ? db : partial);
   if (walk.group == V)
     launch(grad_kernel<V, T, Body>, grid, dim3(kThreads), stream, c, walk, body, sums);

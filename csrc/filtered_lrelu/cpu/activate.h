@@ -24,24 +24,26 @@ STYLEGAN_INLINE Vector activated(const Vector& u, const Slope& b, int lane, uint
   }
   if constexpr (S == Signs::written) word |= bits_above(u, zero) << lane;
   Vector v;
-  if constexpr (kOrdered) v = larger(b.negative * u, above);
+  if constexpr (kOrdered) v = vector_max(b.negative * u, above);
   else v = where_above(u, zero, above, b.negative == 0 ? where_above(zero, u, zero, u) : b.negative * u);
   if constexpr (!kClamp) {
     if constexpr (S == Signs::written) word |= 0xffff0000u;
     return v;
   }
-  const Vector cut = larger(-b.limit, smaller(b.limit, v));
+  const Vector cut = vector_max(-b.limit, vector_min(b.limit, v));
   if constexpr (S == Signs::written) word |= bits_equal(v, cut) << (kPixel + lane);
   return cut;
 }
 
 // P pixels of sums: activated and stored.
 template <int P, Signs S, bool kClamp, bool kOrdered>
-STYLEGAN_INLINE void activate_and_put(Vector (&sums)[P * kVectors], const Slope& slope, uint32_t* words, int64_t word_step, float* to, int64_t step) {
+STYLEGAN_INLINE void activate_and_put(Vector (&sums)[P * kVectors], const Slope& slope, uint32_t* words,
+                                      int64_t word_step, float* to, int64_t step) {
   STYLEGAN_UNROLL for (int i = 0; i < P; ++i) {
     uint32_t word = S == Signs::given ? *words : 0;
     STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
-      sums[i * kVectors + j] = activated<S, kClamp, kOrdered>(sums[i * kVectors + j], slope, j * static_cast<int>(kLanes), word);
+      sums[i * kVectors + j] =
+          activated<S, kClamp, kOrdered>(sums[i * kVectors + j], slope, j * static_cast<int>(kLanes), word);
     if (S == Signs::written) *words = word;
     if (S != Signs::own) words += word_step;
   }
@@ -49,12 +51,14 @@ STYLEGAN_INLINE void activate_and_put(Vector (&sums)[P * kVectors], const Slope&
 }
 
 template <int P, int K, Signs S, bool kClamp, bool kOrdered>
-STYLEGAN_INLINE void activate_from(int64_t begin, int64_t pixels, const Shifts& s, const Middle& m, float* dst, int64_t step) {
+STYLEGAN_INLINE void activate_from(int64_t begin, int64_t pixels, const Shifts& s, const Middle& m, float* dst,
+                                   int64_t step) {
   const Slope slope(m);
   for (; begin + P <= pixels; begin += P) {
     Vector sums[P * kVectors];
     shifts<P, 1, K>(s, begin * kPixel, sums);
-    activate_and_put<P, S, kClamp, kOrdered>(sums, slope, m.words + begin * m.word_step, m.word_step, dst + begin * step, step);
+    activate_and_put<P, S, kClamp, kOrdered>(sums, slope, m.words + begin * m.word_step, m.word_step,
+                                             dst + begin * step, step);
   }
   if constexpr (P > 1)
     if (begin < pixels) activate_from<P / 2, P / 2 < 4 ? 0 : K, S, kClamp, kOrdered>(begin, pixels, s, m, dst, step);
@@ -63,8 +67,8 @@ STYLEGAN_INLINE void activate_from(int64_t begin, int64_t pixels, const Shifts& 
 // Two phases at once, of K taps each, the second of which begins kLater pixels after the first: every pixel is loaded
 // once for both.
 template <int P, int K, int kLater, Signs S, bool kClamp, bool kOrdered>
-STYLEGAN_INLINE void activate_pair_from(int64_t begin, int64_t pixels, const float* first, const float* second, const float* row,
-                                   const Middle& m, float* dst, int64_t step) {
+STYLEGAN_INLINE void activate_pair_from(int64_t begin, int64_t pixels, const float* first, const float* second,
+                                        const float* row, const Middle& m, float* dst, int64_t step) {
   const Slope slope(m);
   Vector f[K], g[K];
   STYLEGAN_UNROLL for (int k = 0; k < K; ++k) f[k] = Vector{} + first[k], g[k] = Vector{} + second[k];
@@ -83,25 +87,31 @@ STYLEGAN_INLINE void activate_pair_from(int64_t begin, int64_t pixels, const flo
     activate_and_put<P, S, kClamp, kOrdered>(b, slope, words + 1, m.word_step, dst + begin * step + kPixel, step);
   }
   if constexpr (P > 1)
-    if (begin < pixels) activate_pair_from<P / 2, K, kLater, S, kClamp, kOrdered>(begin, pixels, first, second, row, m, dst, step);
+    if (begin < pixels)
+      activate_pair_from<P / 2, K, kLater, S, kClamp, kOrdered>(begin, pixels, first, second, row, m, dst, step);
 }
 
 template <Signs S, bool kClamp, bool kOrdered>
-STYLEGAN_TARGET void activate_taps(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst, int64_t step) {
+STYLEGAN_TARGET void activate_taps(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst,
+                                   int64_t step) {
   if constexpr (kVectors == 1) {
     if (second != nullptr && second->terms->row == s.terms->row)
-      return activate_pair_from<8, 6, 0, S, kClamp, kOrdered>(0, pixels, s.terms->taps, second->terms->taps, s.terms->row, m, dst, step);
+      return activate_pair_from<8, 6, 0, S, kClamp, kOrdered>(0, pixels, s.terms->taps, second->terms->taps,
+                                                              s.terms->row, m, dst, step);
     if (second != nullptr)
-      return activate_pair_from<8, 6, 1, S, kClamp, kOrdered>(0, pixels, s.terms->taps, second->terms->taps, s.terms->row, m, dst, step);
+      return activate_pair_from<8, 6, 1, S, kClamp, kOrdered>(0, pixels, s.terms->taps, second->terms->taps,
+                                                              s.terms->row, m, dst, step);
     if (s.taps == 6) return activate_from<8, 6, S, kClamp, kOrdered>(0, pixels, s, m, dst, step);
   }
   activate_from<kSums / kVectors, 0, S, kClamp, kOrdered>(0, pixels, s, m, dst, step);
 }
 
 template <Signs S>
-STYLEGAN_TARGET void activate_signs(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst, int64_t step) {
+STYLEGAN_TARGET void activate_signs(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst,
+                                    int64_t step) {
   const bool clamps = m.clamp < std::numeric_limits<double>::infinity();
-  if (Slope(m).ordered()) (clamps ? activate_taps<S, true, true> : activate_taps<S, false, true>)(s, second, pixels, m, dst, step);
+  if (Slope(m).ordered())
+    (clamps ? activate_taps<S, true, true> : activate_taps<S, false, true>)(s, second, pixels, m, dst, step);
   else (clamps ? activate_taps<S, true, false> : activate_taps<S, false, false>)(s, second, pixels, m, dst, step);
 }
 
@@ -117,9 +127,11 @@ void activate(const Shifts& s, int64_t pixels, const Middle& m, float* dst, int6
   activate_any(s, nullptr, pixels, m, dst, step);
 }
 
-void activate_pair(const Shifts& first, const Shifts& second, int64_t pixels, const Middle& m, float* dst, int64_t step) {
+void activate_pair(const Shifts& first, const Shifts& second, int64_t pixels, const Middle& m, float* dst,
+                   int64_t step) {
   const int64_t later = second.terms->row - first.terms->row;
-  const bool known = kVectors == 1 && first.count == 1 && first.taps == 6 && second.taps == 6 && (later == 0 || later == kPixel);
+  const bool known =
+      kVectors == 1 && first.count == 1 && first.taps == 6 && second.taps == 6 && (later == 0 || later == kPixel);
   if (known) return activate_any(first, &second, pixels, m, dst, step);
   Middle shifted = m;
   shifted.words += m.words != nullptr;

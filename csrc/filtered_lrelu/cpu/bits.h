@@ -1,14 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included by filtered_lrelu_loops.h: what vectors do beyond arithmetic.
-
-// u > limit ? a : b, lane by lane
-STYLEGAN_INLINE Vector where_above(const Vector& u, const Vector& limit, const Vector& a, const Vector& b) {
-#if STYLEGAN_PLAIN_VECTORS
-  return Vector::of([&](int i) { return u.v[i] > limit.v[i] ? a.v[i] : b.v[i]; });
-#else
-  return u > limit ? a : b;
-#endif
-}
+// Included by loops.h: comparisons, choices and transposition of vectors.
 
 #if STYLEGAN_PLAIN_VECTORS
 STYLEGAN_INLINE float lane_of(const Vector& v, int i) { return v.v[i]; }
@@ -16,8 +7,8 @@ STYLEGAN_INLINE float lane_of(const Vector& v, int i) { return v.v[i]; }
 STYLEGAN_INLINE float lane_of(const Vector& v, int i) { return v[i]; }
 #endif
 
-// bits_above: bit i says whether a[i] > b[i]; bits_equal: a[i] == b[i]. choose: bit i ? a[i] : b[i].
-// larger, smaller: of a and b; b where either is not a number.
+// bits_above: bit i is a[i] > b[i]; bits_equal: a[i] == b[i]. choose: bit i ? a[i] : b[i].
+// vector_max, vector_min: of a and b; b if either is NaN.
 #if STYLEGAN_LANES == 16
 STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
@@ -28,8 +19,12 @@ STYLEGAN_INLINE uint32_t bits_equal(const Vector& a, const Vector& b) {
 STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {
   return (Vector)_mm512_mask_blend_ps(static_cast<__mmask16>(bits), (__m512)b, (__m512)a);
 }
-STYLEGAN_INLINE Vector larger(const Vector& a, const Vector& b) { return (Vector)_mm512_max_ps((__m512)a, (__m512)b); }
-STYLEGAN_INLINE Vector smaller(const Vector& a, const Vector& b) { return (Vector)_mm512_min_ps((__m512)a, (__m512)b); }
+STYLEGAN_INLINE Vector vector_max(const Vector& a, const Vector& b) {
+  return (Vector)_mm512_max_ps((__m512)a, (__m512)b);
+}
+STYLEGAN_INLINE Vector vector_min(const Vector& a, const Vector& b) {
+  return (Vector)_mm512_min_ps((__m512)a, (__m512)b);
+}
 #elif STYLEGAN_LANES == 8
 STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)));
@@ -42,19 +37,25 @@ STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {
   const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), each), each);
   return (Vector)_mm256_blendv_ps((__m256)b, (__m256)a, _mm256_castsi256_ps(set));
 }
-STYLEGAN_INLINE Vector larger(const Vector& a, const Vector& b) { return (Vector)_mm256_max_ps((__m256)a, (__m256)b); }
-STYLEGAN_INLINE Vector smaller(const Vector& a, const Vector& b) { return (Vector)_mm256_min_ps((__m256)a, (__m256)b); }
+STYLEGAN_INLINE Vector vector_max(const Vector& a, const Vector& b) {
+  return (Vector)_mm256_max_ps((__m256)a, (__m256)b);
+}
+STYLEGAN_INLINE Vector vector_min(const Vector& a, const Vector& b) {
+  return (Vector)_mm256_min_ps((__m256)a, (__m256)b);
+}
 #else
-STYLEGAN_INLINE Vector larger(const Vector& a, const Vector& b) { return where_above(a, b, a, b); }
-STYLEGAN_INLINE Vector smaller(const Vector& a, const Vector& b) { return where_above(b, a, a, b); }
+STYLEGAN_INLINE Vector vector_max(const Vector& a, const Vector& b) { return where_above(a, b, a, b); }
+STYLEGAN_INLINE Vector vector_min(const Vector& a, const Vector& b) { return where_above(b, a, a, b); }
 STYLEGAN_INLINE uint32_t bits_above(const Vector& a, const Vector& b) {
   uint32_t bits = 0;
-  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) > lane_of(b, i)) << i;
+  STYLEGAN_UNROLL
+  for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) > lane_of(b, i)) << i;
   return bits;
 }
 STYLEGAN_INLINE uint32_t bits_equal(const Vector& a, const Vector& b) {
   uint32_t bits = 0;
-  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) == lane_of(b, i)) << i;
+  STYLEGAN_UNROLL
+  for (int i = 0; i < STYLEGAN_LANES; ++i) bits |= static_cast<uint32_t>(lane_of(a, i) == lane_of(b, i)) << i;
   return bits;
 }
 STYLEGAN_INLINE Vector choose(uint32_t bits, const Vector& a, const Vector& b) {

@@ -34,7 +34,8 @@ class DestinationRows {
     if (is_stored<float>(plan_.dtype) && tile_.lanes == kPixel)
       return k_.to_rows(pixels, count, static_cast<float*>(plan_.y) + first, plane);
     k_.to_rows(pixels, count, planes_.row(0), planes_.row_floats());
-    for (int64_t l = 0; l < tile_.lanes; ++l) cpu::store(plan_.dtype, plan_.y, first + l * plane, count, planes_.row(l));
+    for (int64_t l = 0; l < tile_.lanes; ++l)
+      cpu::store(plan_.dtype, plan_.y, first + l * plane, count, planes_.row(l));
   }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tiling: a task makes a tile of y, some columns by some rows, of one pixel's 16 lanes: 16 channels for channels_last,
-// 16 planes for contiguous images, which are turned into pixels as they are read and back as they are written. So
-// every step is a sum of terms factor * row of pixels, and all of them are the same vector loop:
+// 16 planes for contiguous images, which are transposed to pixels when they are read and back when they are written.
+// So every step is a sum of terms factor * row of pixels, and all of them are the same vector loop:
 //     x row      with b, zeros outside, into a ring of rows;
 //     line       = sum of x rows (up filter along y, only taps that meet a sample);
 //     v row      = activation(sum of shifts of the line), one phase of the up filter after another;
@@ -39,9 +39,9 @@ class Worker {
   void task(int64_t index) {
     begin(index);
     const FirAxis& a = plan_.p.y.down;
-    const int64_t most = plan_.down.product ? 2 : 1;
+    const int64_t at_once = plan_.down.product ? 2 : 1;
     for (int64_t o = tile_.rows.out.begin, count; o < tile_.rows.out.end; o += count) {
-      count = std::min(most, tile_.rows.out.end - o);
+      count = std::min(at_once, tile_.rows.out.end - o);
       const int64_t first = std::max<int64_t>(o * a.down - a.origin, 0), last = o + count - 1;
       if (!plan_.keeps) next_ = std::max(next_, first);
       make_middle(std::min(last * a.down - a.origin + a.taps, a.in));

@@ -11,7 +11,7 @@ namespace stylegan::filtered_lrelu::cpu {
 
 using namespace stylegan::cpu;  // lib/cpu
 
-// x and y dense in the layout that the Params names, of one dtype, not float64.
+// x and y dense in the layout of the parameters, of one dtype, not float64.
 void run(Dtype, const Params&, Isa, const void* x, void* y, const ParallelFor&);
 
 }  // namespace stylegan::filtered_lrelu::cpu

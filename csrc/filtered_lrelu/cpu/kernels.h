@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops of filtered_lrelu.cpp, which exist once for each instruction set. A pixel is kPixel neighbouring
+// The loops of filtered_lrelu.cpp, compiled once for each instruction set. A pixel is kPixel neighbouring
 // floats: of as many channels, or of as many planes. Rows are rows of pixels.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace stylegan::filtered_lrelu::cpu {
 
-constexpr int64_t kPixel = 16;  // floats: a cache line, and the samples that a word of a mask tells of
+constexpr int64_t kPixel = 16;  // floats: a cache line, and the samples of a word of a mask
 
 // A summand down the columns: row times a factor.
 struct RowTerm {
@@ -31,7 +31,8 @@ struct Shifts {
   int64_t count, taps;
 };
 
-// What is between the two filters. Word i of a run of pixels is words[i * word_step]: bit j that of lane j.
+// The activation between the two filters, and its mask. Word i of a run of pixels is words[i * word_step]: bit j that
+// of lane j.
 struct Middle {
   Slopes slopes;
   double clamp;
@@ -48,10 +49,11 @@ struct Kernels {
                    int64_t seconds, int64_t pixels, float* dst_first, float* dst_second, int64_t step);
   // Pixel i begins at pixel i * stride of the rows; by log2 of the stride, 1, 2 or 4.
   void (*shift[3])(const Shifts&, int64_t pixels, float* dst, int64_t step);
-  // The same at stride 1, then what the Middle says.
+  // The same at stride 1, then the activation.
   void (*activate)(const Shifts&, int64_t pixels, const Middle&, float* dst, int64_t step);
   // That for two neighbouring phases, at dst and a pixel later, with neighbouring words; each has terms.
-  void (*activate_pair)(const Shifts& first, const Shifts& second, int64_t pixels, const Middle&, float* dst, int64_t step);
+  void (*activate_pair)(const Shifts& first, const Shifts& second, int64_t pixels, const Middle&, float* dst,
+                        int64_t step);
   // dst[i] = x[i * step] + b, pixel by pixel.
   void (*gather)(const float* x, int64_t step, int64_t pixels, const float* b, float* dst);
   // kPixel rows of samples, `row` floats apart, and pixels: dst[i * kPixel + j] = rows[j * row + i] + b[j], and back.
@@ -60,7 +62,7 @@ struct Kernels {
 };
 
 const Kernels* portable_kernels();
-const Kernels* avx2_kernels();    // null where the compiler has no such instructions
+const Kernels* avx2_kernels();    // null if the compiler does not know these instructions
 const Kernels* avx512_kernels();
 
 }  // namespace stylegan::filtered_lrelu::cpu

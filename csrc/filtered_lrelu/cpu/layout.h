@@ -24,14 +24,16 @@ STYLEGAN_INLINE void transpose(const float* from, int64_t from_row, const float*
 }
 
 STYLEGAN_TARGET void to_pixels(const float* rows, int64_t row, int64_t pixels, const float* b, float* dst) {
-  for (; pixels >= kPixel; pixels -= kPixel, rows += kPixel, dst += kPixel * kPixel) transpose(rows, row, b, dst, kPixel);
+  for (; pixels >= kPixel; pixels -= kPixel, rows += kPixel, dst += kPixel * kPixel)
+    transpose(rows, row, b, dst, kPixel);
   for (int64_t i = 0; i < pixels; ++i)
     for (int64_t j = 0; j < kPixel; ++j) dst[i * kPixel + j] = rows[j * row + i] + b[j];
 }
 
 STYLEGAN_TARGET void to_rows(const float* from, int64_t pixels, float* rows, int64_t row) {
   const float zero[kPixel] = {};
-  for (; pixels >= kPixel; pixels -= kPixel, rows += kPixel, from += kPixel * kPixel) transpose(from, kPixel, zero, rows, row);
+  for (; pixels >= kPixel; pixels -= kPixel, rows += kPixel, from += kPixel * kPixel)
+    transpose(from, kPixel, zero, rows, row);
   for (int64_t j = 0; j < kPixel; ++j)
     for (int64_t i = 0; i < pixels; ++i) rows[j * row + i] = from[i * kPixel + j];
 }

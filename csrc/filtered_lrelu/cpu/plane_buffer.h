@@ -9,7 +9,8 @@
 
 namespace stylegan::filtered_lrelu::cpu {
 
-// A row of each of kPixel planes in float32, between contiguous images and rows of pixels. Reading and writing share it.
+// A row of each of kPixel planes in float32, between contiguous images and rows of pixels. Reading and writing share
+// it.
 class PlaneBuffer {
  public:
   void begin(const Plan& plan, const Tile& tile) {

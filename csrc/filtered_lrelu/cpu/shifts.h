@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Included by loops.h: sums along the rows, of shifted pixels with a tap each.
 
-// The sums of P pixels along rows, from `at` floats on; K: taps of a row, 0: any number. A known number of taps stays in
-// registers, if there are enough of them, and every pixel is loaded once.
+// The sums of P pixels along rows, from `at` floats on; K: taps of a row, 0: any number. A known number of taps stays
+// in registers, if there are enough of them, and every pixel is loaded once.
 template <int P, int D, int K> STYLEGAN_INLINE void shifts(const Shifts& s, int64_t at, Vector (&sums)[P * kVectors]) {
   STYLEGAN_UNROLL for (int i = 0; i < P * kVectors; ++i) sums[i] = Vector{};
   for (const ShiftTerm* t = s.terms; t != s.terms + s.count; ++t) {

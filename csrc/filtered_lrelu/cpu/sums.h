@@ -18,7 +18,8 @@ template <int P> STYLEGAN_INLINE void put(const Vector (&sums)[P * kVectors], fl
 
 // Pixels from `begin` on, P at a time, the rest fewer at a time.
 template <int P>
-STYLEGAN_INLINE void sum_from(int64_t begin, int64_t pixels, const RowTerm* terms, int64_t count, float* dst, int64_t step) {
+STYLEGAN_INLINE void sum_from(int64_t begin, int64_t pixels, const RowTerm* terms, int64_t count, float* dst,
+                              int64_t step) {
   for (; begin + P <= pixels; begin += P) {
     Vector sums[P * kVectors] = {};
     for (const RowTerm* t = terms; t != terms + count; ++t) add<P, 1>(t->factor, t->row + begin * kPixel, sums);
@@ -39,7 +40,8 @@ struct PairOfSums {
 };
 
 template <int P>
-STYLEGAN_INLINE void sum_pair_from(int64_t begin, int64_t pixels, const PairOfSums& p, float* dst_first, float* dst_second, int64_t step) {
+STYLEGAN_INLINE void sum_pair_from(int64_t begin, int64_t pixels, const PairOfSums& p, float* dst_first,
+                                   float* dst_second, int64_t step) {
   for (; begin + P <= pixels; begin += P) {
     Vector a[P * kVectors] = {}, b[P * kVectors] = {};
     for (const RowTerm* t = p.first; t != p.first_end; ++t) add<P, 1>(t->factor, t->row + begin * kPixel, a);
@@ -63,9 +65,11 @@ STYLEGAN_INLINE void sum_pair_from(int64_t begin, int64_t pixels, const PairOfSu
 
 // The same of K rows that both sums have, with all factors in registers.
 template <int P, int K>
-STYLEGAN_INLINE void sum_rows_from(int64_t begin, int64_t pixels, const PairTerm* terms, float* dst_first, float* dst_second, int64_t step) {
+STYLEGAN_INLINE void sum_rows_from(int64_t begin, int64_t pixels, const PairTerm* terms, float* dst_first,
+                                   float* dst_second, int64_t step) {
   Vector first[K], second[K];
-  STYLEGAN_UNROLL for (int k = 0; k < K; ++k) first[k] = Vector{} + terms[k].first, second[k] = Vector{} + terms[k].second;
+  STYLEGAN_UNROLL
+  for (int k = 0; k < K; ++k) first[k] = Vector{} + terms[k].first, second[k] = Vector{} + terms[k].second;
   for (; begin + P <= pixels; begin += P) {
     Vector a[P] = {}, b[P] = {};
     STYLEGAN_UNROLL for (int k = 0; k < K; ++k) {
@@ -83,11 +87,13 @@ STYLEGAN_INLINE void sum_rows_from(int64_t begin, int64_t pixels, const PairTerm
     if (begin < pixels) sum_rows_from<P / 2, K>(begin, pixels, terms, dst_first, dst_second, step);
 }
 
-STYLEGAN_TARGET void sum_pair(const RowTerm* first, int64_t firsts, const PairTerm* both, int64_t boths, const RowTerm* second,
-                              int64_t seconds, int64_t pixels, float* dst_first, float* dst_second, int64_t step) {
+STYLEGAN_TARGET void sum_pair(const RowTerm* first, int64_t firsts, const PairTerm* both, int64_t boths,
+                              const RowTerm* second, int64_t seconds, int64_t pixels, float* dst_first,
+                              float* dst_second, int64_t step) {
   constexpr int kAtOnce = kSums / kVectors / 2;
   if constexpr (kVectors == 1)
-    if (firsts == 0 && seconds == 0 && boths == 6) return sum_rows_from<4, 6>(0, pixels, both, dst_first, dst_second, step);
+    if (firsts == 0 && seconds == 0 && boths == 6)
+      return sum_rows_from<4, 6>(0, pixels, both, dst_first, dst_second, step);
   const PairOfSums p{first, first + firsts, both, both + boths, second, second + seconds};
   sum_pair_from<kAtOnce>(0, pixels, p, dst_first, dst_second, step);
 }

@@ -120,8 +120,10 @@ class UpPass {
     if (line_of_next_ == t) return rows;
     const FirAxis& a = p_.y.up;
     const int64_t sample = a.first_sample(t), first = sample * a.up - (t - a.origin);
-    const bool pair = first > 0 && a.taps % a.up == 0 && t + 1 < tile_.rows.mid.end;  // the next row begins a tap earlier
-    const int64_t from = std::max<int64_t>(sample, 0), end = std::min(sample + (a.taps - first + a.up - 1) / a.up, a.in);
+    const bool pair =
+        first > 0 && a.taps % a.up == 0 && t + 1 < tile_.rows.mid.end;  // the next row begins a tap earlier
+    const int64_t from = std::max<int64_t>(sample, 0),
+                  end = std::min(sample + (a.taps - first + a.up - 1) / a.up, a.in);
     const int64_t count = std::max<int64_t>(end - from, 0), columns = tile_.columns.in.size();
     const float* row = count > 0 ? source_.hold(from, end - 1) : nullptr;
     const float* tap = plan_.up.y.data() + first + (from - sample) * a.up;

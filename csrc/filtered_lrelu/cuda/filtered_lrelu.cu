@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layers of networks, and their derivatives, take the streaming kernel (filtered_lrelu_stream.cuh), everything else
-// the general one (filtered_lrelu_general.cuh).
+// The layers of networks, and their derivatives, take the streaming kernel (stream.cuh), everything else
+// the general one (general.cuh).
 
 #include "filtered_lrelu/cuda/filtered_lrelu.cuh"
 

@@ -9,7 +9,7 @@
 
 namespace stylegan::filtered_lrelu::cuda {
 
-// x and y dense in the layout that the parameters name, of one dtype of 16 or 32 bits.
+// x and y dense in the layout of the parameters, of one dtype of 16 or 32 bits.
 void run(Dtype, const Params&, const void* x, void* y, cudaStream_t);
 
 }  // namespace stylegan::filtered_lrelu::cuda

@@ -17,7 +17,7 @@ template <class R> struct Sums {
 
 // Where a thread's columns are, and which rows of u count there: comparisons of unsigned numbers do for both ends.
 struct Owned {
-  int from[kColumns], to[kColumns];           // in rows of u and of y (v) in shared memory; to: -1 if there is no place
+  int from[kColumns], to[kColumns];  // in rows of u and of y (v) in shared memory; to: -1 if the column is not kept
   unsigned rows[kColumns], writes[kColumns];  // of u, 0 where the column does not exist; whose bits this thread writes,
   int first;                                  // from this one on
   int64_t word;                               // of the mask, of the first column and the next row of u
@@ -53,21 +53,43 @@ __device__ __forceinline__ void read_bits(const Stream& p, const Owned& own, int
   for (int i = 0; i < R::UP; ++i)
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
-      const bool there = static_cast<unsigned>(mid + i) < own.rows[c];
-      bits[c][i] = there ? __ldg(p.mask + word + c * p.column_words + i * p.row_words) >> own.bit : 0;
+      const bool valid = static_cast<unsigned>(mid + i) < own.rows[c];
+      bits[c][i] = valid ? __ldg(p.mask + word + c * p.column_words + i * p.row_words) >> own.bit : 0;
     }
 }
 
 // v of a sample of u in row `mid`, with its bits written. All threads of the warp call it.
-__device__ __forceinline__ float bent(const Stream& p, const Owned& own, int c, int mid, int64_t word, float u) {
-  const float slope = p.bend.slope(u), v = p.bend.clamped(slope);
+__device__ __forceinline__ float activated(const Stream& p, const Owned& own, int c, int mid, int64_t word, float u) {
+  const float slope = p.activation.slope(u), v = p.activation.clamped(slope);
   if (p.mask != nullptr) {
     const int half = threadIdx.x & kMaskSamples;
-    const unsigned above = __ballot_sync(~0u, u > 0), within = __ballot_sync(~0u, inside(slope, p.bend.clamp));
+    const unsigned above = __ballot_sync(~0u, u > 0), within = __ballot_sync(~0u, inside(slope, p.activation.clamp));
     if (static_cast<unsigned>(mid - own.first) < own.writes[c])
       p.mask[word + c * p.column_words] = (above >> half & 0xFFFF) | (within >> half) << 16;
   }
   return static_cast<unsigned>(mid) < own.rows[c] ? v : 0.0f;
+}
+
+// Rows of v, DOWN for each row of y, into the sums of the down filter; each step completes rows of y from `row` on.
+template <class R>
+__device__ __forceinline__ void add_to_y(const Stream& p, const Owned& own, const float* down_taps,
+                                         const float (&v)[kColumns][R::step], int row, float* y, Sums<R>& sums) {
+  constexpr int DOWN = R::DOWN;
+  float gd[R::TD];
+  read_taps(down_taps, gd);
+#pragma unroll
+  for (int c = 0; c < kColumns; ++c)
+#pragma unroll
+    for (int b = 0; b < R::step / DOWN; ++b) {
+#pragma unroll
+      for (int j = kPhase - 1; j > 0; --j) sums.y[c][j] = sums.y[c][j - 1] + gd[j * DOWN] * v[c][b * DOWN];
+      sums.y[c][0] = gd[0] * v[c][b * DOWN];
+#pragma unroll
+      for (int q = 1; q < DOWN; ++q)
+#pragma unroll
+        for (int j = 0; j < kPhase; ++j) sums.y[c][j] += gd[j * DOWN + q] * v[c][b * DOWN + q];
+      if (own.to[c] >= 0) y[(row + b) * p.columns + own.to[c]] = sums.y[c][kPhase - 1];
+    }
 }
 
 // A chunk of u to as many rows of y, not yet filtered along x; square_down: of v, into the ring from `slot` on.
@@ -105,8 +127,8 @@ __device__ __forceinline__ void march(const Stream& p, const Tile& t, Owned& own
         }
 #pragma unroll
         for (int i = 0; i < UP; ++i) {
-          if constexpr (kGiven) w[i] = p.bend.given(w[i], bits[c][i]);
-          else w[i] = bent(p, own, c, mid + i, own.word + i * p.row_words, w[i]);
+          if constexpr (kGiven) w[i] = p.activation.given(w[i], bits[c][i]);
+          else w[i] = activated(p, own, c, mid + i, own.word + i * p.row_words, w[i]);
         }
         if constexpr (R::square_down) {
 #pragma unroll
@@ -123,28 +145,12 @@ __device__ __forceinline__ void march(const Stream& p, const Tile& t, Owned& own
       }
       own.word += UP * p.row_words;
     }
-    if constexpr (!R::square_down) {
-      float gd[R::TD];
-      read_taps(down_taps, gd);
-#pragma unroll
-      for (int c = 0; c < kColumns; ++c)
-#pragma unroll
-        for (int b = 0; b < R::step / DOWN; ++b) {
-#pragma unroll
-          for (int j = kPhase - 1; j > 0; --j) sums.y[c][j] = sums.y[c][j - 1] + gd[j * DOWN] * v[c][b * DOWN];
-          sums.y[c][0] = gd[0] * v[c][b * DOWN];
-#pragma unroll
-          for (int q = 1; q < DOWN; ++q)
-#pragma unroll
-            for (int j = 0; j < kPhase; ++j) sums.y[c][j] += gd[j * DOWN + q] * v[c][b * DOWN + q];
-          if (own.to[c] >= 0) y[(step * (R::step / DOWN) + b) * p.columns + own.to[c]] = sums.y[c][kPhase - 1];
-        }
-    }
+    if constexpr (!R::square_down) add_to_y<R>(p, own, down_taps, v, step * (R::step / DOWN), y, sums);
   }
 }
 
 template <class S, int UP, int DOWN, Form F, bool kGiven>
-__global__ void __launch_bounds__(Rates<UP, DOWN, F>::most_threads)
+__global__ void __launch_bounds__(Rates<UP, DOWN, F>::max_threads)
     stream_kernel(Stream p, const S* __restrict__ x, S* __restrict__ y) {
   using R = Rates<UP, DOWN, F>;
   STYLEGAN_DYNAMIC_SHARED(shared);
@@ -174,7 +180,8 @@ __global__ void __launch_bounds__(Rates<UP, DOWN, F>::most_threads)
       begin_loads<R>(p, t, x, load_row, load_column, loads);
       __syncthreads();
       if (up_row < kRows) {
-        if constexpr (R::square_up) up_square<R>(p, up_taps, xs, x_slot + up_row, us + up_row * UP * p.columns, up_group);
+        if constexpr (R::square_up)
+          up_square<R>(p, up_taps, xs, x_slot + up_row, us + up_row * UP * p.columns, up_group);
         else up_along<R>(up_taps, xs + up_row * p.x_width, us + up_row * p.columns, up_group);
       }
       if constexpr (R::square_up) x_slot = x_slot + kRows == R::x_rows ? 0 : x_slot + kRows;

@@ -9,7 +9,7 @@ namespace stylegan::filtered_lrelu::cuda {
 // What a thread has under way of the next chunk.
 template <class S, int N> struct Loads {
   S values[N];
-  unsigned there;  // a bit each
+  unsigned valid;  // a bit each
 };
 
 template <class R, class S>
@@ -17,13 +17,13 @@ __device__ __forceinline__ void begin_loads(const Stream& p, const Tile& t, cons
                                             int column0, Loads<S, R::loads>& loads) {
   const S* from = x + t.x;
   int row = opaque(row0), column = opaque(column0);
-  loads.there = 0;
+  loads.valid = 0;
 #pragma unroll
   for (int i = 0; i < R::loads; ++i) {
     const int iy = t.row + row, ix = t.sample_x + column;
-    const bool there = t.exists && row < kRows && iy >= 0 && iy < p.in_h && ix >= 0 && ix < p.in_w;
-    loads.values[i] = there ? from[(static_cast<int64_t>(iy) * p.in_w + ix) * p.pixel] : narrow<S>(0.0f);
-    loads.there |= (there ? 1u : 0u) << i;
+    const bool valid = t.exists && row < kRows && iy >= 0 && iy < p.in_h && ix >= 0 && ix < p.in_w;
+    loads.values[i] = valid ? from[(static_cast<int64_t>(iy) * p.in_w + ix) * p.pixel] : narrow<S>(0.0f);
+    loads.valid |= (valid ? 1u : 0u) << i;
     row += p.load_rows, column += p.load_columns;
     if (column >= p.x_width) column -= p.x_width, ++row;
   }
@@ -35,7 +35,7 @@ __device__ __forceinline__ void end_loads(const Stream& p, const Tile& t, int la
 #pragma unroll
   for (int i = 0; i < R::loads; ++i) {
     const int e = lane + i * p.lanes;
-    if (e < kRows * p.x_width) to[e] = (loads.there >> i & 1) != 0 ? (widen(loads.values[i]) + t.b) * p.up_gain : 0.0f;
+    if (e < kRows * p.x_width) to[e] = (loads.valid >> i & 1) != 0 ? (widen(loads.values[i]) + t.b) * p.up_gain : 0.0f;
   }
 }
 
@@ -53,7 +53,8 @@ template <class R> __device__ __forceinline__ void up_along(const float* taps, c
   }
 #pragma unroll
   for (int i = 0; i < 4 * R::UP; i += 4)
-    *reinterpret_cast<float4*>(u + swizzled(group * 4 * R::UP + i)) = float4{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]};
+    *reinterpret_cast<float4*>(u + swizzled(group * 4 * R::UP + i)) =
+        float4{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]};
 }
 
 // The same for UP rows of u by a 2-D filter; newest: in the ring of rows of x, the last that has a part in them.

@@ -12,7 +12,7 @@
 // of y at a time, which uses each v and each tap 8 times.
 //
 // Bound by the issue of instructions: for a pixel of y with 12 + 12 taps, up and down 2, 72 FMA, 4 samples of u to
-// bend (about 8 instructions each; 13 with a mask to write) and about 13 words through shared memory, which has a
+// activate (about 8 instructions each; 13 with a mask to write) and about 13 words through shared memory, which has a
 // fourth of the FMA's rate; DRAM would take a fifth of that time in float16.
 #pragma once
 
@@ -37,15 +37,16 @@ template <int UP_, int DOWN_, Form F> struct Rates {
   static constexpr int step = UP > DOWN ? UP : DOWN;           // rows of u between which x and y fall together
   static constexpr int loads = UP == 2 ? 6 : 4;                // elements of a chunk for each thread
   static constexpr int outs = DOWN == 4 ? 2 : square_down || UP == 2 ? 4 : 8;  // pixels that a thread makes at a time
-  static constexpr int most_threads = step == 2 ? 512 : 384;   // 128 or 168 registers each
-  static constexpr bool ahead = UP == 2;  // a given mask is read a row before its use; with 4 there are no registers for it
+  static constexpr int max_threads = step == 2 ? 512 : 384;   // 128 or 168 registers each
+  static constexpr bool ahead =
+      UP == 2;  // a given mask is read a row before its use; with 4 there are no registers for it
   static constexpr int out_rows = square_down ? 2 : 1;
   static constexpr int x_rows = square_up ? 3 * kRows : kRows;  // in shared memory; of u: with the rows between
   static constexpr int u_rows = square_up ? mids : kRows;
   static constexpr int y_rows = square_down ? mids + TD - DOWN + 1 : done;  // of v, where the filter is 2-D
 };
 
-// What the blocks are told; in elements, of shared memory in floats. "unit": channel of a block, 0 for contiguous.
+// The parameters of the kernel; in elements, of shared memory in floats. "unit": channel of a block, 0 for contiguous.
 struct Stream {
   int in_w, in_h, mid_w, mid_h, out_w, out_h;
   int up_x, up_y, down_x, down_y;        // origins
@@ -65,7 +66,7 @@ struct Stream {
   uint32_t* mask;
   int words;                             // of a row of the mask
   int64_t row_words, column_words;       // between rows of u, between the columns of a thread
-  Bend bend;
+  MidActivation activation;
 };
 
 // Neighbouring threads take float4 that are 1, 2 or 4 apart; so do all of a quarter of a warp from different banks.
@@ -86,7 +87,8 @@ __device__ __forceinline__ void stage_taps(const float* f, bool flip, int count,
   for (int i = threadIdx.x; i < count; i += blockDim.x) taps[i] = f[flip ? i : count - 1 - i];
 }
 
-// A value of which the compiler knows nothing: what is made of it is made where it is needed, and not kept in registers.
+// A value of which the compiler knows nothing: what is made of it is made where it is needed, and not kept in
+// registers.
 __device__ __forceinline__ int opaque(int v) {
 #if defined(__CUDA_ARCH__)
   asm volatile("" : "+r"(v));

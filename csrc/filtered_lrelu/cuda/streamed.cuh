@@ -8,19 +8,19 @@
 
 namespace stylegan::filtered_lrelu::cuda {
 
-// Returns false, and does nothing, where the general kernel has to do it.
+// Returns false and does nothing if the general kernel is needed.
 bool try_stream(const Params&, const float* x, float* y, cudaStream_t);
 bool try_stream(const Params&, const __half* x, __half* y, cudaStream_t);
 bool try_stream(const Params&, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
 
 namespace {
 
-constexpr int64_t kMostCoordinate = 1 << 28;     // sums of a few fit in 32 bits
-constexpr int64_t kMostTiles = 1 << 30;          // and one for each block more fit in 32 bits
-constexpr int64_t kMostBlocks = 1 << 13;         // 62 for each multiprocessor of an H100; of more tiles a block makes several
+constexpr int64_t kMaxCoordinate = 1 << 28;     // sums of a few fit in 32 bits
+constexpr int64_t kMaxTiles = 1 << 30;          // and one for each block more fit in 32 bits
+constexpr int64_t kMaxBlocks = 1 << 13;  // 62 for each multiprocessor of an H100; of more tiles a block makes several
 constexpr size_t kSharedEverywhere = 96 << 10;   // bytes that a block may have on every GPU since sm_80
 constexpr int kWarp = 32;
-constexpr int kMostLanes = 256;                  // for contiguous: the halo is 3 % then, and to compare them takes time
+constexpr int kMaxLanes = 256;                  // for contiguous: the halo is 3 % then, and to compare them takes time
 
 inline int multiprocessors() {
 #if defined(__CUDACC__)
@@ -34,7 +34,8 @@ inline int multiprocessors() {
 #endif
 }
 
-// `lanes` threads for each channel of a block, tiles of `height` rows; width is 0 where not even a group of pixels fits.
+// `lanes` threads for each channel of a block, tiles of `height` rows; width is 0 where not even a group of pixels
+// fits.
 template <class R> Stream stream_of(const Params& f, int lanes, int64_t height) {
   Stream p{};
   p.in_w = static_cast<int>(f.x.up.in), p.in_h = static_cast<int>(f.y.up.in);
@@ -53,8 +54,8 @@ template <class R> Stream stream_of(const Params& f, int lanes, int64_t height) 
   const int64_t column = -f.x.down.origin - p.before - f.x.up.origin - 1;
   p.up_shift = static_cast<int>(column - floor_div(column, R::UP) * R::UP);
   const int multiple = std::max<int>(R::outs, static_cast<int>(unit) / R::DOWN);
-  const int room = p.columns - p.before - std::max(p.up_shift, p.down_shift) - (R::TD - R::DOWN) - 3;
-  p.width = std::max(0, room / R::DOWN / multiple * multiple);
+  const int columns = p.columns - p.before - std::max(p.up_shift, p.down_shift) - (R::TD - R::DOWN) - 3;
+  p.width = std::max(0, columns / R::DOWN / multiple * multiple);
   if (p.width == 0) return p;
   p.height = static_cast<int>(height);
   p.blocks = static_cast<int>(ceil_div(p.last ? f.channels : 1, p.units));
@@ -82,11 +83,13 @@ template <class R> Stream stream_of(const Params& f, int lanes, int64_t height) 
   p.mask = f.mask, p.words = static_cast<int>((f.mask_row() + kMaskSamples - 1) / kMaskSamples);
   p.row_words = static_cast<int64_t>(p.words) * (p.last ? p.mid_w : 1);
   p.column_words = p.last ? static_cast<int64_t>(p.words) * lanes : lanes / kMaskSamples;
-  p.bend = Bend(f);
+  p.activation = MidActivation(f);
   return p;
 }
 
-inline size_t shared_bytes(const Stream& p) { return (p.y_at + static_cast<size_t>(p.units) * p.y_plane) * sizeof(float); }
+inline size_t shared_bytes(const Stream& p) {
+  return (p.y_at + static_cast<size_t>(p.units) * p.y_plane) * sizeof(float);
+}
 
 // What the busiest multiprocessor has to do, in columns times rows of y. Below kBusy threads it is not kept busy.
 template <class R> double cost_of(const Stream& p, int processors) {
@@ -102,8 +105,9 @@ bool run_stream(const Params& f, const S* x, S* y, cudaStream_t stream) {
   const int processors = multiprocessors();
   Stream best{};
   const bool last = f.channels_last;
-  const int fewest = last ? 16 : kWarp, most = last ? R::most_threads / kUnits : kMostLanes, next = last ? 8 : kWarp;
-  for (int lanes = fewest; lanes <= most; lanes += next)
+  const int min_lanes = last ? 16 : kWarp, max_lanes = last ? R::max_threads / kUnits : kMaxLanes,
+            step = last ? 8 : kWarp;
+  for (int lanes = min_lanes; lanes <= max_lanes; lanes += step)
     for (int64_t parts = 1; parts <= 32; parts *= 2) {
       const int64_t height = ceil_div(ceil_div(f.y.down.out, parts), R::done) * R::done;
       const Stream p = stream_of<R>(f, lanes, height);
@@ -111,10 +115,10 @@ bool run_stream(const Params& f, const S* x, S* y, cudaStream_t stream) {
       if (best.width == 0 || cost_of<R>(p, processors) < cost_of<R>(best, processors)) best = p;
       if (height <= kPhase) break;
     }
-  if (best.width == 0 || best.work >= kMostTiles) return false;
+  if (best.width == 0 || best.work >= kMaxTiles) return false;
   constexpr int kBytes = R::outs * sizeof(S) < kAccess ? R::outs * sizeof(S) : kAccess;
   best.wide = !best.last && best.out_w % R::outs == 0 && reinterpret_cast<uintptr_t>(y) % kBytes == 0;
-  const dim3 grid(static_cast<unsigned>(std::min(best.work, kMostBlocks))), block(best.lanes * best.units);
+  const dim3 grid(static_cast<unsigned>(std::min(best.work, kMaxBlocks))), block(best.lanes * best.units);
   launch_shared(stream_kernel<S, UP, DOWN, F, kGiven>, grid, block, shared_bytes(best), stream, best, x, y);
   return true;
 }
@@ -136,15 +140,16 @@ template <class S, int UP, int DOWN, Form F> bool run_rates(const Params& f, con
 }
 
 template <class S> bool run_streamed(const Params& f, const S* x, S* y, cudaStream_t stream) {
-  if (f.channels >= kMostCoordinate) return false;
+  if (f.channels >= kMaxCoordinate) return false;
   for (const Axis& a : {f.x, f.y})
     for (const int64_t size : {a.up.in * a.up.up, a.up.out, a.down.out * a.down.down, std::abs(a.up.origin),
                                std::abs(a.down.origin)})
-      if (size >= kMostCoordinate) return false;
+      if (size >= kMaxCoordinate) return false;
   return run_rates<S, 2, 2, Form::separable>(f, x, y, stream) || run_rates<S, 4, 2, Form::separable>(f, x, y, stream) ||
-         run_rates<S, 2, 4, Form::separable>(f, x, y, stream) || run_rates<S, 2, 2, Form::square_down>(f, x, y, stream) ||
-         run_rates<S, 4, 2, Form::square_down>(f, x, y, stream) || run_rates<S, 2, 2, Form::square_up>(f, x, y, stream) ||
-         run_rates<S, 2, 4, Form::square_up>(f, x, y, stream);
+         run_rates<S, 2, 4, Form::separable>(f, x, y, stream) ||
+         run_rates<S, 2, 2, Form::square_down>(f, x, y, stream) ||
+         run_rates<S, 4, 2, Form::square_down>(f, x, y, stream) ||
+         run_rates<S, 2, 2, Form::square_up>(f, x, y, stream) || run_rates<S, 2, 4, Form::square_up>(f, x, y, stream);
 }
 
 }  // namespace

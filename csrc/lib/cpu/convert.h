@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Between stored dtypes and the dtype of arithmetic (float, or double for float64), a run at a time.
-// The loops are written so that compilers turn them into vector code; only float16 has an instruction
-// worth naming.
+// Compilers turn these loops into vector code. Only float16 needs an explicit instruction.
 #pragma once
 
 #include <cstring>
@@ -35,7 +34,7 @@ inline uint16_t to_bfloat16(float f) {  // to nearest, ties to even
 }
 
 inline float from_float16(uint16_t h) {
-  // Moved into float32's place, exponent and mantissa are 2^112 too small, subnormal or not.
+  // With the bits of float16 at those of float32, exponent and mantissa are 2^112 too small, subnormal or not.
   const uint32_t x = uint32_t(h & 0x7fff) << 13;
   const uint32_t scaled = bits_of(float_of(x) * 0x1p112f);
   return float_of((x >= 0x0f800000 ? x | 0x7f800000 : scaled) | uint32_t(h & 0x8000) << 16);

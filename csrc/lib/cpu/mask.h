@@ -14,8 +14,8 @@ inline bool all_set(const uint32_t (&words)[kLanes]) {
   return all == ~0u;
 }
 
-// Bit k of word l stands for element k * kLanes + l, so that packing and unpacking are vector code. What
-// is passed in captures by value: else every store might change what was captured.
+// Bit k of word l stands for element k * kLanes + l, so that packing and unpacking are vector code. The functions
+// that are passed in must capture by value, or the compiler assumes that every store changes what they captured.
 
 // Returns whether all bits are set.
 template <class F> bool pack(uint8_t* plane, int64_t first, const F& bit) {
@@ -26,7 +26,7 @@ template <class F> bool pack(uint8_t* plane, int64_t first, const F& bit) {
   return all_set(words);
 }
 
-// use(i, bit) for all elements, unless all bits are set and there is nothing to do then.
+// use(i, bit) for all elements. skip_all_set: not if all bits are set.
 template <class F> void unpack(const uint8_t* plane, int64_t first, bool skip_all_set, const F& use) {
   uint32_t words[kLanes];
   std::memcpy(words, plane + first / 8, sizeof words);
@@ -35,7 +35,7 @@ template <class F> void unpack(const uint8_t* plane, int64_t first, bool skip_al
     for (int64_t l = 0; l < kLanes; ++l) use(k * kLanes + l, (words[l] >> k) & 1u);
 }
 
-// bit ? v : 0, on the bits of v: gcc 12 gets that choice wrong in some lanes where it makes it a masked
+// bit ? v : 0, on the bits of v. gcc 12 gets the plain choice wrong in some lanes when it compiles it to a masked
 // operation of AVX-512VL (-fno-trapping-math -mprefer-vector-width=256).
 inline float keep(float v, uint32_t bit) { return float_of(bits_of(v) & (0u - bit)); }
 inline double keep(double v, uint32_t bit) {

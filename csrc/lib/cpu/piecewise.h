@@ -23,8 +23,8 @@ template <class C> void activate(const Epilogue& e, int64_t size, int64_t first,
     const int64_t n = std::min(kMaskBlock, count - i);
     if (e.mask != nullptr) pack(e.mask, first + i, [=](int64_t j) { return v[j] > 0; });
     for (int64_t j = 0; j < n; ++j) v[j] = sloped(v[j], negative, positive);
-    const bool nothing_to_clamp =
-        !clamps || (e.planes == 2 && pack(e.mask + mask_plane_bytes(size), first + i, [=](int64_t j) { return inside(v[j], clamp); }));
+    const bool nothing_to_clamp = !clamps || (e.planes == 2 && pack(e.mask + mask_plane_bytes(size), first + i,
+                                                                    [=](int64_t j) { return inside(v[j], clamp); }));
     if (!nothing_to_clamp)
       for (int64_t j = 0; j < n; ++j) v[j] = clamped(v[j], clamp);
   }
@@ -39,7 +39,7 @@ void times_slope_of(const uint8_t* mask, Slopes slopes, bool has_clamp, int64_t 
     for (int64_t i = 0; i < kMaskBlock; ++i) v[i] = u[i] * positive;
     return;
   }
-  if (negative == 0)  // infinite gradients stop there too
+  if (negative == 0)  // an infinite gradient must become 0 too
     unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = keep(u[i] * positive, bit); });
   else
     unpack(mask, first, false, [=](int64_t i, uint32_t bit) { v[i] = u[i] * (bit ? positive : negative); });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What upfirdn2d's kernels do with their sums before they store them.
+// What kernels do with their sums before they store them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,12 +10,12 @@
 
 namespace stylegan::cuda {
 
-// DeviceEpilogue with numbers in the dtype of arithmetic.
+// Epilogue with numbers in the dtype of arithmetic.
 template <class T> struct DeviceEpilogue {
   const T *scale, *noise, *b;
   bool noise_per_sample;
   T negative, positive, clamp;
-  uint8_t *positive_plane, *inside_plane;  // null where there is none
+  uint8_t *positive_plane, *inside_plane;  // null without that plane
 
   DeviceEpilogue() = default;
   // size: elements of y
@@ -52,8 +52,8 @@ template <class T> struct DeviceEpilogue {
     if (inside_plane != nullptr) inside_plane[i / 8] = static_cast<uint8_t>(within);
   }
 
-  // The same for element i alone, with the bits of 8 neighbouring threads. All threads of the warp call it,
-  // those beyond the last element too.
+  // The same for element i alone, with the bits of 8 neighbouring threads. All threads of the warp must call it,
+  // also those beyond the last element.
   __device__ __forceinline__ T activate_alone(int64_t i, int64_t size, T u) const {
     const T v = sloped(u, negative, positive);
     const int lane = threadIdx.x % 32;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place where kernels are launched. nvcc: on the stream, with its error checked. A plain C++
-// compiler (tests/cuda_on_host): on the host, one block after the other.
+// All kernels are launched here. nvcc: on the stream, with its error checked. A plain C++ compiler
+// (tests/cuda_on_host): on the host, one block after the other.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -17,19 +17,21 @@ namespace stylegan::cuda {
 #define STYLEGAN_DYNAMIC_SHARED(name) unsigned char* const name = cuda_on_host::dynamic_shared()
 #endif
 
-constexpr size_t kSharedUnasked = 48 << 10;  // bytes; a kernel has to ask for more, and GPUs differ in how much
+// Bytes; for more, a kernel needs cudaFuncSetAttribute, and the limit depends on the GPU.
+constexpr size_t kSharedUnasked = 48 << 10;
 
 #if defined(__CUDACC__)
-// As much dynamic shared memory as the GPU has: the limit belongs to the kernel, not to a launch, and another thread may
-// be about to launch the same kernel with more.
-template <class... Parameters> cudaError_t allow_most_shared(void (*kernel)(Parameters...)) {
-  int device = 0, most = 0;
+// Allows as much dynamic shared memory as the GPU has. The limit belongs to the kernel, not to a launch: another thread
+// may be about to launch the same kernel with more.
+template <class... Parameters> cudaError_t allow_max_shared(void (*kernel)(Parameters...)) {
+  int device = 0, bytes = 0;
   cudaFuncAttributes own{};
   cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error == cudaSuccess) error = cudaFuncGetAttributes(&own, kernel);
   if (error != cudaSuccess) return error;
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most - static_cast<int>(own.sharedSizeBytes));
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              bytes - static_cast<int>(own.sharedSizeBytes));
 }
 #endif
 
@@ -39,9 +41,9 @@ void launch_shared(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
                    Args... args) {
 #if defined(__CUDACC__)
   cudaError_t error = cudaSuccess;
-  if (shared_bytes > kSharedUnasked) error = allow_most_shared(kernel);
+  if (shared_bytes > kSharedUnasked) error = allow_max_shared(kernel);
   if (error == cudaSuccess) kernel<<<grid, block, shared_bytes, stream>>>(args...);
-  const cudaError_t last = cudaGetLastError();  // in any case: the next launch must not find it
+  const cudaError_t last = cudaGetLastError();  // always, or the next launch would report it
   if (error == cudaSuccess) error = last;
   if (error != cudaSuccess)
     throw std::runtime_error(std::string("CUDA kernel launch: ") + cudaGetErrorString(error));

@@ -11,7 +11,8 @@ constexpr int kSumThreads = 256;
 
 // sums[row] = sum over slices of partial[row, slice]; one block a row.
 template <class T>
-__global__ void __launch_bounds__(kSumThreads) sum_kernel(int64_t slices, const T* __restrict__ partial, T* __restrict__ sums) {
+__global__ void __launch_bounds__(kSumThreads)
+    sum_kernel(int64_t slices, const T* __restrict__ partial, T* __restrict__ sums) {
   __shared__ T shared[kSumThreads];
   const int t = threadIdx.x;
   T total = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The instructions of tensor cores and of what feeds them, from compute capability 8.0 on. Older targets
-// compile too, and trap; the host must not launch there. A plain C++ compiler (tests/cuda_on_host) calls
+// The instructions of tensor cores and of what feeds them, from compute capability 8.0 on. Code for older
+// targets compiles and traps; the host must not launch it. A plain C++ compiler (tests/cuda_on_host) calls
 // functions of the same names that do the same with the lanes of a warp.
 // Source: PTX ISA 9.0, sections 9.7.9.25 (cp.async), 9.7.15.5 (ldmatrix, mma and the fragments' layout).
 #pragma once
@@ -21,7 +21,7 @@ namespace stylegan::cuda {
 #define STYLEGAN_COMPUTE(...) __trap()
 #else
 #define STYLEGAN_MOVE(...) asm volatile(__VA_ARGS__)
-#define STYLEGAN_COMPUTE(...) asm(__VA_ARGS__)  // of registers alone, for the compiler to move
+#define STYLEGAN_COMPUTE(...) asm(__VA_ARGS__)  // only registers: the compiler may move it
 #endif
 
 __device__ __forceinline__ uint32_t shared_address(const void* p) {

@@ -40,7 +40,7 @@ template <class S, int V> union Pack {
 // Whether p may be accessed 16 bytes at a time.
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kAccess == 0; }
 
-// V elements from position i on. `count` of them exist (more than V are as good as V), the others
+// V elements from position i on. `count` of them exist (or all, if it is more than V), the others
 // become 0. wide: p is aligned, and i a multiple of V.
 template <int V, class S>
 __device__ __forceinline__ void load(const S* __restrict__ p, int64_t i, int64_t count, bool wide,

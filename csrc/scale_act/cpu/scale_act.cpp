@@ -18,11 +18,12 @@ namespace stylegan::scale_act::cpu {
 namespace {
 
 constexpr int64_t kPieceElements = 2048;       // 8 KiB of float32: a few of them fit in any L1
-constexpr int64_t kGrainElements = 32768;      // the library's own grain
+constexpr int64_t kGrainElements = 32768;      // PyTorch's own grain
 constexpr int64_t kTaskElements = 1 << 16;     // of a task with sums, at least
 constexpr int64_t kTasksOfASample = 64;        // at most: enough for as many threads
 constexpr int64_t kPixelsInSum = 64;           // added in float before they go to double
-constexpr int64_t kChannelsInSum = 16;         // of contiguous images, added before their sum is: as exact as by lanes
+// Of contiguous images, added in float before their sum is: as exact as sums in lanes.
+constexpr int64_t kChannelsInSum = 16;
 
 // Pixels of a piece: whole blocks of a mask.
 int64_t piece_of(const Images& g) {
@@ -30,23 +31,24 @@ int64_t piece_of(const Images& g) {
   return round_up(std::max<int64_t>(kPieceElements / unit, 1), whole);
 }
 
-// Elements [first, first + count) in the dtype of arithmetic: where they lie, or in the buffer.
-template <class C> const C* fetched(Dtype dtype, const void* src, int64_t first, int64_t count, std::vector<C>& buffer) {
+// Elements [first, first + count) in the dtype of arithmetic: in place, or converted in the buffer.
+template <class C>
+const C* input_values(Dtype dtype, const void* src, int64_t first, int64_t count, std::vector<C>& buffer) {
   if (is_stored<C>(dtype)) return static_cast<const C*>(src) + first;
   if (static_cast<int64_t>(buffer.size()) < count) buffer.resize(count);
   widen(dtype, src, first, count, buffer.data());
   return buffer.data();
 }
 
-// Where to put them; store() must follow unless they are stored as they are.
-template <class C> C* place(Dtype dtype, void* dst, int64_t first, int64_t count, std::vector<C>& buffer) {
+// Where to write them. store() must follow, unless the stored dtype is that of arithmetic.
+template <class C> C* output_buffer(Dtype dtype, void* dst, int64_t first, int64_t count, std::vector<C>& buffer) {
   if (is_stored<C>(dtype)) return static_cast<C*>(dst) + first;
   if (static_cast<int64_t>(buffer.size()) < count) buffer.resize(count);
   return buffer.data();
 }
 
-// out = in * factor(i) + shift(i). In place, and from one place to another, are two loops: vector code has
-// to know which it is.
+// out = in * factor(i) + shift(i). In place and out of place are two loops: the compiler has to know which one it
+// is to make vector code.
 template <class C, class Factor, class Shift>
 void scale_row(const C* in, C* out, int64_t count, const Factor& factor, const Shift& shift) {
   if (in == out) {
@@ -60,7 +62,8 @@ void scale_row(const C* in, C* out, int64_t count, const Factor& factor, const S
 }
 
 template <class C>
-void forward_pieces(Dtype dtype, const Images& g, const Epilogue& e, const void* x, void* y, const ParallelFor& parallel_for) {
+void forward_pieces(Dtype dtype, const Images& g, const Epilogue& e, const void* x, void* y,
+                    const ParallelFor& parallel_for) {
   const C* const scale = static_cast<const C*>(e.scale);
   const C* const noise = static_cast<const C*>(e.noise);
   const C* const b = static_cast<const C*>(e.b);
@@ -73,8 +76,8 @@ void forward_pieces(Dtype dtype, const Images& g, const Epilogue& e, const void*
       const int64_t plane = task / pieces, from = task % pieces * piece, to = std::min(from + piece, g.pixels);
       const int64_t first = (plane * g.pixels + from) * unit, count = (to - from) * unit;
       const int64_t n = g.channels_last ? plane : plane / g.channels;
-      const C* in = fetched(dtype, x, first, count, in_buffer);
-      C* out = place(dtype, y, first, count, out_buffer);
+      const C* in = input_values(dtype, x, first, count, in_buffer);
+      C* out = output_buffer(dtype, y, first, count, out_buffer);
       const C* __restrict t = noise == nullptr ? nullptr : noise + (e.noise_per_sample ? n * g.pixels : 0) + from;
       if (g.channels_last) {
         const C* __restrict s = scale == nullptr ? one.data() : scale + n * unit;
@@ -116,16 +119,16 @@ template <class C> class GradWorker {
         pixels_of(first, pixels, dv, scale, totals);
         if (noise != nullptr) sum_channels(dv, pixels, noise + p);
       } else {
-        if (noise != nullptr) std::fill_n(noise + p, pixels, C(0)), few_.assign(pixels, C(0));
+        if (noise != nullptr) std::fill_n(noise + p, pixels, C(0)), pending_.assign(pixels, C(0));
         for (int64_t c = 0; c < g_.channels; ++c) {
           const int64_t first = (n * g_.channels + c) * g_.pixels + p;
           const C* const dv = slope(first, pixels);
           plane_of(first, pixels, dv, scale[c], totals + c);
           if (noise == nullptr) continue;
-          add(dv, pixels, few_.data());
+          add(dv, pixels, pending_.data());
           if ((c + 1) % kChannelsInSum != 0 && c + 1 != g_.channels) continue;
-          add(few_.data(), pixels, noise + p);
-          std::fill(few_.begin(), few_.end(), C(0));
+          add(pending_.data(), pixels, noise + p);
+          std::fill(pending_.begin(), pending_.end(), C(0));
         }
       }
     }
@@ -151,8 +154,8 @@ template <class C> class GradWorker {
 
   void pixels_of(int64_t first, int64_t pixels, const C* dv, const C* __restrict scale, double* totals) {
     const int64_t count = pixels * unit_;
-    const C* const x = a_.products == nullptr ? nullptr : fetched(dtype_, a_.x, first, count, x_buffer_);
-    C* const dx = place(dtype_, dx_, first, count, dx_buffer_);
+    const C* const x = a_.products == nullptr ? nullptr : input_values(dtype_, a_.x, first, count, x_buffer_);
+    C* const dx = output_buffer(dtype_, dx_, first, count, dx_buffer_);
     C* __restrict product = recent_.data();
     C* __restrict sum = recent_.data() + unit_;
     for (int64_t i = 0; i < pixels; ++i) {
@@ -191,8 +194,8 @@ template <class C> class GradWorker {
   }
 
   void plane_of(int64_t first, int64_t pixels, const C* __restrict dv, C scale, double* totals) {
-    const C* const x = a_.products == nullptr ? nullptr : fetched(dtype_, a_.x, first, pixels, x_buffer_);
-    C* __restrict dx = place(dtype_, dx_, first, pixels, dx_buffer_);
+    const C* const x = a_.products == nullptr ? nullptr : input_values(dtype_, a_.x, first, pixels, x_buffer_);
+    C* __restrict dx = output_buffer(dtype_, dx_, first, pixels, dx_buffer_);
     for (int64_t i = 0; i < pixels; ++i) dx[i] = dv[i] * scale;
     if (x != nullptr) totals[0] += dot(pixels, [=](int64_t i) { return dv[i] * x[i]; });
     if (a_.sums != nullptr) totals[g_.channels] += dot(pixels, [=](int64_t i) { return dv[i]; });
@@ -224,15 +227,16 @@ template <class C> class GradWorker {
   void* const dx_;
   const int64_t unit_, piece_;
   const std::vector<C> one_;
-  std::vector<C> recent_, few_, dv_, dy_buffer_, x_buffer_, dx_buffer_;
+  std::vector<C> recent_, pending_, dv_, dy_buffer_, x_buffer_, dx_buffer_;
   int64_t added_ = 0;
 };
 
 template <class C>
-void grad_pieces(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx, const ParallelFor& parallel_for) {
+void grad_pieces(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx,
+                 const ParallelFor& parallel_for) {
   const int64_t piece = piece_of(g);
   const int64_t wanted = std::max(kTaskElements, ceil_div(g.pixels * g.channels, kTasksOfASample));
-  // Contiguous images are cut across all planes, for the sake of the sum over channels.
+  // A task has all channels of its pixels, also of contiguous images, because it sums over channels.
   const int64_t step = round_up(ceil_div(wanted, g.channels), piece), steps = ceil_div(g.pixels, step);
   std::vector<double> totals(g.samples * steps * 2 * g.channels);
   parallel_for(g.samples * steps, 1, [&](int64_t begin, int64_t end) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before and after a modulated convolution, on a CPU.
+// The ops before and after a modulated convolution, on a CPU.
 #pragma once
 
 #include "scale_act/params.h"
@@ -14,7 +14,7 @@ using namespace stylegan::cpu;  // lib/cpu
 // sample, for channels_last) are a multiple of kMaskBlock.
 void forward(Dtype, const Images&, const Epilogue&, const void* x, void* y, const ParallelFor&);
 
-// dx may be dy. The same of masks.
+// dx may be dy. The same holds for masks.
 void grad(Dtype, const Images&, const GradParams&, const void* dy, void* dx, const ParallelFor&);
 
 }  // namespace stylegan::scale_act::cpu

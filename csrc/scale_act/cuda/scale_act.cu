@@ -6,7 +6,7 @@
 //            its pixels; a thread keeps to its group, whose scales, biases and sums stay in registers, and a
 //            warp has whole pixels of the tile, whose sum over channels is a few shuffles;
 //   rows     contiguous: a block takes one plane and a slice of its groups.
-// Blocks leave one number per channel, sample and slice, which row_sums.cuh adds.
+// Blocks leave one number per channel, sample and slice, which lib/cuda/reduce.cuh adds.
 
 #include "scale_act/cuda/scale_act.cuh"
 
@@ -25,7 +25,7 @@ constexpr int kBlocksPerSM = 2;        // at least
 constexpr int kGroup = 8;              // elements in one byte of a mask
 constexpr int kTile = 32;              // groups of channels side by side, at most: a pixel within a warp
 constexpr int64_t kStepsPerSlice = 8;  // groups a thread takes before the cost of adding across threads
-constexpr int64_t kMostSlices = 256;   // of a sample or plane; beyond that, more steps
+constexpr int64_t kMaxSlices = 256;    // of a sample or plane; beyond that, more steps
 
 struct Walk {
   int group, width;            // elements of a group; columns: groups in a tile, a power of two (rows: 1)
@@ -42,7 +42,7 @@ Walk walk_of(const Images& g) {
     tiles = ceil_div(g.channels / group, width);
     steps = ceil_div(g.pixels, kThreads / width);
   }
-  const int64_t slices = std::clamp<int64_t>(steps / kStepsPerSlice, 1, kMostSlices), per = ceil_div(steps, slices);
+  const int64_t slices = std::clamp<int64_t>(steps / kStepsPerSlice, 1, kMaxSlices), per = ceil_div(steps, slices);
   return {group, width, tiles, ceil_div(steps, per), per};
 }
 
@@ -50,9 +50,9 @@ Walk walk_of(const Images& g) {
 struct Place {
   int64_t n, tile, slice;
   int64_t channel;                   // the thread's first
-  int64_t first, step, begin, most;  // groups begin, begin + step, ... < most, at element first + group * stride
+  int64_t first, step, begin, end;   // groups begin, begin + step, ... < end, at element first + group * stride
   int64_t stride;
-  bool exists;  // whether there is such a channel
+  bool exists;  // the channel does
 
   __device__ __forceinline__ Place(const Images& g, const Walk& walk, bool columns, int group) {
     const Quotient slices = divide(blockIdx.x, walk.tiles), samples = divide(slices.div, walk.slices);
@@ -64,7 +64,7 @@ struct Place {
     exists = channel < g.channels;
     first = columns ? n * g.pixels * g.channels + channel : (n * g.channels + channel) * g.pixels;
     stride = columns ? g.channels : group;
-    most = columns ? g.pixels : g.pixels / group;
+    end = columns ? g.pixels : g.pixels / group;
   }
 };
 
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM)
   }
   for (int64_t k = 0; k < walk.per; ++k) {
     const int64_t group = at.begin + k * at.step;
-    if (group >= at.most) return;
+    if (group >= at.end) return;
     const int64_t i = at.first + group * at.stride;
     load(x, i, V, wide, v);
     const T here = kColumns ? e.noise_of(at.n, group, g.pixels) : T(0);
@@ -110,6 +110,24 @@ template <class S> struct Grad {
   bool wide;
 };
 
+// v times the slope by the mask, for elements i .. i + V - 1.
+template <class S, int V>
+__device__ __forceinline__ void times_slope(const Grad<S>& a, int64_t i, Arithmetic<S> (&v)[V]) {
+  using T = Arithmetic<S>;
+  if constexpr (V == kGroup) {
+    const unsigned above = a.positive_plane == nullptr ? ~0u : a.positive_plane[i / kGroup];
+    const unsigned within = a.inside_plane == nullptr ? ~0u : a.inside_plane[i / kGroup];
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      const T below = a.negative == 0 ? T(0) : v[j] * a.negative;  // an infinite gradient must become 0 too
+      const T d = above >> j & 1 ? v[j] * a.positive : below;
+      v[j] = within >> j & 1 ? d : T(0);
+    }
+  } else {
+    v[0] *= a.positive;
+  }
+}
+
 template <class S, int V, bool kColumns>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Images g, Walk walk, Grad<S> a) {
   using T = Arithmetic<S>;
@@ -125,20 +143,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Images g, 
   for (int64_t k = 0; k < walk.per; ++k) {  // as many for all threads of a warp, which add across it
     const int64_t group = at.begin + k * at.step, i = at.first + group * at.stride;
     T total = 0;
-    if (at.exists && group < at.most) {
+    if (at.exists && group < at.end) {
       load(a.dy, i, V, a.wide, v);
-      if constexpr (V == kGroup) {
-        const unsigned above = a.positive_plane == nullptr ? ~0u : a.positive_plane[i / kGroup];
-        const unsigned within = a.inside_plane == nullptr ? ~0u : a.inside_plane[i / kGroup];
-#pragma unroll
-        for (int j = 0; j < V; ++j) {
-          const T below = a.negative == 0 ? T(0) : v[j] * a.negative;  // infinite gradients stop there too
-          const T d = above >> j & 1 ? v[j] * a.positive : below;
-          v[j] = within >> j & 1 ? d : T(0);
-        }
-      } else {
-        v[0] *= a.positive;
-      }
+      times_slope(a, i, v);
       if (a.products != nullptr) {
         load(a.x, i, V, a.wide, u);
 #pragma unroll
@@ -154,7 +161,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Images g, 
     }
     if (kColumns && a.noise != nullptr) {
       for (int lanes = walk.width / 2; lanes > 0; lanes /= 2) total += __shfl_xor_sync(~0u, total, lanes);
-      if (t % walk.width == 0 && group < at.most) a.noise[(at.tile * g.samples + at.n) * g.pixels + group] = total;
+      if (t % walk.width == 0 && group < at.end) a.noise[(at.tile * g.samples + at.n) * g.pixels + group] = total;
     }
   }
   if (a.products == nullptr && a.sums == nullptr) return;
@@ -211,8 +218,8 @@ void forward(Dtype dtype, const Images& g, const Epilogue& epilogue, const void*
     with_walk(g, walk, [&](auto group, auto columns) {
       using S = decltype(s);
       const DeviceEpilogue<Arithmetic<S>> e(epilogue, g.samples * g.channels * g.pixels);
-      launch(forward_kernel<S, decltype(group)::value, decltype(columns)::value>, grid_of(g, walk), dim3(kThreads), stream,
-             g, walk, e, static_cast<const S*>(x), static_cast<S*>(y), aligned(x) && aligned(y));
+      launch(forward_kernel<S, decltype(group)::value, decltype(columns)::value>, grid_of(g, walk), dim3(kThreads),
+             stream, g, walk, e, static_cast<const S*>(x), static_cast<S*>(y), aligned(x) && aligned(y));
     });
   });
 }
@@ -224,8 +231,8 @@ void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, voi
     using S = decltype(s);
     using T = Arithmetic<S>;
     const int64_t rows = g.samples * g.channels, plane = mask_plane_bytes(rows * g.pixels);
-    T* const room = static_cast<T*>(partial);
-    const bool whole = walk.slices == 1;  // a single slice is the sum already
+    T* const workspace = static_cast<T*>(partial);
+    const bool whole = walk.slices == 1;  // with a single slice, its sum is the result
     const bool wide = aligned(dy) && aligned(dx) && (a.products == nullptr || aligned(a.x));
     const Grad<S> body{static_cast<T>(a.slopes.negative),
                        static_cast<T>(a.slopes.positive),
@@ -235,13 +242,13 @@ void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, voi
                        static_cast<const S*>(a.x),
                        static_cast<const T*>(a.scale),
                        static_cast<S*>(dx),
-                       a.products == nullptr || whole ? static_cast<T*>(a.products) : room,
-                       a.sums == nullptr || whole ? static_cast<T*>(a.sums) : room + rows * walk.slices,
+                       a.products == nullptr || whole ? static_cast<T*>(a.products) : workspace,
+                       a.sums == nullptr || whole ? static_cast<T*>(a.sums) : workspace + rows * walk.slices,
                        static_cast<T*>(a.noise),
                        wide};
     with_walk(g, walk, [&](auto group, auto columns) {
-      launch(grad_kernel<S, decltype(group)::value, decltype(columns)::value>, grid_of(g, walk), dim3(kThreads), stream, g,
-             walk, body);
+      launch(grad_kernel<S, decltype(group)::value, decltype(columns)::value>, grid_of(g, walk), dim3(kThreads), stream,
+             g, walk, body);
     });
     if (whole) return;
     if (a.products != nullptr) add_slices(rows, walk.slices, body.products, static_cast<T*>(a.products), stream);

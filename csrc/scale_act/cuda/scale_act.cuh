@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before and after a modulated convolution, on a GPU; the arguments are those of cpu/scale_act.h, except that
+// The ops before and after a modulated convolution, on a GPU. The arguments are those of cpu/scale_act.h, except that
 // a mask needs channels (channels_last) or pixels in multiples of 8, and GradParams::noise, which is for
 // channels_last with channels in multiples of 8, is [noise_parts(), samples, pixels], to be added.
 #pragma once
@@ -13,7 +13,7 @@ namespace stylegan::scale_act::cuda {
 
 int64_t noise_parts(const Images&);
 
-// Room that the sums need, in numbers of the dtype of arithmetic.
+// The size of the workspace for the sums, in numbers of the dtype of arithmetic.
 int64_t partial_size(const Images&);
 
 void forward(Dtype, const Images&, const Epilogue&, const void* x, void* y, cudaStream_t);

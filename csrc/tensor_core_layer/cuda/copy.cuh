@@ -10,7 +10,7 @@
 namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
-constexpr uint32_t kOutside = ~0u >> 3;  // in the table of rows, in place of an offset
+constexpr uint32_t kOutside = ~0u >> 3;  // in the table of rows, instead of an offset
 
 __device__ __forceinline__ float float_of(uint32_t bits) {
   float x;
@@ -18,7 +18,7 @@ __device__ __forceinline__ float float_of(uint32_t bits) {
   return x;
 }
 
-// As the tensor cores take it.
+// x as an operand of tensor cores.
 template <class S> __device__ __forceinline__ S operand(float x) {
   if constexpr (sizeof(S) == 2) return narrow<S>(x);
   else return float_of(to_tf32(x));
@@ -44,8 +44,8 @@ template <class S, int THREADS> struct Pixels {
   int first, segment, count;  // rows first, first + kRows, ... < count: what this thread copies
   const S* from;              // where offsets begin, and the thread's segment there; may be before x
 
-  __device__ __forceinline__ Pixels(const Gemm& g, const S* x, int tile, unsigned char* room)
-      : g(g), table(reinterpret_cast<uint32_t*>(room)) {
+  __device__ __forceinline__ Pixels(const Gemm& g, const S* x, int tile, unsigned char* memory)
+      : g(g), table(reinterpret_cast<uint32_t*>(memory)) {
     const int line = tile / g.tiles_x;
     ox = (tile - line * g.tiles_x) << g.log_w;
     n = line / g.tiles_y * g.slots;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel of a layer on tensor cores: an implicit GEMM by mma.sync, whose blocks make m pixels x n channels (kTiles).
+// The kernel of a layer on tensor cores: an implicit GEMM by mma.sync, whose blocks make m pixels x n channels
+// (kTiles).
 //
 // For each chunk of 64 bytes of channels a block takes its pixels of x, with what surrounds them, into shared memory
 // once, and all nine taps read them there, each at another offset: that is 1.3 to 2 parts of the 9 that a GEMM of
-// [pixels, taps * channels] would load. There the styles meet them too: each thread scales, in float32, what it
-// has copied itself, once for nine taps. A step is one tap of one chunk: [n, chunk] of the weights, in a ring of
+// [pixels, taps * channels] would load. Each thread multiplies what it has copied by the styles there, in float32, once
+// for nine taps. A step is one tap of one chunk: [n, chunk] of the weights, in a ring of
 // stages. x has two buffers, or as many as stages where a chunk has one tap. Bound by the tensor cores from about
 // 64 channels on; with fewer by DRAM, where x is read and y written once.
 //
-// What follows the sum takes place in registers, eight neighbouring channels of a pixel in each lane. Where the tiles
-// are too few for the GPU, blocks share a sum by chunks; their float32 parts are added by a kernel of its own, in
-// order.
+// The epilogue works in registers, on eight neighbouring channels of a pixel in each lane. If the tiles are too few for
+// the GPU, blocks share a sum by chunks. A second kernel adds their float32 parts in order.
 #pragma once
 
 #include "lib/cuda/epilogue.cuh"
@@ -110,7 +110,7 @@ template <class S, int VARIANT> struct GemmTile {
     int known = -1;  // sample that scale is of
 #pragma unroll 1
     for (int i = 0; i < row_tiles; ++i) {
-      __syncwarp();  // nobody reads any more
+      __syncwarp();  // no lane reads any more
 #pragma unroll
       for (int r = 0; r < row_tiles; ++r) {
         if (r != i) continue;
@@ -151,7 +151,8 @@ template <class S, int VARIANT> struct GemmTile {
 
 template <class Tile, class S>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    layer_kernel(Gemm g, DeviceEpilogue<float> e, const S* __restrict__ x, const S* __restrict__ weight, S* __restrict__ y) {
+    layer_kernel(Gemm g, DeviceEpilogue<float> e, const S* __restrict__ x, const S* __restrict__ weight,
+                 S* __restrict__ y) {
   STYLEGAN_DYNAMIC_SHARED(shared);
   constexpr int kRing = Tile::stages * Tile::filter_bytes;
   unsigned char* const ring = shared + g.x_ring;
@@ -192,13 +193,13 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     if (++done == taps) ++chunk, done = 0, tap = Tap(), at_x = at_x + g.x_bytes == g.x_ring ? 0 : at_x + g.x_bytes;
   }
   wait_copies<0>();
-  __syncthreads();  // nobody reads any more what finish() overwrites
+  __syncthreads();  // no lane reads any more what finish() overwrites
   tile.finish(e, pixels.n, pixels.oy, pixels.ox, tile_n * Tile::n, part, shared, y);
 }
 
 template <class S, int VARIANT>
-void run_variant(int variant, const Gemm& g, const DeviceEpilogue<float>& e, const S* x, const S* weight, S* y, dim3 grid,
-                 cudaStream_t stream) {
+void run_variant(int variant, const Gemm& g, const DeviceEpilogue<float>& e, const S* x, const S* weight, S* y,
+                 dim3 grid, cudaStream_t stream) {
   using Tile = GemmTile<S, VARIANT>;
   if (variant == VARIANT)
     launch_shared(layer_kernel<Tile, S>, grid, dim3(Tile::threads), shared_bytes(g, kTiles[VARIANT]), stream, g, e, x,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which tile and how many parts of a sum, and the kernel that adds the parts. launch_layer.cuh has the other one.
+// Chooses the tile and the parts of a sum, and has the kernel that adds the parts. The main kernel is in gemm.cuh.
 
 #include "tensor_core_layer/cuda/tensor_core_layer.cuh"
 
@@ -13,9 +13,9 @@ namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kMostParts = 32;
-constexpr int64_t kMostCoordinate = int64_t(1) << 30;
-constexpr int64_t kMostOffset = (int64_t(1) << 29) - 1;  // segments, in the table of rows
+constexpr int kMaxParts = 32;
+constexpr int64_t kMaxCoordinate = int64_t(1) << 30;
+constexpr int64_t kMaxOffset = (int64_t(1) << 29) - 1;  // segments, in the table of rows
 
 struct Gpu {
   int major, multiprocessors;
@@ -43,7 +43,7 @@ int64_t size_of(const Convolution& c) { return c.samples * c.out_channels * c.ou
 
 int64_t columns_of(const Convolution& c) { return c.out_channels * (c.up ? 4 : 1); }
 
-// y = sum of the parts, and what follows. A thread makes 8 channels of a pixel.
+// y = epilogue(sum of the parts). A thread makes 8 channels of a pixel.
 template <class S>
 __global__ void __launch_bounds__(kThreads, 2)
     add_parts_kernel(DeviceEpilogue<float> e, const float* __restrict__ partial, int parts, int64_t size, int channels,
@@ -81,7 +81,8 @@ int64_t tiles_of(const Convolution& c, const TileSize& t) {
 // What a call of so many tiles costs, in cycles of an A100: a multiprocessor makes 1024 products of 16 bits a cycle by
 // mma.sync, if warps have much of their operands in registers, and 20 bytes pass through its share of L2. What a
 // block alone waits in a step, for barriers and shared memory, others fill.
-double cost_of(Dtype dtype, const Convolution& c, const TileSize& t, int64_t tiles, int64_t parts, int multiprocessors) {
+double cost_of(Dtype dtype, const Convolution& c, const TileSize& t, int64_t tiles, int64_t parts,
+               int multiprocessors) {
   constexpr double kWait = 300, kLaunch = 3000;
   const double products = dtype == Dtype::float32 ? 512 : 1024;
   const double reuse = t.warp_m * t.warp_n == 64 * 64 ? 0.9 : t.warp_m * t.warp_n == 64 * 32 ? 0.75 : 0.6;
@@ -141,31 +142,32 @@ bool supports(Dtype dtype, const Convolution& c) {
   const int64_t segment = kAccess / element_bytes(dtype);
   if (c.in_channels % segment != 0 || (c.up && c.out_channels % 8 != 0)) return false;
   for (const int64_t n : {c.samples, c.in_channels, columns_of(c), c.in_h, c.in_w, c.out_h, c.out_w})
-    if (n < 1 || n >= kMostCoordinate) return false;
-  if (std::max(std::abs(c.pad_y), std::abs(c.pad_x)) >= kMostCoordinate) return false;
+    if (n < 1 || n >= kMaxCoordinate) return false;
+  if (std::max(std::abs(c.pad_y), std::abs(c.pad_x)) >= kMaxCoordinate) return false;
   for (const TileSize& t : kTiles) {
     const Shape s = best_shape(c, t.m);
     const int64_t lines = (s.slots - 1) * c.in_h + (1 << s.log_h) + c.kernel - 1;
-    if (lines * c.in_w * (c.in_channels / segment) >= kMostOffset) return false;
+    if (lines * c.in_w * (c.in_channels / segment) >= kMaxOffset) return false;
   }
-  return tiles_of(c, kTiles[0]) < 2 * kMostCoordinate;
+  return tiles_of(c, kTiles[0]) < 2 * kMaxCoordinate;
 }
 
 Choice choose(Dtype dtype, const Convolution& c, Choice wanted) {
   const int variant = wanted.variant, split = wanted.split;
-  const int64_t chunks = chunks_of(dtype, c), most = std::min<int64_t>(kMostParts, chunks);
+  const int64_t chunks = chunks_of(dtype, c), max_parts = std::min<int64_t>(kMaxParts, chunks);
   const int multiprocessors = std::max(1, current_gpu().multiprocessors);
   Choice best{0, 0};
-  double least = std::numeric_limits<double>::infinity();
+  double min_cost = std::numeric_limits<double>::infinity();
   for (int v = 0; v < variants(dtype); ++v) {
     if (variant >= 0 && v != variant) continue;
     const int64_t tiles = tiles_of(c, kTiles[v]);
     const bool many = tiles >= 4 * static_cast<int64_t>(multiprocessors) * kTiles[v].blocks;
-    const int64_t first = split > 0 ? std::min<int64_t>(split, most) : 1, last = split > 0 || many ? first : most;
+    const int64_t first = split > 0 ? std::min<int64_t>(split, max_parts) : 1,
+                  last = split > 0 || many ? first : max_parts;
     for (int64_t s = first; s <= last; ++s) {
       const int64_t parts = ceil_div(chunks, ceil_div(chunks, s));  // none empty
       const double cost = cost_of(dtype, c, kTiles[v], tiles, parts, multiprocessors);
-      if (cost < least) least = cost, best = {v, static_cast<int>(parts)};
+      if (cost < min_cost) min_cost = cost, best = {v, static_cast<int>(parts)};
     }
   }
   return best;
@@ -175,8 +177,8 @@ int64_t workspace_size(const Convolution& c, Choice choice) {
   return choice.split > 1 ? choice.split * size_of(c) : 0;
 }
 
-void run(Dtype dtype, const Convolution& c, const Epilogue& epilogue, const Operands& operands, void* y, void* workspace,
-         Choice choice, cudaStream_t stream) {
+void run(Dtype dtype, const Convolution& c, const Epilogue& epilogue, const Operands& operands, void* y,
+         void* workspace, Choice choice, cudaStream_t stream) {
   if (!gpu_supported()) throw std::runtime_error("tensor_core_layer: needs a GPU of compute capability 8.0 or more");
   if (!supports(dtype, c) || !aligned(operands.x) || !aligned(operands.weight) ||
       !aligned(operands.styles))
@@ -197,8 +199,8 @@ void run(Dtype dtype, const Convolution& c, const Epilogue& epilogue, const Oper
     using S = decltype(s);
     if constexpr (sizeof(S) < sizeof(double)) {
       S* to = static_cast<S*>(y);
-      launch_layer(choice.variant, g, e, static_cast<const S*>(operands.x), static_cast<const S*>(operands.weight), to, grid,
-                   stream);
+      launch_layer(choice.variant, g, e, static_cast<const S*>(operands.x), static_cast<const S*>(operands.weight), to,
+                   grid, stream);
       if (g.partial == nullptr) return;
       const dim3 adders(static_cast<unsigned>(ceil_div(c.samples * pixels * ceil_div(c.out_channels, 8), kThreads)));
       launch(add_parts_kernel<S>, adders, dim3(kThreads), stream, e, static_cast<const float*>(g.partial), choice.split,

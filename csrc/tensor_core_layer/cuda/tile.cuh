@@ -36,7 +36,7 @@ STYLEGAN_HOST_DEVICE constexpr int pixel_phase(int x, int y) { return (x + 4 * y
 constexpr int kInverseBits = 20;
 inline int inverse(int d) { return static_cast<int>(ceil_div(1 << kInverseBits, d)); }
 
-// What the kernel is told. A tile is `slots` samples of (1 << log_w) x (1 << log_h) pixels; its samples of x
+// The parameters of the kernel. A tile is `slots` samples of (1 << log_w) x (1 << log_h) pixels; its samples of x
 // are `rows` rows for each slot, `pitch` of them for a line of the image.
 struct Gemm {
   int samples, in_channels, out_channels, in_h, in_w, out_h, out_w;  // as Convolution
@@ -65,8 +65,8 @@ struct TileSize {
 };
 
 // Warps of 64 x 64 read least of shared memory for an mma; smaller tiles make more blocks, for small images;
-// 32 channels are all that the largest images have. For float32 the first ones, which is what its share of the
-// time to compile is worth.
+// 32 channels are all that the largest images have. float32 has only the first ones, to save
+// time to compile.
 constexpr TileSize kTiles[] = {
     {64, 64, 32, 32, 4, 4},
     {128, 64, 64, 32, 3, 3},
@@ -75,7 +75,7 @@ constexpr TileSize kTiles[] = {
 };
 template <class S> constexpr int kVariants = sizeof(S) == 2 ? 4 : 3;
 
-// The rings, and the table of rows; the sums of 16 rows of a tile take their place in the end.
+// The rings, and the table of rows; in the end the sums of 16 rows of a tile overwrite them.
 inline int64_t shared_bytes(const Gemm& g, const TileSize& t) {
   const int64_t sums = t.threads() / 32 * 16 * (t.warp_n + 8) * sizeof(float);
   return std::max<int64_t>(g.x_ring + t.stages * t.n * kRow + g.slots * g.rows * sizeof(uint32_t), sums);
@@ -97,7 +97,7 @@ inline int64_t shape_tiles(const Convolution& c, Shape s) {
 
 inline int shape_rows(int kernel, Shape s) { return ((1 << s.log_w) + kernel - 1) * ((1 << s.log_h) + kernel - 1); }
 
-// The shape of m pixels that makes the fewest tiles, and of these the one with the least around it.
+// The shape of m pixels that makes the fewest tiles, and of these the one with the smallest halo.
 inline Shape best_shape(const Convolution& c, int m) {
   constexpr Shape kShapes[] = {{4, 4, 0}, {4, 3, 0}, {3, 4, 0}, {3, 3, 0}, {2, 3, 0}, {2, 2, 0}};
   Shape best{};
@@ -109,8 +109,8 @@ inline Shape best_shape(const Convolution& c, int m) {
   return best;
 }
 
-// Elements i .. i + 7 of y from what the sum, scale, noise and bias make; without a mask, which is the rule where
-// this kernel serves, in half the instructions.
+// Elements i .. i + 7 of y from what the sum, scale, noise and bias make; without a mask, which is the
+// usual case of this kernel, in half the instructions.
 __device__ __forceinline__ void activate(const DeviceEpilogue<float>& e, int64_t i, float (&u)[8]) {
   if (e.positive_plane != nullptr) return e.activate(i, u);
   if (e.negative != 0) {
@@ -127,9 +127,9 @@ __device__ __forceinline__ void activate(const DeviceEpilogue<float>& e, int64_t
 // grid: of blocks, tiles x parts. One for each dtype, in a .cu of its own, so that they compile at once.
 void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const float* x, const float* weight, float* y,
                   dim3 grid, cudaStream_t);
-void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __half* x, const __half* weight, __half* y,
-                  dim3 grid, cudaStream_t);
-void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __nv_bfloat16* x, const __nv_bfloat16* weight,
-                  __nv_bfloat16* y, dim3 grid, cudaStream_t);
+void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __half* x, const __half* weight,
+                  __half* y, dim3 grid, cudaStream_t);
+void launch_layer(int variant, const Gemm&, const DeviceEpilogue<float>&, const __nv_bfloat16* x,
+                  const __nv_bfloat16* weight, __nv_bfloat16* y, dim3 grid, cudaStream_t);
 
 }  // namespace stylegan::tensor_core_layer::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How upfirdn2d.cpp goes about a call: the filter in the order of sums, phases, strips of columns, tasks.
+// The plan of a call: the filter in the order of sums, phases, strips of columns, tasks.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +13,12 @@
 
 namespace stylegan::upfirdn2d::cpu {
 
-constexpr int64_t kStripElements = 4096;      // of a row of y: 16 KiB, so that the rows of 4 taps are near
-constexpr int64_t kMostTasks = 256;           // enough for as many threads; but for a task of no more than
-constexpr int64_t kTaskElements = 1 << 18;    // so much of y, and no less than kGrainElements; its halo is read again
-constexpr int64_t kGrainElements = 32768;     // the library's own grain
+constexpr int64_t kStripElements = 4096;    // of a row of y: 16 KiB, so that the rows of 4 taps are near
+constexpr int64_t kMaxTasks = 256;          // enough for as many threads
+constexpr int64_t kTaskElements = 1 << 18;  // of y in a task, at most, even if there are more tasks then
+constexpr int64_t kGrainElements = 32768;   // of y in a task, at least: its halo is read again; PyTorch's own grain
 
-// The filter in the order of correlation: along each axis if it is a product, else as it is.
+// The filter in the order of correlation: one per axis if it is a product, else 2-D.
 template <class C> struct Filter {
   std::vector<C> x, y, both;  // gain is in y or in both
   bool product;
@@ -76,7 +76,7 @@ template <class C> struct Plan {
       strip = std::min(strip, ceil_div(std::max(kStripElements / unit, 2 * fir.x.taps), multiple) * multiple);
     }
     strips = ceil_div(fir.x.out, strip);
-    const int64_t share = std::clamp(planes * fir.y.out * row / kMostTasks, kGrainElements, kTaskElements);
+    const int64_t share = std::clamp(planes * fir.y.out * row / kMaxTasks, kGrainElements, kTaskElements);
     task_rows = ceil_div(std::clamp<int64_t>(share / (strip * unit), 1, fir.y.out), rows_at_once) * rows_at_once;
     row_tasks = ceil_div(fir.y.out, task_rows);
     if (epilogue != nullptr && fir.channels_last) {

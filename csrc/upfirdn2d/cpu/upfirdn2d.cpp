@@ -143,7 +143,8 @@ template <class C> class Worker {
       for (int64_t k = tap, i = sample; k < a.taps; k += a.up, ++i) {
         if (i < 0 || i >= a.in) continue;
         std::copy_n(samples(i), count, inside);
-        add_phase_terms(p_.filter.both.data() + k * p_.fir.x.taps, lay_out(parts_.data() + part_ * ways_ * (i % a.taps)));
+        add_phase_terms(p_.filter.both.data() + k * p_.fir.x.taps,
+                        lay_out(parts_.data() + part_ * ways_ * (i % a.taps)));
       }
     }
     for (size_t phase = 0; phase < phase_terms_.size(); ++phase) filter_phase(phase, out);
@@ -152,7 +153,8 @@ template <class C> class Worker {
     const int64_t phases = p_.phases.count, whole = (stop_ - start_) / phases, rest = (stop_ - start_) % phases;
     interleave(phase_.data(), longest_ * p_.unit, whole, p_.unit, phases, out);
     for (int64_t phase = 0; phase < rest; ++phase)
-      std::copy_n(phase_.data() + (phase * longest_ + whole) * p_.unit, p_.unit, out + (whole * phases + phase) * p_.unit);
+      std::copy_n(phase_.data() + (phase * longest_ + whole) * p_.unit, p_.unit,
+                  out + (whole * phases + phase) * p_.unit);
   }
 
   // The summands along x of all phases, of a row that is laid out.
@@ -161,7 +163,8 @@ template <class C> class Worker {
     for (size_t phase = 0; phase < phase_terms_.size(); ++phase) {
       const int64_t o = start_ + static_cast<int64_t>(phase);
       for (int64_t k = a.first_tap(o), i = a.first_sample(o) - lo_; k < a.taps; k += a.up, ++i)
-        phase_terms_[phase].push_back({factors[k], row + (split_ ? i % ways_ * part_ + i / ways_ * p_.unit : i * p_.unit)});
+        phase_terms_[phase].push_back(
+            {factors[k], row + (split_ ? i % ways_ * part_ + i / ways_ * p_.unit : i * p_.unit)});
     }
   }
 
@@ -217,7 +220,8 @@ template <class C> class Worker {
 };
 
 template <class C>
-void run_as(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y, const ParallelFor& parallel_for) {
+void run_as(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y,
+            const ParallelFor& parallel_for) {
   const Plan<C> plan(dtype, fir, epilogue, x, y);
   const int64_t grain = ceil_div(kGrainElements, plan.task_rows * plan.strip * plan.unit);
   parallel_for(plan.tasks(), grain, [&](int64_t begin, int64_t end) {

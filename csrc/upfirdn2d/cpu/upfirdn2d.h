@@ -11,7 +11,7 @@ namespace stylegan::upfirdn2d::cpu {
 
 using namespace stylegan::cpu;  // lib/cpu
 
-// x and y dense in the layout that the Fir names, of one dtype. epilogue: null, or what to do with y;
+// x and y dense in the layout of the Fir, of one dtype. epilogue: null, or what to do with y;
 // with a mask, the elements of a plane (of a sample, for channels_last) are a multiple of kMaskBlock.
 void run(Dtype, const Fir&, const Epilogue* epilogue, const void* x, void* y, const ParallelFor&);
 

@@ -23,7 +23,8 @@ template <int UP, int DOWN> __device__ __forceinline__ Column column_of(const Ti
 
 // 2-D filters: out[row * columns + j] = the sum.
 template <int UP, int DOWN, Taps K>
-__device__ __forceinline__ void filter_tile(const Tile& p, int x0, int first, const float* taps, const float* tile, float* out) {
+__device__ __forceinline__ void filter_tile(const Tile& p, int x0, int first, const float* taps, const float* tile,
+                                            float* out) {
   constexpr int R = kRows<UP, DOWN, K>;
   const int columns = p.columns(), items = columns * (p.height / R);
   for (int item = threadIdx.x; item < items; item += kTileThreads) {
@@ -62,7 +63,8 @@ __device__ __forceinline__ void filter_tile(const Tile& p, int x0, int first, co
 
 // Separable filters, first half: rows[row * columns + j] = the sum along the row.
 template <int UP, int DOWN>
-__device__ __forceinline__ void filter_rows(const Tile& p, int x0, int first, const float* taps, const float* tile, float* rows) {
+__device__ __forceinline__ void filter_rows(const Tile& p, int x0, int first, const float* taps, const float* tile,
+                                            float* rows) {
   constexpr int R = 4;
   const int columns = p.columns(), items = columns * ((p.in_rows + R - 1) / R);
   for (int item = threadIdx.x; item < items; item += kTileThreads) {

@@ -9,11 +9,12 @@ namespace stylegan::upfirdn2d::cuda {
 // tile[row * run + e] = element first + e of row top + row of x, or 0. first: of a row of the plane in
 // memory, or, where blocked, the pixel with which each row begins.
 template <class S>
-__device__ __forceinline__ void load_tile(const Tile& p, const S* __restrict__ x, int top, int first, int c0, float* tile) {
+__device__ __forceinline__ void load_tile(const Tile& p, const S* __restrict__ x, int top, int first, int c0,
+                                          float* tile) {
   constexpr int V = kAccess / static_cast<int>(sizeof(S));
   const int64_t row_elements = static_cast<int64_t>(p.in_w) * p.pixel;
   // Where element e of a row lies, or -1.
-  auto place = [&](int row, int e) -> int64_t {
+  auto offset_of = [&](int row, int e) -> int64_t {
     const int y = top + row;
     if (y < 0 || y >= p.in_h) return -1;
     if (p.blocked) {
@@ -31,7 +32,7 @@ __device__ __forceinline__ void load_tile(const Tile& p, const S* __restrict__ x
 #pragma unroll
       for (int a = 0; a < kLoadsAtOnce; ++a) {
         const int g = g0 + a * kTileThreads, row = g / per_row;
-        const int64_t at = g < groups ? place(row, (g - row * per_row) * V) : -1;
+        const int64_t at = g < groups ? offset_of(row, (g - row * per_row) * V) : -1;
         words[a] = at < 0 ? uint4{0, 0, 0, 0} : *reinterpret_cast<const uint4*>(x + at);
       }
 #pragma unroll
@@ -42,8 +43,8 @@ __device__ __forceinline__ void load_tile(const Tile& p, const S* __restrict__ x
         pack.words[0] = words[a];
 #pragma unroll
         for (int j = 0; j < V; j += 4)
-          *reinterpret_cast<float4*>(tile + g * V + j) =
-              float4{widen(pack.values[j]), widen(pack.values[j + 1]), widen(pack.values[j + 2]), widen(pack.values[j + 3])};
+          *reinterpret_cast<float4*>(tile + g * V + j) = float4{widen(pack.values[j]), widen(pack.values[j + 1]),
+                                                                widen(pack.values[j + 2]), widen(pack.values[j + 3])};
       }
     }
   } else {
@@ -54,7 +55,7 @@ __device__ __forceinline__ void load_tile(const Tile& p, const S* __restrict__ x
 #pragma unroll
         for (int a = 0; a < kLoadsAtOnce; ++a) {
           const int e = e0 + a * kWarp;
-          const int64_t at = e < p.run ? place(row, e) : -1;
+          const int64_t at = e < p.run ? offset_of(row, e) : -1;
           v[a] = at < 0 ? 0.0f : widen(x[at]);
         }
 #pragma unroll

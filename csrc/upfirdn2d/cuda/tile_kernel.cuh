@@ -16,8 +16,8 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
   float* taps = reinterpret_cast<float*>(shared);
   float *tile = taps + p.tile_at, *rows = taps + p.rows_at, *out = taps + p.out_at;
   stage_taps<K>(p, taps);
-  const int block = blockIdx.x % p.blocks, place = blockIdx.x / p.blocks;
-  const int tile_y = place / p.tiles_x, tile_x = place - tile_y * p.tiles_x;
+  const int block = blockIdx.x % p.blocks, tile_index = blockIdx.x / p.blocks;
+  const int tile_y = tile_index / p.tiles_x, tile_x = tile_index - tile_y * p.tiles_x;
   const int x0 = tile_x * p.width, y0 = tile_y * p.height - p.shift, c0 = block * p.unit;
   const int from = x0 * DOWN - p.origin_x, sample = from >= 0 ? from / UP : -((-from + UP - 1) / UP);
   int first = sample;

@@ -7,7 +7,7 @@
 
 namespace stylegan::upfirdn2d::cuda {
 
-// Returns false, and does nothing, where the general kernel has to do it.
+// Returns false and does nothing if the general kernel is needed.
 bool try_tiles(const Fir&, const Epilogue*, const float* x, float* y, cudaStream_t);
 bool try_tiles(const Fir&, const Epilogue*, const __half* x, __half* y, cudaStream_t);
 bool try_tiles(const Fir&, const Epilogue*, const __nv_bfloat16* x, __nv_bfloat16* y, cudaStream_t);
@@ -15,7 +15,7 @@ bool try_tiles(const Fir&, const Epilogue*, const __nv_bfloat16* x, __nv_bfloat1
 namespace {
 
 constexpr int64_t kSmallPlane = 512;  // pixels; below that a block per plane is idle for the most part
-constexpr int kFewChannels = 8;       // channels_last below that: rows are runs of memory, as if contiguous
+constexpr int kMinBlockedChannels = 8;       // channels_last below that: rows are runs of memory, as if contiguous
 
 // One way to cut y into tiles of width x height pixels with pixels of `unit` elements.
 template <class S, int UP, int DOWN, Taps K>
@@ -27,7 +27,7 @@ Tile tile_of(const Fir& f, int unit, int width, int height, bool wide_in) {
   t.origin_x = static_cast<int>(f.x.origin), t.origin_y = static_cast<int>(f.y.origin);
   t.kw = static_cast<int>(f.x.taps), t.kh = static_cast<int>(f.y.taps);
   t.channels = static_cast<int>(f.channels), t.channels_last = f.channels_last;
-  t.blocked = f.channels_last && f.channels >= kFewChannels;
+  t.blocked = f.channels_last && f.channels >= kMinBlockedChannels;
   t.planes = static_cast<int>(f.channels_last ? f.samples : f.samples * f.channels);
   t.unit = unit, t.pixel = t.blocked ? static_cast<int>(f.channels) : unit;
   t.blocks = t.blocked ? static_cast<int>(ceil_div(f.channels, unit)) : 1;
@@ -37,12 +37,13 @@ Tile tile_of(const Fir& f, int unit, int width, int height, bool wide_in) {
   if (!t.blocked) t.run = static_cast<int>(round_up(t.run + (wide_in ? V - 1 : 0), wide_in ? V : 4));
   t.wide_in = wide_in;
   t.shift = static_cast<int>(-f.y.origin - floor_div(-f.y.origin, UP) * UP);
-  t.tiles_x = static_cast<int>(ceil_div(t.out_w, width)), t.tiles_y = static_cast<int>(ceil_div(t.out_h + t.shift, height));
+  t.tiles_x = static_cast<int>(ceil_div(t.out_w, width)),
+  t.tiles_y = static_cast<int>(ceil_div(t.out_h + t.shift, height));
   const int taps = static_cast<int>(round_up(K == Taps::separable ? t.kw + t.kh : t.kw * t.kh, 4));
   const int tile = static_cast<int>(round_up(static_cast<int64_t>(t.in_rows) * t.run, 4)), out = width * height * unit;
   t.tile_at = taps;
   t.rows_at = taps + (K == Taps::separable ? std::max(tile, out) : tile);
-  // A separable filter has read the samples when it makes y, which may take their place.
+  // A separable filter no longer needs the samples when it makes y, so y may overwrite them.
   t.out_at = K == Taps::separable ? t.tile_at : t.rows_at;
   const int rows = static_cast<int>(round_up(static_cast<int64_t>(t.in_rows) * width * unit, 4));
   t.floats = t.rows_at + (K == Taps::separable ? rows : out);
@@ -61,10 +62,10 @@ template <class S> double cost_of(const Tile& t) {
   return made / wanted * (1 + loaded) * sector + (t.floats * 4 > kSharedPreferred ? 100 : 0);
 }
 
-// The cheapest tile; floats is 0 where there is none.
+// The cheapest tile; floats is 0 if none fits.
 template <class S, int UP, int DOWN, Taps K> Tile best_tile(const Fir& f, bool aligned_in) {
   constexpr int V = kAccess / static_cast<int>(sizeof(S));
-  const bool blocked = f.channels_last && f.channels >= kFewChannels;
+  const bool blocked = f.channels_last && f.channels >= kMinBlockedChannels;
   const int64_t run = blocked ? f.channels : f.channels_last ? f.channels * f.x.in : f.x.in;
   Tile best{};
   for (int unit : {8, 16, 32}) {
@@ -85,11 +86,12 @@ template <class S, int UP, int DOWN, Taps K, bool kEpilogue>
 bool run_tiled(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
   Tile t = best_tile<S, UP, DOWN, K>(f, aligned(x));
   const double blocks = static_cast<double>(t.tiles_x) * t.tiles_y * t.blocks;
-  if (t.floats == 0 || blocks >= kMostCoordinate) return false;
+  if (t.floats == 0 || blocks >= kMaxCoordinate) return false;
   t.grouped = (t.blocked ? f.channels : f.x.out * t.unit) % kGroup == 0 && !(kEpilogue && !t.blocked && t.unit > 1);
   t.wide_out = aligned(y);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min<int64_t>(t.planes, kMostPlanes)));
-  launch_shared(tile_kernel<S, UP, DOWN, K, kEpilogue>, grid, dim3(kTileThreads), t.floats * sizeof(float), stream, t, e, x, y);
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min<int64_t>(t.planes, kMaxPlanes)));
+  launch_shared(tile_kernel<S, UP, DOWN, K, kEpilogue>, grid, dim3(kTileThreads), t.floats * sizeof(float), stream, t,
+                e, x, y);
   return true;
 }
 
@@ -103,14 +105,15 @@ bool run_taps(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cu
 
 inline bool fits_tiles(const Fir& f) {
   const int64_t unit = f.channels_last ? f.channels : 1;
-  if (f.samples * f.channels >= kMostCoordinate) return false;
+  if (f.samples * f.channels >= kMaxCoordinate) return false;
   for (const FirAxis& a : {f.x, f.y})
-    if (a.taps > kMostTaps || std::max({a.in, a.out * a.down, std::abs(a.origin)}) * unit >= kMostCoordinate) return false;
-  const bool rows = !f.channels_last || f.channels < kFewChannels;
+    if (a.taps > kMaxTaps || std::max({a.in, a.out * a.down, std::abs(a.origin)}) * unit >= kMaxCoordinate)
+      return false;
+  const bool rows = !f.channels_last || f.channels < kMinBlockedChannels;
   return f.x.up == f.y.up && f.x.down == f.y.down && !(rows && f.x.out * f.y.out < kSmallPlane);
 }
 
-// Returns false where the general kernel has to do it.
+// Returns false if the general kernel is needed.
 template <class S, bool kEpilogue>
 bool run_factors(const Fir& f, const DeviceEpilogue<float>& e, const S* x, S* y, cudaStream_t stream) {
   if (!fits_tiles(f)) return false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters of real networks take the tiled kernel (upfirdn2d_tile.cuh). Everything else (float64, factors
+// Filters of real networks take the tiled kernel (tile.cuh). Everything else (float64, factors
 // other than 1, 2, 4 or different along the axes, more than 24 taps, planes of a few hundred pixels) takes
 // the general one here: a thread makes one element of y from global memory, with 64-bit indices and only
 // taps that meet a sample.
@@ -15,7 +15,8 @@ constexpr int kThreads = 256;
 
 // sum of f * x for pixel (oy, ox) of y; x: the plane, or the channel of the sample.
 template <class S>
-__device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __restrict__ x, int64_t pixel, int64_t oy, int64_t ox) {
+__device__ __forceinline__ Arithmetic<S> general_sum(const Fir& p, const S* __restrict__ x, int64_t pixel, int64_t oy,
+                                                     int64_t ox) {
   using T = Arithmetic<S>;
   const T* taps = static_cast<const T*>(p.taps);
   const int64_t ix0 = p.x.first_sample(ox), kx0 = ix0 * p.x.up - (ox * p.x.down - p.x.origin);

@@ -10,7 +10,7 @@
 
 namespace stylegan::upfirdn2d::cuda {
 
-// x and y dense in the layout that the Fir names, of one dtype. epilogue: null, or for up = down = 1;
+// x and y dense in the layout of the Fir, of one dtype. epilogue: null, or for up = down = 1;
 // with a mask, rows of 8 elements: x.out (channels_last: channels) is a multiple of 8.
 void run(Dtype, const Fir&, const Epilogue* epilogue, const void* x, void* y, cudaStream_t);
 

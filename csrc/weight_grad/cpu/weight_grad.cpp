@@ -31,7 +31,8 @@ constexpr int64_t kHalf = kInUnit / 2;
 // sums[o][i] += sum over rows and pixels of dy[o] * x[i]; pixels of a row are `step` floats apart in x and
 // kOutUnit in dy, where rows follow each other.
 STYLEGAN_NOINLINE  // its loop needs every register
-void add_outer_products(const float* const* x_rows, int64_t rows, int64_t width, int64_t step, const float* dy, float* sums) {
+    void add_outer_products(const float* const* x_rows, int64_t rows, int64_t width, int64_t step, const float* dy,
+                            float* sums) {
   Vector low[kOutUnit] = {}, high[kOutUnit] = {};
   for (int64_t row = 0; row < rows; ++row) {
     const float* x = x_rows[row];
@@ -147,7 +148,8 @@ void run(const Params& g, const float* x, const float* dy, float* dw, const Para
   const int64_t tasks = ceil_div(g.out_channels, kOutGroup) * in_groups;
   parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
     Worker worker(g, x, dy, dw);
-    for (int64_t task = begin; task < end; ++task) worker.task(task / in_groups * kOutGroup, task % in_groups * kInGroup);
+    for (int64_t task = begin; task < end; ++task)
+      worker.task(task / in_groups * kOutGroup, task % in_groups * kInGroup);
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of a convolution by its weight, on a CPU.
+// The gradient of a convolution w.r.t. its weight, on a CPU.
 #pragma once
 
 #include "lib/cpu/parallel.h"

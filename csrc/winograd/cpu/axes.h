@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included by winograd_loops.h: the transforms of each form along one axis.
+// Included by loops.h: the transforms of each form along one axis.
 //
 // With points 0, a, -a, b, -b and infinity, a b = 1, a^2 = 1/2, F(4, 3) errs 5 times less than with the usual 0, 1, -1,
 // 2, -2: 1.7e-6 against 8.5e-6 of the largest result (512 channels, normal numbers; F(2, 3) 4.4e-7).

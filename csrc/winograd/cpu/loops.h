@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included by winograd_<isa>.cpp, in a namespace of its own, which says what Vector is, of kLanes floats, how many rows
-// of a product, kRows, its registers hold, and STYLEGAN_TARGET, which allows the compiler these instructions.
+// Included by winograd_<isa>.cpp, in a namespace of its own. The includer defines Vector, of kLanes floats, kRows, the
+// rows of a product that its registers hold, and STYLEGAN_TARGET, which allows the compiler these instructions.
 
-#define STYLEGAN_INLINE STYLEGAN_TARGET STYLEGAN_ALWAYS_INLINE
-
+#include "lib/cpu/simd/lanes.h"
 #include "winograd/cpu/axes.h"
 
-STYLEGAN_INLINE Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
-STYLEGAN_INLINE void store(float* p, const Vector& v) { *reinterpret_cast<Vector*>(p) = v; }
-
-// What is there of a vector that ends after `count` lanes, the rest 0.
+// The first `count` lanes of a vector, the rest 0.
 STYLEGAN_INLINE Vector load_part(const float* p, int64_t count) {
   float v[kLanes] = {};
   for (int64_t i = 0; i < count; ++i) v[i] = p[i];
@@ -23,15 +19,6 @@ STYLEGAN_INLINE void store_part(float* p, const Vector& value, int64_t count) {
   float v[kLanes];
   store(v, value);
   for (int64_t i = 0; i < count; ++i) p[i] = v[i];
-}
-
-// u > limit ? a : b, lane by lane
-STYLEGAN_INLINE Vector where_above(const Vector& u, const Vector& limit, const Vector& a, const Vector& b) {
-#if STYLEGAN_PLAIN_VECTORS
-  return Vector::of([&](int i) { return u.v[i] > limit.v[i] ? a.v[i] : b.v[i]; });
-#else
-  return u > limit ? a : b;
-#endif
 }
 
 // Of Epilogue: NaN stays NaN, and infinity times a slope of 0 is 0.
@@ -53,7 +40,8 @@ template <Form F> struct OutputAdjointOf {
 
 // One vector of channels, of which `lanes` exist.
 template <class Map, bool kPart>
-STYLEGAN_INLINE void spread_vector(const float* const* pixels, const float* styles, int64_t c, int64_t lanes, float* to, int64_t frequency) {
+STYLEGAN_INLINE void spread_vector(const float* const* pixels, const float* styles, int64_t c, int64_t lanes, float* to,
+                                   int64_t frequency) {
   constexpr int kFrom = Map::kFrom, kTo = Map::kTo;
   const Vector style = styles == nullptr ? Vector{} + 1.f : load_lanes<kPart>(styles + c, lanes);
   Vector half[kTo][kFrom];
@@ -71,11 +59,13 @@ STYLEGAN_INLINE void spread_vector(const float* const* pixels, const float* styl
 }
 
 template <class Map>
-STYLEGAN_TARGET void spread(const float* const* pixels, const float* styles, int64_t channels, float* v, int64_t frequency, int64_t panel) {
+STYLEGAN_TARGET void spread(const float* const* pixels, const float* styles, int64_t channels, float* v,
+                            int64_t frequency, int64_t panel) {
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes)
     spread_vector<Map, false>(pixels, styles, c, kLanes, v + c / kPanel * panel + c % kPanel, frequency);
-  if (c < channels) spread_vector<Map, true>(pixels, styles, c, channels - c, v + c / kPanel * panel + c % kPanel, frequency);
+  if (c < channels)
+    spread_vector<Map, true>(pixels, styles, c, channels - c, v + c / kPanel * panel + c % kPanel, frequency);
 }
 
 // Two vectors of columns by kRows rows: as many sums as registers hold. Rows lie `stride` apart; three of them share
@@ -88,7 +78,7 @@ STYLEGAN_TARGET void rows_of(const float* a, int64_t stride, const float* u, int
     const float* p[kPointers];
     STYLEGAN_UNROLL for (int i = 0; i < kPointers; ++i) {
       p[i] = a + 3 * i * stride;
-      STYLEGAN_OPAQUE(p[i]);  // else the compiler makes one for each row
+      STYLEGAN_OPAQUE(p[i]);  // or the compiler keeps one for each row
     }
     const float* end = u + depth * kPanel;
     for (const float* k = u; k != end; k += kPanel) {
@@ -115,7 +105,7 @@ STYLEGAN_TARGET void fewer_rows(const float* a, int64_t stride, int64_t rows, co
 
 STYLEGAN_TARGET void multiply(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c) {
   for (int64_t parts = (rows + kRows - 1) / kRows; parts > 0; --parts) {
-    const int64_t count = (rows + parts - 1) / parts;  // alike: a single row takes nearly as long as many
+    const int64_t count = (rows + parts - 1) / parts;  // equal parts: a single row takes nearly as long as many
     fewer_rows<kRows>(a, stride, count, u, depth, c);
     a += count * stride;
     c += count * kPanel;
@@ -176,7 +166,8 @@ template <Form F> STYLEGAN_TARGET void weights(const float* w, float* u, int64_t
 
 // As rows_of, of R columns of a, added to c. Sums of a round stay short, and so do their rounding errors: in one chain
 // over all tiles of large images they pass those of a direct sum ten times.
-template <int R> STYLEGAN_TARGET void columns_of(const float* a, const float* u, int64_t depth, float* c, int64_t stride) {
+template <int R>
+STYLEGAN_TARGET void columns_of(const float* a, const float* u, int64_t depth, float* c, int64_t stride) {
   for (int64_t first = 0; first < kPanel; first += 2 * kLanes) {
     Vector low[R] = {}, high[R] = {};
     for (int64_t k = 0; k < depth; ++k) {
@@ -196,12 +187,14 @@ template <int R> STYLEGAN_TARGET void columns_of(const float* a, const float* u,
 }
 
 template <int R>
-STYLEGAN_TARGET void fewer_columns(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride) {
+STYLEGAN_TARGET void fewer_columns(const float* a, int64_t columns, const float* u, int64_t depth, float* c,
+                                   int64_t stride) {
   if (columns == R) columns_of<R>(a, u, depth, c, stride);
   else if constexpr (R > 1) fewer_columns<R - 1>(a, columns, u, depth, c, stride);
 }
 
-STYLEGAN_TARGET void multiply_adjoint(const float* a, int64_t columns, const float* u, int64_t depth, float* c, int64_t stride) {
+STYLEGAN_TARGET void multiply_adjoint(const float* a, int64_t columns, const float* u, int64_t depth, float* c,
+                                      int64_t stride) {
   for (int64_t parts = (columns + kRows - 1) / kRows; parts > 0; --parts) {
     const int64_t count = (columns + parts - 1) / parts;
     fewer_columns<kRows>(a, count, u, depth, c, stride);
@@ -230,10 +223,12 @@ template <Form F> STYLEGAN_TARGET void weights_adjoint(const float* u, int64_t f
 }
 
 const Kernels kKernels = {
-    {spread<InputOf<Form::tile2>>, spread<InputOf<Form::tile4>>, spread<InputOf<Form::up>>, spread<InputOf<Form::down>>},
+    {spread<InputOf<Form::tile2>>, spread<InputOf<Form::tile4>>, spread<InputOf<Form::up>>,
+     spread<InputOf<Form::down>>},
     multiply,
     {output<Form::tile2>, output<Form::tile4>, output<Form::up>, output<Form::down>},
     {weights<Form::tile2>, weights<Form::tile4>, weights<Form::up>, weights<Form::down>},
-    {spread<OutputAdjointOf<Form::tile2>>, spread<OutputAdjointOf<Form::tile4>>, nullptr, spread<OutputAdjointOf<Form::down>>},
+    {spread<OutputAdjointOf<Form::tile2>>, spread<OutputAdjointOf<Form::tile4>>, nullptr,
+     spread<OutputAdjointOf<Form::down>>},
     multiply_adjoint,
     {weights_adjoint<Form::tile2>, weights_adjoint<Form::tile4>, nullptr, weights_adjoint<Form::down>}};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tiles of a convolution lie; what winograd.cpp and weight_grad.cpp share.
+// Where the tiles of a convolution lie; shared by winograd.cpp and winograd_grad.cpp.
 #pragma once
 
 #include <algorithm>
@@ -35,11 +35,11 @@ struct Tiling {
     return std::min(f / side.frequencies, last) * side.weights + std::min(f % side.frequencies, last);
   }
 
-  // pixels[row * inputs + column] of a tile of x, `zeros` where there is none; the same of y, [row * outputs + column].
+  // pixels[row * inputs + column] of a tile of x, `zeros` outside of x; the same for y, [row * outputs + column].
   void inputs_of(const Tile& t, const float* x, const float* zeros, const float** pixels) const {
     const int64_t back = side.before;
-    gather(x + t.sample * g.in_h * g.in_w * g.in_channels, g.in_h, g.in_w, g.in_channels, t.row * side.step - back - g.pad_y,
-           t.column * side.step - back - g.pad_x, side.inputs, zeros, pixels);
+    gather(x + t.sample * g.in_h * g.in_w * g.in_channels, g.in_h, g.in_w, g.in_channels,
+           t.row * side.step - back - g.pad_y, t.column * side.step - back - g.pad_x, side.inputs, zeros, pixels);
   }
   void outputs_of(const Tile& t, const float* y, const float* zeros, const float** pixels) const {
     gather(y + t.sample * g.out_h * g.out_w * g.out_channels, g.out_h, g.out_w, g.out_channels, t.row * side.outputs,
@@ -52,8 +52,8 @@ struct Tiling {
   const int64_t frequencies, weights;
 
  private:
-  static void gather(const float* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x, int64_t n,
-                     const float* zeros, const float** pixels) {
+  static void gather(const float* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x,
+                     int64_t n, const float* zeros, const float** pixels) {
     for (int64_t i = 0; i < n; ++i)
       for (int64_t j = 0; j < n; ++j) {
         const bool exists = 0 <= y + i && y + i < height && 0 <= x + j && x + j < width;

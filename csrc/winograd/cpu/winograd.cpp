@@ -17,25 +17,25 @@ namespace stylegan::winograd::cpu {
 namespace {
 
 constexpr int64_t kProductBytes = 376 << 10;  // of what a task makes, a third of an L2 cache: 72 tiles of tile4
-constexpr int64_t kOwnBytes = 512 << 10;    // of tiles that a task makes itself, half of an L2 cache
-constexpr int64_t kOwnLeast = 24;           // tiles; below that reading weights takes too long
-constexpr int64_t kSharedBytes = 5 << 20;   // of tiles that all tasks share, for each thread
+constexpr int64_t kOwnBytes = 512 << 10;      // of tiles that a task makes itself, half of an L2 cache
+constexpr int64_t kMinOwnTiles = 24;          // below that, reading weights takes too long
+constexpr int64_t kSharedBytes = 5 << 20;     // of tiles that all tasks share, for each thread
 constexpr int64_t kPanelsOfTask = 2;
 
-// Room that a thread keeps: it would be mapped anew for each call.
-float* own_room(int64_t floats) {
+// Memory that a thread keeps between calls, or the system would map it anew for each call.
+float* thread_workspace(int64_t floats) {
   struct Free {
     void operator()(float* p) const { ::operator delete[](p, std::align_val_t(64)); }
   };
-  thread_local std::unique_ptr<float[], Free> room;
+  thread_local std::unique_ptr<float[], Free> memory;
   thread_local int64_t size = 0;
   if (size < floats) {
-    room.reset();
+    memory.reset();
     size = 0;
-    room.reset(static_cast<float*>(::operator new[](floats * sizeof(float), std::align_val_t(64))));
+    memory.reset(static_cast<float*>(::operator new[](floats * sizeof(float), std::align_val_t(64))));
     size = floats;
   }
-  return room.get();
+  return memory.get();
 }
 
 struct Work : Tiling {
@@ -43,15 +43,15 @@ struct Work : Tiling {
       : Tiling(g), stride(g.in_channels + kLineFloats), panels(ceil_div(g.out_channels, kPanel)),
         panel_size(weights * g.in_channels * kPanel) {
     const int64_t bytes = frequencies * stride * sizeof(float);
-    const int64_t most = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
+    const int64_t max_group = kProductBytes / (frequencies * kPanel * sizeof(float)) / 12 * 12;
     const int64_t own_tiles = kOwnBytes / bytes / 12 * 12;
-    own = own_tiles >= kOwnLeast && tiles >= 2 * threads * own_tiles;
+    own = own_tiles >= kMinOwnTiles && tiles >= 2 * threads * own_tiles;
     if (own) {
-      group = std::min(own_tiles, most);
+      group = std::min(own_tiles, max_group);
       together = tiles;
     } else {
-      together = std::min(tiles, std::max(threads * kSharedBytes / bytes / most, int64_t{1}) * most);
-      group = ceil_div(together, ceil_div(together, most));
+      together = std::min(tiles, std::max(threads * kSharedBytes / bytes / max_group, int64_t{1}) * max_group);
+      group = ceil_div(together, ceil_div(together, max_group));
     }
     frequency = odd_lines((own ? group : together) * stride);
     product = odd_lines(group * kPanel);
@@ -75,7 +75,7 @@ class Worker {
 
   // Tiles [first, last) of x -> v.
   void transform(int64_t first, int64_t last, float* v) {
-    const float* pixels[kLongestTile * kLongestTile];
+    const float* pixels[kMaxTileSide * kMaxTileSide];
     for (int64_t i = first; i < last; ++i, v += w_.stride) {
       const Tiling::Tile tile = w_.tile(i);
       w_.inputs_of(tile, x_, zeros_.data(), pixels);
@@ -99,7 +99,9 @@ class Worker {
   void finish(const Tiling::Tile& tile, int64_t o, const float* m) {
     const int64_t y = tile.row * w_.side.outputs, x = tile.column * w_.side.outputs;
     const int64_t pixels = g_.out_h * g_.out_w, pixel = y * g_.out_w + x;
-    const auto from = [](const void* values, int64_t i) { return values == nullptr ? nullptr : static_cast<const float*>(values) + i; };
+    const auto from = [](const void* values, int64_t i) {
+      return values == nullptr ? nullptr : static_cast<const float*>(values) + i;
+    };
     const Output out{std::min(kPanel, g_.out_channels - o),
                              from(e_.scale, tile.sample * g_.out_channels + o),
                              from(e_.b, o),
@@ -167,14 +169,14 @@ void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, 
   const Work w(g, threads);
   const Kernels& k = kernels_for(isa);
   if (w.own) {
-    const int64_t room = w.frequencies * w.frequency;
+    const int64_t tiles = w.frequencies * w.frequency;
     parallel_for(ceil_div(w.tiles, w.group), 1, [&](int64_t begin, int64_t end) {
       Worker worker(w, k, e, x, styles, u, y);
-      float* const v = own_room(room + w.frequencies * w.product);
+      float* const v = thread_workspace(tiles + w.frequencies * w.product);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t first = task * w.group, last = std::min(first + w.group, w.tiles);
         worker.transform(first, last, v);
-        worker.multiply(first, last - first, v, 0, w.panels, v + room);
+        worker.multiply(first, last - first, v, 0, w.panels, v + tiles);
       }
     });
     return;
@@ -189,10 +191,12 @@ void convolve(const Convolution& g, Isa isa, const Epilogue& e, const float* x, 
     const int64_t groups = ceil_div(count, w.group);
     parallel_for(groups * parts, 1, [&](int64_t begin, int64_t end) {
       Worker worker(w, k, e, x, styles, u, y);
-      float* const products = own_room(w.frequencies * w.product);
+      float* const products = thread_workspace(w.frequencies * w.product);
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t first = task % groups * w.group, last = std::min(first + w.group, count), panel = task / groups * kPanelsOfTask;
-        worker.multiply(start + first, last - first, v + first * w.stride, panel, std::min(panel + kPanelsOfTask, w.panels), products);
+        const int64_t first = task % groups * w.group, last = std::min(first + w.group, count),
+                      panel = task / groups * kPanelsOfTask;
+        worker.multiply(start + first, last - first, v + first * w.stride, panel,
+                        std::min(panel + kPanelsOfTask, w.panels), products);
       }
     });
   }

@@ -13,15 +13,15 @@ namespace {
 
 // Bytes of transformed tiles of a round; the same for any number of threads. Sums are read and written once a round, so
 // tiles may take a multiple of theirs, within what caches hold if the sums are small, and memory if not.
-constexpr int64_t kRoundLeast = 4 << 20, kRoundMost = 48 << 20, kRoundOfSums = 3;
+constexpr int64_t kMinRoundBytes = 4 << 20, kMaxRoundBytes = 48 << 20, kRoundOfSums = 3;
 
 struct Work : Tiling {
   explicit Work(const Convolution& g)
       : Tiling(g), in_panels(ceil_div(g.in_channels, kPanel)), out_panels(ceil_div(g.out_channels, kPanel)) {
     const int64_t bytes = frequencies * (in_panels + out_panels) * kPanel * sizeof(float);
     const int64_t sums = weights * in_panels * kPanel * g.out_channels * sizeof(float);
-    const int64_t room = std::min(std::max(kRoundOfSums * sums, kRoundLeast), kRoundMost);
-    round = std::min(tiles, std::max(room / bytes, kLineFloats));
+    const int64_t wanted = std::min(std::max(kRoundOfSums * sums, kMinRoundBytes), kMaxRoundBytes);
+    round = std::min(tiles, std::max(wanted / bytes, kLineFloats));
     panel = odd_lines(round * kPanel);
     in_frequency = in_panels * panel;
     out_frequency = out_panels * panel;
@@ -55,7 +55,7 @@ void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy,
   for (int64_t start = 0; start < w.tiles; start += w.round) {
     const int64_t count = std::min(w.round, w.tiles - start);
     parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-      const float* pixels[kLongestTile * kLongestTile];
+      const float* pixels[kMaxTileSide * kMaxTileSide];
       for (int64_t t = begin; t < end; ++t) {
         const Tiling::Tile tile = w.tile(start + t);
         w.inputs_of(tile, x, zeros.data(), pixels);
@@ -73,8 +73,8 @@ void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy,
         for (int64_t f = 0; f < w.frequencies; ++f) {
           if (w.weight(f) != weight) continue;
           for (int64_t in = 0; in < w.in_panels; ++in)
-            k.multiply_adjoint(m + f * w.out_frequency + out * w.panel, outs, v + f * w.in_frequency + in * w.panel, count,
-                               to + in * kPanel, w.row);
+            k.multiply_adjoint(m + f * w.out_frequency + out * w.panel, outs, v + f * w.in_frequency + in * w.panel,
+                               count, to + in * kPanel, w.row);
         }
       }
     });

@@ -75,7 +75,7 @@ def taps_of(f, axis):
 
 
 def axes(case):
-    """[[up, down] of x, of y]; there is at least one sample everywhere."""
+    """[[up, down] of x, of y]; at least one sample everywhere."""
     result = []
     for i in (0, 1):
         size, up_taps, down_taps = case.shape[3 - i], taps_of(case.fu, i), taps_of(case.fd, i)
@@ -132,24 +132,24 @@ def _positions(axis):
     """On the padded axis, and of the samples that go there."""
     of = torch.arange(axis.size)
     to = of * axis.up + axis.origin
-    there = (to >= 0) & (to < (axis.out - 1) * axis.down + axis.taps)
-    return to[there], of[there]
+    exists = (to >= 0) & (to < (axis.out - 1) * axis.down + axis.taps)
+    return to[exists], of[exists]
 
 
 def reference(case, x, mask=None, b=None):
-    """u, v before its clamp, and y. mask: (positive, passes) in place of the signs of u."""
+    """u, v before its clamp, and y. mask: (positive, passes) instead of the signs of u."""
     ax, ay = axes(case)
     x = x if b is None else x + b.to(x.dtype)[:, None, None]
     u = fir_ref(x, (ax[0], ay[0]), case.fu, case.flip[0], case.gain[0])
     negative, positive = case.slopes
     if mask is not None:
         slope = torch.where(mask[0], positive, negative) * mask[1]
-        v = bent = torch.where(slope == 0, 0, u * slope)
+        v = clamped = torch.where(slope == 0, 0, u * slope)
     else:
         below = torch.where(u < 0, 0, u) if negative == 0 else u * negative
         v = torch.where(u > 0, u * positive, below)
-        bent = v.clamp(-case.clamp, case.clamp)
-    return u, v, fir_ref(bent.to(x.dtype), (ax[1], ay[1]), case.fd, case.flip[1], case.gain[1])
+        clamped = v.clamp(-case.clamp, case.clamp)
+    return u, v, fir_ref(clamped.to(x.dtype), (ax[1], ay[1]), case.fd, case.flip[1], case.gain[1])
 
 
 _TYPES = {"i": ctypes.c_int, "l": ctypes.c_int64, "d": ctypes.c_double, "p": ctypes.c_void_p}
@@ -185,7 +185,7 @@ def launch(case, dtype, memory=PLAIN, signs=OWN, mask=None, x=None, poison=0xFF,
 
     Args:
         mask: the same two, for GIVEN.
-        x: [N, C, H, W] in place of random numbers.
+        x: [N, C, H, W] instead of random numbers.
         poison: see Buffers.
         streamed: whether the streaming kernel is to take it; None: either.
     """

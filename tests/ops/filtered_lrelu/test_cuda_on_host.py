@@ -96,7 +96,7 @@ def test_factors_and_filters(dtype, last, factors):
 
 @layouts
 @pytest.mark.parametrize("filters", [("32", "32"), ("32", "9x24"), ("12x12", "32")])
-def test_most_taps(filters, last):
+def test_max_taps(filters, last):
     for i, factors in enumerate(FACTORS):
         case = Case((1, 2, 5, 6), last, *factors, *filters, (33, 30, 31, 34))
         check(case, torch.float32, MEMORY[i % 4], (WRITTEN, GIVEN)[i % 2])

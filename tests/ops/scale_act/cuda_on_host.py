@@ -134,8 +134,8 @@ def forward(case, dtype, e, memory=PLAIN, x=None, in_place=False):
     if e.planes:
         mask = launch.buffers.output(e.planes * plane_bytes, torch.uint8).fill_(0x5A)
     numbers = e.noise == "each", *e.slopes, e.clamp
-    place = None if mask is None else mask.data_ptr()
-    launch("forward", *addresses, *numbers, place, e.planes, source, y.data_ptr())
+    mask_pointer = None if mask is None else mask.data_ptr()
+    launch("forward", *addresses, *numbers, mask_pointer, e.planes, source, y.data_ptr())
     planes = () if mask is None else mask.view(e.planes, -1)
     return launch.shaped(y), [launch.shaped(unpacked(p, case.size)) for p in planes]
 

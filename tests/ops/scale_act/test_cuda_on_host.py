@@ -50,7 +50,7 @@ def masks(case):
 @cases
 @dtypes
 def test_forward(dtype, case):
-    """Some of the epilogues, memory and place in turn."""
+    """Some of the epilogues, with memory and in-place in turn."""
     turn = DTYPES.index(dtype) * 5 + CASES.index(case) * 3
     for i in range(turn, turn + 3):
         e = EPILOGUES[i * 5 % len(EPILOGUES)]._replace(mask=masks(case) and i % 3 != 1)
@@ -64,7 +64,7 @@ def test_every_epilogue(e):
 
 
 def wanted_of(case, number):
-    """One of the 32 ways to ask; only what there is for a case."""
+    """One of the 32 combinations of results, as far as the case supports them."""
     wanted = Wanted(*(bool(number >> i & 1) for i in range(5)))
     sums_channels = case.last and case.channels % 8 == 0
     return wanted._replace(mask=wanted.mask and masks(case), noise=wanted.noise and sums_channels)
@@ -82,7 +82,7 @@ def check_grad_of(case, dtype, e, number, memory, in_place):
 @cases
 @dtypes
 def test_grad(dtype, case):
-    """All that there is, and some of it in turn."""
+    """All results, and some of them in turn."""
     turn = DTYPES.index(dtype) * 5 + CASES.index(case) * 3
     for i, number in enumerate((31, turn * 7 % 32), turn):
         e = EPILOGUES[i * 5 % len(EPILOGUES)]
@@ -103,7 +103,7 @@ def test_whatever_is_wanted(number):
     ids=lambda c: "-".join(map(str, c)),
 )
 def test_many_slices(case):
-    """The first beyond the most that there are: each takes more steps."""
+    """One slice more than the maximum: each takes more steps."""
     check_grad_of(case, torch.float64, EPILOGUES[0], 31, Memory(), False)
     check_forward(case, torch.float64, EPILOGUES[0]._replace(mask=masks(case)))
 

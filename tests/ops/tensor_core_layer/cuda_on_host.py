@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA kernels of tensor_core_layer on the host: cases, what they should give, by the definition in
-csrc/tensor_core_layer/cuda/tensor_core_layer.cuh, and launches in guarded memory."""
+"""The CUDA kernels of tensor_core_layer on the host: cases, their results by the definition in
+csrc/tensor_core_layer/params.h, and launches in guarded memory."""
 
 import ctypes
 from functools import cache
@@ -99,7 +99,7 @@ def fits(case, dtype_number):
 
 
 def choice(case, dtype, variant=-1, split=0):
-    """(variant, split) in place of -1 and 0, and as they are where they can be."""
+    """(variant, split) instead of -1 and 0, unchanged if valid."""
     variant, split = ctypes.c_int(variant), ctypes.c_int(split)
     addresses = ctypes.byref(variant), ctypes.byref(split)
     kernels().choice(DTYPES.index(dtype), case.numbers, *addresses)
@@ -163,7 +163,7 @@ def launch(case, dtype, e=NOTHING, variant=0, split=1, memory=PLAIN, x=None, w=N
     """y, and the planes of the mask as booleans in the shape of y.
 
     Args:
-        x, w: [N, I, H, W] and [4 or 1, O, k, k, I] in place of random numbers.
+        x, w: [N, I, H, W] and [4 or 1, O, k, k, I] instead of random numbers.
         products: how many mma there should be.
     """
     buffers = Buffers(fence=memory.fence)
@@ -179,14 +179,16 @@ def launch(case, dtype, e=NOTHING, variant=0, split=1, memory=PLAIN, x=None, w=N
         mask = buffers.output(e.planes * plane_bytes, torch.uint8).fill_(0x5A)
     end = *given, e.noise == "each", *e.slopes, e.clamp
     end += None if mask is None else mask.data_ptr(), e.planes
-    room = buffers.output(kernels().workspace(case.numbers, variant, split), torch.float32)
+    workspace = buffers.output(kernels().workspace(case.numbers, variant, split), torch.float32)
     addresses = buffers.input(x.permute(0, 2, 3, 1).contiguous()), buffers.input(w)
     styles = buffers.input(styles_of(case) if case.styles else None)
     kernels().cuda_on_host_order(memory.order)
     text = f"{case} {dtype} {e} {variant} {split} {memory}"
     counts(kernels())
     args = DTYPES.index(dtype), case.numbers, variant, split, *end
-    error = kernels().tensor_core_layer(*args, *addresses, styles, y.data_ptr(), room.data_ptr())
+    error = kernels().tensor_core_layer(
+        *args, *addresses, styles, y.data_ptr(), workspace.data_ptr()
+    )
     assert error is None, f"{text}: {error.decode()}"
     buffers.check()
     done = counts(kernels())

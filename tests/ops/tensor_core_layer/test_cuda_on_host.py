@@ -60,7 +60,7 @@ def test_tiles():
 
 
 def epilogue(case, turn):
-    """Some of them, with a mask where there may be one."""
+    """Some of them, with a mask if the case supports one."""
     e = EPILOGUES[turn * 5 % len(EPILOGUES)]
     return e._replace(mask=case.channels[1] % 8 == 0 and turn % 3 != 1)
 
@@ -88,7 +88,7 @@ def test_every_epilogue(e):
 @by_tile
 @pytest.mark.parametrize("case", SUMS, ids=lambda c: str(c.channels[1]))
 def test_parts_of_a_sum(case, dtype, variant):
-    """Any number of them; also more than there are chunks."""
+    """Any number of parts, also more than chunks."""
     e = EPILOGUES[0]._replace(mask=case.channels[1] % 8 == 0)
     for split in (2, 4, 7, 40):
         _, own = choice(case, dtype, variant, split)
@@ -215,8 +215,8 @@ def test_choices():
             assert made[0] == variant or (variant == -1 and 0 <= made[0] < VARIANTS[dtype])
             assert 1 <= made[1] <= (min(split, chunks) if split else chunks)
             assert (made[1] - 1) * -(-chunks // made[1]) < chunks
-            room = kernels().workspace(case.numbers, *made)
-            assert room == (made[1] * case.y_size if made[1] > 1 else 0)
+            workspace = kernels().workspace(case.numbers, *made)
+            assert workspace == (made[1] * case.y_size if made[1] > 1 else 0)
     small = Case(1, (512, 512), (4, 4))
     assert choice(small, torch.float16)[1] > 1  # too few tiles for a GPU
     assert choice(Case(8, (64, 64), (256, 256)), torch.float16)[1] == 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CUDA kernels of upfirdn2d on the host: cases, what they should give, by the definition in
-csrc/lib/fir.h, and launches in guarded memory."""
+csrc/upfirdn2d/params.h, and launches in guarded memory."""
 
 import ctypes
 from functools import cache
@@ -132,8 +132,8 @@ def _positions(axis):
     """On the padded axis, and of the samples that go there."""
     of = torch.arange(axis.size)
     to = of * axis.up + axis.origin
-    there = (to >= 0) & (to < (axis.out - 1) * axis.down + axis.taps)
-    return to[there], of[there]
+    exists = (to >= 0) & (to < (axis.out - 1) * axis.down + axis.taps)
+    return to[exists], of[exists]
 
 
 def epilogue_ref(u, e, vectors):
@@ -191,7 +191,7 @@ def launch(case, dtype, memory=PLAIN, e=None, x=None):
 
     Args:
         e: Epilogue or None.
-        x: [N, C, H, W] in place of random numbers.
+        x: [N, C, H, W] instead of random numbers.
     """
     buffers = Buffers(fence=memory.fence)
     offset = {s: int(memory.offset in (s, "all")) for s in ("inputs", "outputs")}

@@ -24,7 +24,7 @@ def test_beside_no_memory():
         """
         import torch
         import stylegan_ops
-        from cuda_on_host.buffers import _fenced
+        from cuda_on_host.buffers import fenced_pages
         from ops.winograd.cases import FORMS, LAST, convolve, has_isa, images, plain, rand
         from stylegan_ops.layer.records import Epilogue
         from stylegan_ops.layer.winograd import weight_grad
@@ -34,7 +34,7 @@ def test_beside_no_memory():
         def fenced(side, *tensors):
             for t in tensors:
                 size = t.numel() * 4
-                memory = _fenced((size + 4095) // 4096 * 4096, side)
+                memory = fenced_pages((size + 4095) // 4096 * 4096, side)
                 memory = memory[-size:] if side == "after" else memory[:size]
                 yield memory.view(torch.float32).as_strided(t.shape, t.stride()).copy_(t)
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What loops over vectors of floats share, whatever the compiler.
+// Loops over vectors of floats, for any compiler.
 #pragma once
 
 #if defined(__GNUC__)
@@ -18,7 +18,7 @@
 
 namespace stylegan::cpu {
 
-// For compilers without vectors of their own, in place of `float __attribute__((vector_size(N * 4)))`.
+// For compilers without vector extensions, instead of `float __attribute__((vector_size(N * 4)))`.
 template <int N> struct PlainVector {
   float v[N];
 
