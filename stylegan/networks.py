@@ -229,7 +229,7 @@ def load_networks(path: str | Path, device: str | torch.device = "auto") -> Netw
 def _from_file(path: str | Path, device: torch.device) -> Networks:
     checkpoint = open_checkpoint(path)
     if checkpoint.config is None:
-        raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason)
+        raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason or "unknown")
     meta = {**checkpoint.meta, "source": {"file": Path(path).name, "format": checkpoint.format}}
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
 

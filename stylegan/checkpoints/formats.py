@@ -99,6 +99,7 @@ class Checkpoint:
         return network
 
     def _empty(self, name: str) -> torch.nn.Module:
+        assert self.config is not None  # there are tensors, so there are settings for them
         if name == "D":
             return build_discriminator(self.config.D)
         return build_generator(self.config.G)

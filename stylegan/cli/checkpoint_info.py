@@ -7,9 +7,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # they import torch, which takes seconds
+from stylegan.config import GeneratorConfig, Stylegan3Config
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from stylegan.checkpoints.formats import Checkpoint
-    from stylegan.config import GeneratorConfig, Stylegan3Config
 
 MAX_LAYERS = 40  # shown of a network that cannot be built here
 
@@ -60,7 +61,7 @@ def training_rows(meta: dict[str, Any]) -> dict[str, str]:
 def layers(config: GeneratorConfig | Stylegan3Config) -> str:
     """The layers of a generator and their channels, as text."""
     mapping = f"mapping {config.mapping_layers}; "
-    if config.model == "stylegan3":
+    if isinstance(config, Stylegan3Config):
         from stylegan.models.stylegan3_filters import geometry
 
         return mapping + ", ".join(g.name for g in geometry(config))

@@ -76,6 +76,8 @@ class EqualConv2d(nn.Module):
         bias: whether to add a bias.
     """
 
+    filter: torch.Tensor | None
+
     def __init__(
         self,
         in_channels: int,

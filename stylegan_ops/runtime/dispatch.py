@@ -188,15 +188,16 @@ def transformed(*tensors: torch.Tensor | None) -> bool:
 
 
 def info() -> dict[str, dict[str, dict[str, Any]]]:
-    """What runs each op on each device, and why. Loads nothing; see `load`.
+    """What runs each op on each device, and why; by name. Loads nothing; see `load`.
 
     Returns: {op: {device type: {"backend": "native" | "reference", "reason": str, "plans": [...]}}}
         for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: for
         an op with several strategies, what has been measured (`planning`). An op that is composed
         of others has the backend of its parts, and its reason names them.
     """
+    ops = sorted(_ops)
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda", "meta"})
-    return {op: {d: {**_status(op, d), "plans": plan.plans(op, d)} for d in devices} for op in _ops}
+    return {op: {d: {**_status(op, d), "plans": plan.plans(op, d)} for d in devices} for op in ops}
 
 
 def build_info() -> dict[str, dict[str, str]]:

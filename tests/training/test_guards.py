@@ -3,8 +3,8 @@ import json
 
 import pytest
 import torch
+from support.runs import lines, trainer
 from support.tiny import tiny
-from test_trainer import lines, trainer
 
 from stylegan.errors import TrainingError
 from stylegan.networks import snapshots_of

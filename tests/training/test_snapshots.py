@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from test_trainer import lines, trainer
+from support.runs import lines, trainer
 
 from stylegan import UserError
 from stylegan.errors import SnapshotError

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 from support.pictures import encoded, picture
+from support.runs import lines, trainer
 from support.tiny import tiny
-from test_trainer import lines, trainer
 
 from stylegan import UserError
 from stylegan.config import Config

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
 import json
 import random
 
@@ -7,38 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.tiny import tiny
+from support.runs import CPU, lines, trainer
 
 from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
 from stylegan.networks import snapshots_of
 from stylegan.runs import snapshot as snapshots
-from stylegan.training.loop import Trainer
-from stylegan.training.setup import fit_to_data, header
-
-CPU = torch.device("cpu")
-
-
-def trainer(images, run_dir, cond=False, workers=0, max_images=None, **fields):
-    config = tiny(
-        **{"kimg": 0.048, "tick_kimg": 0.004, "grid_kimg": 0.02, "snapshot_kimg": 0.02, **fields}
-    )
-    data = dataclasses.replace(
-        config.data,
-        path=str(images),
-        cond=cond,
-        mirror=True,
-        workers=workers,
-        max_images=max_images,
-    )
-    config, dataset = fit_to_data(dataclasses.replace(config, data=data))
-    run_dir.mkdir(exist_ok=True)
-    return Trainer(config, dataset, CPU, run_dir)
-
-
-def lines(run_dir, events=False):
-    log = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
-    return [line for line in log if ("event" in line) == events]
+from stylegan.training.setup import header
 
 
 def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from support.runs import trainer
 from support.tiny import tiny
-from test_trainer import trainer
 
 from stylegan import UserError
 from stylegan.training.step import TrainingStep

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def module(
     line: str,
     name: str,
     attributes: dict[str, Any],
-    tensors: dict[str, torch.Tensor | None] | None = None,
+    tensors: Mapping[str, torch.Tensor | None] | None = None,
     children: dict[str, Object] | None = None,
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,

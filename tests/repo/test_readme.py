@@ -12,7 +12,7 @@ from support.benchmarks import load_script
 import stylegan
 from stylegan.cli.main import program
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 SHELL = [
