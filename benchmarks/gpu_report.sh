@@ -63,7 +63,7 @@ for device in dict.fromkeys(["cpu", sys.argv[1]]):
 sys.exit(any(reasons))
 PYTHON
 grep '^{"benchmark"' "$out/build.log" > "$out/build.jsonl"
-step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host
+step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host tests/inference
 tool=$(sanitizer)
 if [ -x "$tool" ]; then
     filter=() # only the kernels of stylegan_ops, if the tool can select them: that is faster
