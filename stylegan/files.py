@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import re
 import shutil
@@ -38,24 +37,21 @@ def whole_file(path: str | os.PathLike[str], fsync: bool = False) -> Iterator[Pa
     Raises: OSError that names `path` if it cannot be written or the disk is full.
     """
     path = Path(path)
-    with _ended_by_signals():
+    with _named(path, None):
+        target = _target(path)
+    part = _partial(target)
+    with _temporary(part):
         with _named(path, None):
-            target = _target(path)
-            part = _partial(target)
             part.touch()
             mode = part.stat().st_mode
-        try:
-            with _named(path, part):
-                yield part
-                part.chmod(mode)  # some libraries write files that only the owner can read
-                if fsync:
-                    _fsync(part)
-                part.replace(target)
-                if fsync:
-                    _fsync(target.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        with _named(path, part):
+            yield part
+            part.chmod(mode)  # some libraries write files that only the owner can read
+            if fsync:
+                _fsync(part)
+            part.replace(target)
+            if fsync:
+                _fsync(target.parent)
 
 
 @contextlib.contextmanager
@@ -84,42 +80,37 @@ def whole_folder(
         its end; OSError that names `path` if it cannot be written or the disk is full.
     """
     path = Path(path)
-    with _ended_by_signals():
+    with _named(path, None):
+        inside = path.is_dir() and not aside
+        if os.path.lexists(path) and not aside and not _may_fill(path, overwrite):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    part = _partial(path / path.name if inside else path)
+    with _temporary(part):
         with _named(path, None):
-            inside = path.is_dir() and not aside
-            if os.path.lexists(path) and not aside and not _may_fill(path, overwrite):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-            part = (path if inside else path.parent) / f"{PARTIAL}{os.getpid()}-{path.name}"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
-        try:
-            with _named(path, part):
-                yield part
-                if fsync:
-                    for written in [*part.rglob("*"), part]:
-                        _fsync(written)
-                if inside:
-                    _fill(path, part, marker)
-                else:
-                    _rename_new(part, path, aside)
-                if fsync:
-                    _fsync(path.parent)
-                if aside:
-                    shutil.rmtree(aside, ignore_errors=True)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with _named(path, part):
+            yield part
+            if fsync:
+                for written in [*part.rglob("*"), part]:
+                    _fsync(written)
+            if inside:
+                _fill(path, part, marker)
+            else:
+                _rename_new(part, path, aside)
+            if fsync:
+                _fsync(path if inside else path.parent)
+            if aside:
+                shutil.rmtree(aside, ignore_errors=True)
 
 
-def remove_partial(folder: str | os.PathLike[str], name: str = "*") -> None:
-    """Delete what killed processes left in `folder`, of files and folders called `name` (a glob
-    pattern). Call it only while no other process writes there."""
-    for path in Path(folder).glob(f"{PARTIAL}*-{name}"):
-        remove(path)
-
-
-def partial_pattern(path: str | os.PathLike[str]) -> str:
-    """The name to give `remove_partial` for exactly this path."""
-    return glob.escape(Path(path).name)
+def remove_partial(folder: str | os.PathLike[str], name: str | None = None) -> None:
+    """Delete what killed processes left in `folder`, of the file or folder called `name`, or of all
+    of them. Call it only while no other process writes there."""
+    for path in Path(folder).glob(f"{PARTIAL}*"):
+        of = re.fullmatch(re.escape(PARTIAL) + r"\d+-(.*)", path.name, re.S)
+        if of and name in (None, of[1]):
+            remove(path)
 
 
 def remove(path: Path) -> None:
@@ -215,22 +206,36 @@ def _write_error(e: Exception, path: Path, part: Path | None) -> OSError | None:
     return OSError(code, os.strerror(code), str(path))
 
 
+# Temporary paths, and the process that writes each: a forked process inherits the table and the
+# handlers, but not the files.
+_writing: dict[Path, int] = {}
+
+
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP, which end a process at once by default, raise SystemExit instead, so that
-    the block can delete what it has written. A handler of the program's own stays."""
+def _temporary(part: Path) -> Iterator[None]:
+    """`part` is deleted at the end, if it is still there, and before SIGTERM or SIGHUP ends the
+    process. A handler of the program's own stays."""
     replaced = {}
+    _writing[part] = os.getpid()
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                replaced[number] = signal.signal(number, _exit)
+                replaced[number] = signal.signal(number, _end)
     try:
         yield
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)
+        del _writing[part]
+        with contextlib.suppress(OSError):
+            remove(part)
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _end(number: int, frame: FrameType | None) -> None:
+    for part, process in list(_writing.items()):
+        if process == os.getpid():
+            with contextlib.suppress(OSError):
+                remove(part)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from stylegan.files import whole_file
+from stylegan.words import ceil_div
 
 IMAGE_DESCRIPTION = 0x010E  # the EXIF field
 
@@ -38,7 +39,7 @@ def to_pil(images: torch.Tensor) -> list[Image.Image]:
 def grid(images: Sequence[Image.Image], columns: int) -> Image.Image:
     """One image of images of the same size, in rows of `columns`."""
     width, height = images[0].size
-    rows = -(-len(images) // columns)
+    rows = ceil_div(len(images), columns)
     sheet = Image.new(images[0].mode, (width * min(columns, len(images)), height * rows))
     for i, image in enumerate(images):
         sheet.paste(image, (i % columns * width, i // columns * height))

@@ -26,9 +26,14 @@ def short(number: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def six_digits(value: float) -> float:
-    """`value` rounded to six significant digits, which JSON then writes in as many."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def rounded(value: float, digits: int = 6) -> float:
+    """`value` to so many significant digits, which JSON then writes in as many characters."""
+    return float(f"{value:.{digits}g}")
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
 
 
 def hours(seconds: float) -> str:

@@ -15,6 +15,7 @@ from stylegan.cli.params import (
     network_argument,
     picture_options,
 )
+from stylegan.words import ceil_div
 
 if TYPE_CHECKING:
     from stylegan.inference.pipeline import Pipeline
@@ -145,7 +146,7 @@ def command(
 def _check_sheet(pipe: Pipeline, columns: int, count: int, suffix: str) -> None:
     """Raises: click.UsageError if the sheet is too large for its format."""
     height, width = pipe.G.config.resolution
-    size = (columns * width, -(-count // columns) * height)
+    size = (columns * width, ceil_div(count, columns) * height)
     if suffix == "webp" and max(size) > MAX_WEBP_SIDE:
         raise click.UsageError(
             f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from stylegan.data.labels import FILE
 from stylegan.errors import UserError
-from stylegan.files import partial_pattern, remove_partial, whole_file, whole_folder
+from stylegan.files import remove_partial, whole_file, whole_folder
 
 
 class Target(Protocol):
@@ -31,7 +31,7 @@ def check_target(source: Path, dest: Path, overwrite: bool) -> None:
     if not dest.exists() or dest.is_dir() and not any(dest.iterdir()):
         return
     if not overwrite:
-        raise UserError(dest, "is there already; --overwrite replaces it")
+        raise UserError(dest, "already exists; --overwrite replaces it")
     if dest.is_dir() and not (dest / FILE).is_file():
         raise UserError(dest, f"is a folder without {FILE}, not a data set; not replaced")
     if dest.is_file() and not (dest.suffix.lower() == ".zip" and zipfile.is_zipfile(dest)):
@@ -43,7 +43,7 @@ def open_target(dest: Path) -> Iterator[Target]:
     """A zip or a folder to write to, which appears as `dest` if the block ends without an error."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     for folder in (dest.parent, dest):
-        remove_partial(folder, partial_pattern(dest))
+        remove_partial(folder, dest.name)
     if dest.suffix.lower() == ".zip" and not dest.is_dir():
         with whole_file(dest) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             yield ZipTarget(archive)

@@ -148,6 +148,8 @@ class Pipeline:
         truncation_cutoff: int | None = None,
     ) -> Mapped:
         """The ws of seeds or latents; arguments and errors as for a call."""
+        if (seeds is None) == (latents is None):
+            raise UserError("Pipeline.map", "give exactly one of seeds and latents")
         z = torch.as_tensor(latents).float() if seeds is None else self.latents(seeds)
         c, numbers = self.labels(label, range(len(z)) if seeds is None else seeds)
         c = None if c is None else c.to(self.device)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan.files import whole_file
-from stylegan.words import six_digits
+from stylegan.words import rounded
 
 MIN_FREE = 1 << 20  # bytes; with less free on the disk nothing is written for TensorBoard
 
@@ -39,7 +39,7 @@ class RunLog:
     def write(self, values: dict[str, float]) -> None:
         """Append {name: number}, which includes "kimg". Raises: OSError; the line is kept."""
         self._board.write(values)
-        self._append({name: six_digits(value) for name, value in values.items()})
+        self._append({k: rounded(v) if isinstance(v, float) else v for k, v in values.items()})
 
     def event(self, kimg: float, kind: str, text: str) -> None:
         """Append an event.

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from stylegan.runs.log import RunLog
 from stylegan.runs.report import write_report
+from stylegan.words import ceil_div
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Bar(tqdm):
 
     def __init__(self, seen: int, end: int, batch: int, stream: Any) -> None:
         super().__init__(
-            total=-(-end // batch) * batch,
+            total=ceil_div(end, batch) * batch,
             initial=seen,
             file=stream,
             unit="img",

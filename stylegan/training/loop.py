@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import filelock
 import torch
@@ -42,8 +43,6 @@ class Trainer:
         run_dir: the run's folder (`new_run_dir`). It may be set later, before `run`.
     """
 
-    run_dir: Path
-
     def __init__(
         self,
         config: Config,
@@ -52,8 +51,7 @@ class Trainer:
         run_dir: Path | None = None,
     ) -> None:
         self.config, self.dataset, self.device = config, dataset, device
-        if run_dir is not None:
-            self.run_dir = run_dir
+        self.run_dir = cast(Path, run_dir)  # `run` needs it, and it is set by then
         self._new_model()
         self.samples = Samples(config, dataset, device)
         self.progress, self.collapse, self.interrupt = Progress(), Collapse(), Interrupt()

@@ -7,7 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from stylegan.words import ceil_div, rounded
+
 MAX_POINTS = 2000  # per curve; no screen shows more
+DIGITS = 5  # of a number: a pixel of a large chart is 1 in 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def charts_of(metrics: list[dict[str, float]]) -> dict[str, Any]:
             del series[name]
     charts = [_chart(chart, series) for chart in CHARTS]
     return {
-        "x": [_short(_mean([line["kimg"] for line in bucket])) for bucket in buckets],
+        "x": [rounded(_mean([line["kimg"] for line in bucket]), DIGITS) for bucket in buckets],
         "charts": [chart for chart in charts if chart["series"]],
         "other": [_chart(Chart(name, {name: name}), series) for name in list(series)],
     }
@@ -79,7 +82,7 @@ def _buckets(lines: list[dict[str, float]]) -> list[list[dict[str, float]]]:
     if len(lines) <= MAX_POINTS:
         return [[line] for line in lines]
     inner = lines[1:-1]
-    size = -(-len(inner) // (MAX_POINTS - 2))
+    size = ceil_div(len(inner), MAX_POINTS - 2)
     middle = [inner[i : i + size] for i in range(0, len(inner), size)]
     return [lines[:1], *middle, lines[-1:]]
 
@@ -93,10 +96,10 @@ def _series(name: str, buckets: list[list[dict[str, float]]]) -> dict[str, Any]:
         values = [line[name] for line in bucket if name in line]
         finite = [v for v in values if math.isfinite(v)]
         nothing = None if values else False
-        y.append(_short(_mean(finite)) if finite else nothing)
+        y.append(rounded(_mean(finite), DIGITS) if finite else nothing)
         if thinned:
-            low.append(_short(min(finite)) if finite else nothing)
-            high.append(_short(max(finite)) if finite else nothing)
+            low.append(rounded(min(finite), DIGITS) if finite else nothing)
+            high.append(rounded(max(finite), DIGITS) if finite else nothing)
     known = [v for v in y if v is not None and v is not False]  # 0 == False
     series = {"y": y, "last": known[-1] if known else None}
     return {**series, "low": low, "high": high} if thinned else series
@@ -104,7 +107,3 @@ def _series(name: str, buckets: list[list[dict[str, float]]]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")  # a pixel of a large chart is 1 in 1000
