@@ -19,7 +19,7 @@ from stylegan_ops.runtime.registration import define
 OP = dispatch.declare("winograd")
 # The instructions that PyTorch uses, which ATEN_CPU_CAPABILITY limits: 2 AVX-512, 0 portable.
 ISA = {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
-FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # WinogradForm in csrc
+FORMS = {"tile2": 0, "tile4": 1, "up": 2, "down": 3}  # Form in csrc/winograd/params.h
 PANEL = 32  # channels of y that a multiplication makes; kPanel in csrc
 
 

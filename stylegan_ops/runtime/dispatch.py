@@ -52,7 +52,8 @@ def declare(op: str, parts: tuple[str, ...] = ()) -> str:
     """Make `op` known to `info`; every op module calls it once.
 
     Args:
-        parts: the ops with kernels that `op` is composed of, if it has no kernel of its own.
+        parts: the ops with kernels that `op` is composed of, if it has no kernel of its own. The
+            first that a device has a kernel for decides whether `op` is native there.
     Returns: op.
     """
     _ops[op] = parts
@@ -193,7 +194,7 @@ def info() -> dict[str, dict[str, dict[str, Any]]]:
     Returns: {op: {device type: {"backend": "native" | "reference", "reason": str, "plans": [...]}}}
         for "cpu", "cuda" and every other device of data that a kernel is registered for. plans: for
         an op with several strategies, what has been measured (`planning`). An op that is composed
-        of others has the backend of its parts, and its reason names them.
+        of others has the backend of its first part; once that is loaded, the reason names them all.
     """
     ops = sorted(_ops)
     devices = ["cpu", "cuda"] + sorted({d for _, d in _kernels} - {"cpu", "cuda", "meta"})

@@ -41,18 +41,3 @@ class FirPair:
     down_flip: bool
     up_gain: float
     down_gain: float
-
-    def adjoint(self, fu: Filter, fd: Filter, in_size: Sequence[int]) -> FirPair:
-        """That of the gradient w.r.t. images of in_size (H, W), for the filters exchanged."""
-        return FirPair(
-            up=self.down,
-            down=self.up,
-            up_origin=[k - 1 - o for k, o in zip(filter_size(fd), self.down_origin)],
-            down_origin=[k - 1 - o for k, o in zip(filter_size(fu), self.up_origin)],
-            mid=self.mid,
-            size=in_size,
-            up_flip=not self.down_flip,
-            down_flip=not self.up_flip,
-            up_gain=self.down_gain,
-            down_gain=self.up_gain,
-        )
