@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 from stylegan.checkpoints.pickle.arrays import Array
+from stylegan.config.taps import MAX_TAPS, reason_against_taps
 
 MAX_WIDTH = 1 << 16  # of a layer
-MAX_TAPS = 64
 MISSING: Any = object()
 
 
@@ -97,11 +95,8 @@ class Arguments:
         value = self.any(name, default)
         if isinstance(value, Array):
             value = value.read().tolist() if value.numel <= MAX_TAPS else None
-        ok = type(value) in (list, tuple) and 0 < len(value) <= MAX_TAPS
-        if not ok or not all(isinstance(v, Real) and math.isfinite(v) for v in value):
-            raise ValueError(f"{self.where}: {name} is {show(value)}, expected a list of taps")
-        if not sum(value):
-            raise ValueError(f"{self.where}: the taps of {name} add up to 0")
+        if reason := reason_against_taps(value):
+            raise ValueError(f"{self.where}: the taps of {name} {reason}")
         return tuple(value)
 
 

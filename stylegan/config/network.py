@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stylegan.config.options import Auto, Automatic, Known, check_options, like, option
+from stylegan.config.taps import reason_against_taps
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -242,6 +243,8 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
     if model and not isinstance(c, model_config(model)):
         raise UserError("model", f"{type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
+        if reason := reason_against_taps(c.resample_filter):
+            raise UserError("resample_filter", f"the taps {reason}")
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
     check_options(c, ("mapping_layers", "architecture", "precision"))
     widths = getattr(c, "widths", None)

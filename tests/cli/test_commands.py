@@ -191,6 +191,7 @@ def test_help_has_an_example(run, name):
         ("train --resolution 64x", "expected a size like 256"),
         ("train --batch 6 --batch-gpu 4", "4 does not divide batch 6"),
         ("train --device gpu9", "device 'gpu9': not available here"),
+        ("train --resample-filter 1,-1", "resample_filter: the taps add up to 0"),
         ("train --resume nothing", "nothing: there is no such folder"),
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
         (

@@ -200,3 +200,24 @@ def test_preset_numbers():
     assert row("auto", resolution=1024)[1:5] == (4, 4, 32768, 0.002)
     with pytest.raises(UserError, match="no setting 'nope'"):
         preset("auto", nope=1)
+
+
+@pytest.mark.parametrize("build", [build_generator, build_discriminator])
+@pytest.mark.parametrize(
+    "taps, reason",
+    [
+        ((0,), "add up to 0"),
+        ((1, -1), "add up to 0"),
+        ((1, float("nan")), "are not all finite numbers"),
+        ((1, float("inf")), "are not all finite numbers"),
+        ((1, 10**400), "are not all finite numbers"),
+        ((1, "3"), "are not all finite numbers"),
+        ((), "are not a list of 1 to 64 numbers"),
+        ((1,) * 65, "are not a list of 1 to 64 numbers"),
+        (1, "are not a list of 1 to 64 numbers"),
+    ],
+)
+def test_taps_of_no_filter(build, taps, reason):
+    with pytest.raises(UserError) as e:
+        build(**SMALL, resample_filter=taps)
+    assert str(e.value) == f"resample_filter: the taps {reason}"
