@@ -247,6 +247,8 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
             raise UserError("resample_filter", f"the taps {reason}")
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
     check_options(c, ("mapping_layers", "architecture", "precision"))
+    if isinstance(c, (GeneratorConfig, Stylegan3Config)):
+        _check_mapping(c)
     widths = getattr(c, "widths", None)
     if widths is not None:
         widths = tuple(widths)
@@ -256,3 +258,15 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
     if c.channels not in CHANNELS:
         allowed = ", ".join(map(str, CHANNELS))
         raise UserError("channels", f"expected one of {allowed}, got {c.channels!r}")
+
+
+def _check_mapping(c: GeneratorConfig | Stylegan3Config) -> None:
+    """Raises: UserError if there are no layers to make w from what enters the mapping network."""
+    if c.mapping_layers == 0 and c.c_dim and c.z_dim:
+        raise UserError("mapping_layers", "expected 1 or more in a network with labels, got 0")
+    if c.mapping_layers == 0 and not c.c_dim and c.z_dim != c.w_dim:
+        raise UserError(
+            "mapping_layers",
+            f"without layers z is w: expected z_dim and w_dim to be equal, got {c.z_dim} and "
+            f"{c.w_dim}",
+        )

@@ -53,6 +53,8 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         block_resolutions(dataset.resolution)
         G, D = replace(config.G, **shape), replace(config.D, **shape)
     except UserError as e:
+        if e.subject != "resolution":
+            raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     config = replace(config, G=G, D=D, data=replace(data, workers=workers))
     return config.resolved(gpus), dataset

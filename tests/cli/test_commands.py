@@ -192,6 +192,14 @@ def test_help_has_an_example(run, name):
         ("train --batch 6 --batch-gpu 4", "4 does not divide batch 6"),
         ("train --device gpu9", "device 'gpu9': not available here"),
         ("train --resample-filter 1,-1", "resample_filter: the taps add up to 0"),
+        (
+            "train --mapping-layers 0 --z-dim 64",
+            "mapping_layers: without layers z is w: expected z_dim and w_dim to be equal, got 64",
+        ),
+        (
+            "train --mapping-layers 0 --cond",
+            "mapping_layers: expected 1 or more in a network with labels, got 0\n",
+        ),
         ("train --resume nothing", "nothing: there is no such folder"),
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
         (

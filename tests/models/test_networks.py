@@ -221,3 +221,16 @@ def test_taps_of_no_filter(build, taps, reason):
     with pytest.raises(UserError) as e:
         build(**SMALL, resample_filter=taps)
     assert str(e.value) == f"resample_filter: the taps {reason}"
+
+
+@pytest.mark.parametrize("model", ["stylegan2", "stylegan3-t"])
+def test_no_mapping_layers(model):
+    """Only a network without labels, whose z is as wide as w, can do without."""
+    sizes = dict(SMALL, resolution=16, mapping_layers=0)
+    G = build_generator(model, **sizes, z_dim=8, w_dim=8)
+    assert G(torch.randn(2, 8)).shape == (2, 3, 16, 16)
+    for fields in (dict(z_dim=8, w_dim=12), dict(z_dim=8, w_dim=8, c_dim=2)):
+        with pytest.raises(UserError, match="mapping_layers: "):
+            build_generator(model, **sizes, **fields)
+    D = build_discriminator(**sizes, c_dim=2)
+    assert D(torch.randn(2, 3, 16, 16), torch.eye(2)).shape == (2, 1)
