@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 
 from stylegan.config import DiscriminatorConfig
+from stylegan.errors import UserError
 from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
 from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format
@@ -24,6 +25,7 @@ class Discriminator(nn.Module):
     """D(img, c) -> logits, large for images that look real. Attributes: config, c_dim.
 
     Args: config: with channel_base set.
+    Raises: UserError if its sizes do not fit each other.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -116,14 +118,18 @@ class Epilogue(nn.Module):
         self, size: tuple[int, int], config: DiscriminatorConfig, out_features: int
     ) -> None:
         super().__init__()
-        channels = channels_of(4, config)
+        channels, appended = channels_of(4, config), config.mbstd_channels
+        if appended < 0 or appended and channels % appended:
+            raise UserError(
+                "mbstd_channels",
+                f"expected 0 or a divisor of {channels}, the channels of the last block of D; "
+                f"got {appended}",
+            )
         clamp = config.conv_clamp
         if config.architecture == "skip":
             self.fromrgb = EqualConv2d(config.channels, channels, 1, act="lrelu", clamp=clamp)
-        self.mbstd = MinibatchStd(config.mbstd_group, config.mbstd_channels)
-        self.conv = EqualConv2d(
-            channels + config.mbstd_channels, channels, 3, act="lrelu", clamp=clamp
-        )
+        self.mbstd = MinibatchStd(config.mbstd_group, appended)
+        self.conv = EqualConv2d(channels + appended, channels, 3, act="lrelu", clamp=clamp)
         self.fc = EqualLinear(channels * size[0] * size[1], channels, act="lrelu")
         self.out = EqualLinear(channels, out_features)
 

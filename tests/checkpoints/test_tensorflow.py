@@ -160,7 +160,8 @@ def test_without_noise_and_minibatch_statistics(path):
 
 @pytest.mark.parametrize("made, recorded", [(1, 2), (3, 3)])  # of 8 channels
 def test_minibatch_statistics_that_do_not_fit(made, recorded, G, path):
-    D = small_D(mbstd_channels=made)
+    D = small_D()
+    D.b4.conv.weight = torch.nn.Parameter(torch.randn(8, 8 + made, 3, 3))
     tf.write(path, {"G_ema": G, "D": D}, settings=dict(mbstd_num_features=recorded))
     reason = open_checkpoint(path).reason
     assert f"{recorded} channels of minibatch statistics and 8 others" in reason

@@ -200,6 +200,11 @@ def test_help_has_an_example(run, name):
             "train --mapping-layers 0 --cond",
             "mapping_layers: expected 1 or more in a network with labels, got 0\n",
         ),
+        (
+            "train --mbstd-channels 5000 --device cpu",
+            "mbstd_channels: expected 0 or a divisor of 64, the channels of the last block of D; "
+            "got 5000\n",
+        ),
         ("train --resume nothing", "nothing: there is no such folder"),
         ("train --resume {trained} --preset auto", "--preset does not go with --resume"),
         (

@@ -234,3 +234,11 @@ def test_no_mapping_layers(model):
             build_generator(model, **sizes, **fields)
     D = build_discriminator(**sizes, c_dim=2)
     assert D(torch.randn(2, 3, 16, 16), torch.eye(2)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("channels", [3, 32, -1])  # of 16
+def test_statistics_of_features_that_cannot_be_divided(channels):
+    with pytest.raises(UserError, match=f"0 or a divisor of 16, .*; got {channels}"):
+        build_discriminator(resolution=16, **SMALL, mbstd_channels=channels)
+    D = build_discriminator(resolution=16, **SMALL, mbstd_channels=16)
+    assert D(torch.randn(2, 3, 16, 16)).shape == (2, 1)
