@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from stylegan.cli.params import NumberList, Size
+from stylegan.cli.params import NumberList, Size, finite
 from stylegan.config import KINDS, PRESETS, Config
 from stylegan.config.options import GROUPS, Option, option_of
 
@@ -122,6 +122,7 @@ def _click_option(setting: Setting) -> Callable:
         default=None,
         metavar=setting.option.metavar,
         hidden=setting.hidden,
+        callback=finite if setting.type is float else None,
         help=setting.option.help + (f"  [default: {default}]" if default else ""),
     )
 

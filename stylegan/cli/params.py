@@ -45,14 +45,25 @@ class NumberList(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
-        """`value` as a tuple of ints, or of floats if it has a point."""
+        """`value` as a tuple of ints, and of floats for numbers that are no ints."""
         if isinstance(value, tuple):
             return value
         try:
-            numbers = tuple(float(n) if "." in n else int(n) for n in value.split(","))
+            numbers = tuple(map(_number, value.split(",")))
         except ValueError:
             self.fail(f"expected numbers like 1,3,3,1, got {value!r}", param, ctx)
         return numbers
+
+
+def _number(text: str) -> float:
+    """An int, or a finite float. Raises: ValueError."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
 
 
 class Size(click.ParamType):

@@ -16,6 +16,7 @@ from stylegan.config.options import GROUPS, option_of
 
 OTHER = {"preset_name", "outdir", "resume", "device", "dry_run"}
 OF_THE_DATA = {"resolution", "channels", "c_dim"}  # settings of networks that follow from it
+FLOATS = [s for s in settings() if s.type is float]
 VALUES = {"widths": "8,8,4", "resample_filter": "1,2.5,1", "path": "a.zip", "init_from": "b"}
 
 
@@ -93,6 +94,28 @@ def test_zero_is_none(option, name):
     config = config_of("demo64", f"--{option}", "0")
     part = config.G if name == "conv_clamp" else config.train
     assert getattr(part, name) is None
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("setting", FLOATS, ids=lambda s: s.dest)
+def test_numbers_that_are_not_finite(run, setting, value):
+    code, _, err = run("train", f"{setting.names[0]}={value}", "--dry-run")
+    assert code == 2 and setting.names[0] in err and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    "text, numbers",
+    [("1,3,3,1", (1, 3, 3, 1)), ("1e-1,1", (0.1, 1)), ("-0.5, 2", (-0.5, 2)), ("4", (4,))],
+)
+def test_lists_of_numbers(text, numbers):
+    value = config_of("auto", "--resample-filter", text).G.resample_filter
+    assert value == numbers and list(map(type, value)) == list(map(type, numbers))
+
+
+@pytest.mark.parametrize("text", ["1,x", "1,,2", "", "1,nan", "inf", "1e999", "9" * 5000])
+def test_lists_of_something_else(run, text):
+    code, _, err = run("train", "--resample-filter", text, "--dry-run")
+    assert code == 2 and "expected numbers like 1,3,3,1, got" in err and err.count("\n") == 1
 
 
 def test_an_option_of_another_model():
