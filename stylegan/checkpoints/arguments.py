@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stylegan.checkpoints.pickle.arrays import Array
-from stylegan.config.taps import MAX_TAPS, reason_against_taps
+from stylegan.config.numbers import MAX_TAPS, reason_against_taps
 
 MAX_WIDTH = 1 << 16  # of a layer
 MISSING: Any = object()

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stylegan.config.numbers import reason_against_taps
 from stylegan.config.options import Auto, Automatic, Known, check_options, like, option
-from stylegan.config.taps import reason_against_taps
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -228,7 +228,8 @@ def model_config(model: str) -> type[GeneratorConfig] | type[Stylegan3Config]:
 
 def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
     """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
-    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+    pair = (resolution, resolution) if isinstance(resolution, int) else resolution
+    size = tuple(pair) if isinstance(pair, Sequence) else ()
     if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
         raise UserError(
             "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
@@ -251,9 +252,9 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
         _check_mapping(c)
     widths = getattr(c, "widths", None)
     if widths is not None:
-        widths = tuple(widths)
-        object.__setattr__(c, "widths", widths)
-        if not widths or not all(type(n) is int and n > 0 for n in widths):
+        sizes = tuple(widths) if isinstance(widths, Sequence) else ()
+        object.__setattr__(c, "widths", sizes)
+        if not sizes or not all(type(n) is int and n > 0 for n in sizes):
             raise UserError("widths", f"expected channels of every block, got {widths}")
     if c.channels not in CHANNELS:
         allowed = ", ".join(map(str, CHANNELS))

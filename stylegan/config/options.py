@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass
 from typing import Annotated, Any, TypeVar
 
+from stylegan.config.numbers import is_number
 from stylegan.errors import UserError
 
 T = TypeVar("T")
@@ -74,6 +75,10 @@ class Option:
         if self.choices and value not in self.choices:
             allowed = ", ".join(map(str, self.choices))
             raise UserError(name, f"expected one of {allowed}, got {value!r}")
+        if (self.above, self.min, self.max) == (None, None, None):
+            return
+        if not is_number(value):
+            raise UserError(name, f"expected a number, got {value!r}")
         if self.above is not None and not value > self.above:
             raise UserError(name, f"expected a number above {self.above:g}, got {value}")
         if self.max is not None and not (self.min or 0) <= value <= self.max:

@@ -242,3 +242,25 @@ def test_statistics_of_features_that_cannot_be_divided(channels):
         build_discriminator(resolution=16, **SMALL, mbstd_channels=channels)
     D = build_discriminator(resolution=16, **SMALL, mbstd_channels=16)
     assert D(torch.randn(2, 3, 16, 16)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["auto", "stylegan3-t"])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("kimg", None),
+        ("kimg", "25"),
+        ("r1_interval", [16]),
+        ("max_images", "all"),
+        ("mapping_layers", None),
+        ("loss", None),
+        ("precision", 16),
+        ("resolution", None),
+        ("resolution", 16.0),
+        ("widths", 64),
+        ("resample_filter", None),
+    ],
+)
+def test_a_field_of_a_wrong_type(name, field, value):
+    with pytest.raises(UserError, match=f"^{field}: .*expected|^{field}: the taps are not a list"):
+        preset(name, **{field: value})
