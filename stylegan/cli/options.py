@@ -56,7 +56,7 @@ class Setting:
     @property
     def names(self) -> tuple[str, ...]:
         """The option as one types it."""
-        return self.option.names or ("--" + self.dest.replace("_", "-"),)
+        return self.option.flags(self.dest)
 
     def convert(self, value: Any) -> Any:
         """The value of the field for that of the option."""

@@ -68,6 +68,10 @@ class Option:
         """Whether None is a value."""
         return self.automatic is not None or self.none is not None or self.none_is is not None
 
+    def flags(self, dest: str) -> tuple[str, ...]:
+        """The option as one types it, which sets `dest` (see `Config.with_fields`)."""
+        return self.names or ("--" + dest.replace("_", "-"),)
+
     def check(self, name: str, value: Any) -> None:
         """Raises: UserError that names the field if `value` is not allowed."""
         if value is None and self.takes_none:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 from stylegan.checkpoints.open import is_checkpoint
 from stylegan.config import Config
+from stylegan.config.options import Option, option_of
 from stylegan.errors import SnapshotError, UserError
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import is_run, read_about, runs_of
 from stylegan.runs.snapshot import set_aside
+from stylegan.words import pixels
 
 # Settings that a resumed run may change. (With another batch_gpu it draws random numbers in another
 # order.)
@@ -32,6 +35,9 @@ MAY_CHANGE = {
     "path",
     "init_from",
 }
+
+# Fields of the networks that follow from the data, and what they follow from.
+OF_THE_DATA = {"resolution": "--resolution", "channels": "--channels", "c_dim": "classes"}
 
 NO_RUN = "not a run that can be continued; --init-from starts from its weights"
 
@@ -94,14 +100,21 @@ def differences(saved: Config, wanted: Config) -> list[Difference]:
     """The settings in which two resolved configs differ, MAY_CHANGE aside."""
     if saved.G.model != wanted.G.model:  # then most settings mean something else
         return [Difference("model", saved.G.model, wanted.G.model)]
+    changes: dict[tuple[str, str], _Change] = {}  # by part and field
+    for part in (f.name for f in dataclasses.fields(Config)):
+        before, after = getattr(saved, part), getattr(wanted, part)
+        for field in dataclasses.fields(before):
+            values = getattr(before, field.name), getattr(after, field.name)
+            if values[0] != values[1] and field.name not in MAY_CHANGE:
+                changes[part, field.name] = _Change(field, *values)
     rows: list[Difference] = []
-    before, after = saved.to_dict(), wanted.to_dict()
-    for part in before:
-        for name, value in before[part].items():
-            now = after[part][name]
-            row = Difference("--" + name.replace("_", "-"), _text(value), _text(now))
-            if now != value and name not in MAY_CHANGE and row not in rows:
-                rows.append(row)
+    for (part, name), change in changes.items():
+        other = {"G": "D", "D": "G"}.get(part)
+        if other and _set_together(saved, name) and changes.get((other, name)) != change:
+            name = f"{part.lower()}_{name}"
+        row = change.row(name)
+        if row not in rows:
+            rows.append(row)
     return rows
 
 
@@ -121,12 +134,11 @@ def find_run(outdir: str | Path, wanted: Config) -> Found:
         except UserError:
             continue
         rows = differences(saved, wanted)
-        for option, then, now in (
-            ("--data", saved.data.path, wanted.data.path),
-            ("--init-from", saved.train.init_from, wanted.train.init_from),
-        ):
-            if then != now:
-                rows.append(Difference(option, _text(then), _text(now)))
+        for part, name in (("data", "path"), ("train", "init_from")):
+            before, after = getattr(saved, part), getattr(wanted, part)
+            change = _Change(_field(before, name), getattr(before, name), getattr(after, name))
+            if change.saved != change.wanted:
+                rows.append(change.row(name))
         if not rows:
             return Found(run_dir)
         if nearest.newest is None:
@@ -167,7 +179,51 @@ def read_newest(
     return [f"{e}; the one before is taken" for _, e in damaged]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "x".join(map(str, value))
-    return "-" if value is None else str(value)
+@dataclass(frozen=True)
+class _Change:
+    """Two values of a field of the settings."""
+
+    field: dataclasses.Field = dataclasses.field(compare=False)
+    saved: Any
+    wanted: Any
+
+    def row(self, dest: str) -> Difference:
+        """The row for the option that sets `dest`; of fields without an option, for what sets
+        them."""
+        option = option_of(self.field)
+        name = option.flags(dest)[0] if option else OF_THE_DATA[self.field.name]
+        return Difference(name, self._text(self.saved), self._text(self.wanted))
+
+    def _text(self, value: Any) -> str:
+        if value is None:
+            return _none_text(option_of(self.field))
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if self.field.name == "resolution":
+            return pixels(value)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _none_text(option: Option | None) -> str:
+    """What the command line calls None."""
+    if option is None:
+        return "-"
+    if option.none is not None:
+        return option.none
+    if option.none_is is not None:
+        return str(option.none_is)
+    # A formula that gives None even in a resolved config means that the setting is not used.
+    rule = option.automatic
+    return rule.text if rule and not rule.value else "-"
+
+
+def _set_together(config: Config, name: str) -> bool:
+    """Whether one option sets the field `name` of G and of D."""
+    both = [f for part in (config.G, config.D) for f in dataclasses.fields(part) if f.name == name]
+    options = [option_of(f) for f in both]
+    return len(both) == 2 and not any(o.names for o in options if o)
+
+
+def _field(settings: Any, name: str) -> dataclasses.Field:
+    (field,) = (f for f in dataclasses.fields(settings) if f.name == name)
+    return field
