@@ -154,10 +154,12 @@ def _default(setting: Setting) -> str:
     parts = [] if of_2 is None else [of_2]
     if _has(setting, STYLEGAN3["-T"]):
         of_3 = {kind: _value_text(setting, config) for kind, config in STYLEGAN3.items()}
-        if set(of_3.values()) == {of_3["-T"]}:
-            parts += [] if of_3["-T"] == of_2 else [f"StyleGAN3: {of_3['-T']}"]
-        else:
-            parts.append("StyleGAN3" + ", ".join(f"{kind}: {text}" for kind, text in of_3.items()))
+        others = {kind: text for kind, text in of_3.items() if text != of_2}
+        if others and set(of_3.values()) == {of_3["-T"]}:
+            parts.append(f"StyleGAN3: {of_3['-T']}")
+        elif others:
+            texts = (f"{kind}: {text}" for kind, text in others.items())
+            parts.append("StyleGAN3" + ", ".join(texts))
     return "; ".join(filter(None, parts))
 
 

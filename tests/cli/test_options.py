@@ -132,6 +132,8 @@ def test_help_groups_options_and_shows_defaults(run):
         "[default: by resolution: 0.0002 * height * width / batch; StyleGAN3: 0.001",
         "[default: by resolution: 32768 from 512 px on, else 16384]",
         "[default: 2; StyleGAN3: 0]",
+        "[default: 0; StyleGAN3-R: 10]",
+        "[default: StyleGAN3-T: 3, -R: 1]",
         "[default: 15]",
     ):
         assert part in text
