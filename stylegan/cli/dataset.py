@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "1", "3", "4"]),
     default="auto",
     show_default=True,
-    help="Grey, RGB or RGBA; auto: as most images.",
+    help="Grey, RGB or RGBA; auto: whichever most images have.",
 )
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
 @click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")

@@ -43,7 +43,7 @@ def output_folder(path: str | Path, option: str) -> Iterator[Path]:
         try:
             part = stack.enter_context(whole_folder(path))
         except FileExistsError as e:
-            raise click.BadParameter(f"{path}: is there already", param_hint=option) from e
+            raise click.BadParameter(f"{path}: already exists", param_hint=option) from e
         except OSError as e:
             reason = f"cannot make the folder {path} ({e.strerror})"
             raise click.BadParameter(reason, param_hint=option) from e

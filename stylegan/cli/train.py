@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     group="Model",
     type=click.Choice(list(PRESETS)),
     help="Settings to start from, with their model: StyleGAN2, or StyleGAN3 (-t: details move with "
-    "the picture; -r: turn with it too).  [default: auto; without --data demo]",
+    "the picture; -r: turn with it too).  [default: auto; demo without --data]",
 )
 @setting_options
 @click.option(
@@ -76,9 +76,9 @@ def command(
 
     Ctrl-C finishes the step, writes a snapshot and exits with 130 (SIGTERM: 143).
 
-    Defaults are those of --preset auto; the demo and the other presets have their own. An option of
-    the model that names no network sets G and D alike; with --g- or --d- before its name it sets
-    one of them: --g-channel-max 256.
+    Defaults are those of --preset auto; the demo and the other presets have their own. An option
+    that both networks have, such as --channel-max, sets G and D alike. With --g- or --d- before its
+    name it sets one of them: --g-channel-max 256.
     """
     options = given_settings(options)
     for name in ("path", "init_from"):  # a run may be resumed from another folder

@@ -33,7 +33,7 @@ class DataConfig:
         "Grey, RGB or RGBA.",
         choices=CHANNELS,
         none_is="auto",
-        automatic=Automatic("auto, as most images"),
+        automatic=Automatic("auto, whichever most images have"),
     )
     cond: bool = _option(False, "Train on the labels.")
     mirror: bool = _option(False, "Show images flipped half of the time.")

@@ -56,7 +56,7 @@ class GeneratorConfig:
         min=1,
         automatic=Automatic("by resolution: 32768 from 512 px on, else 16384", _channel_base),
     )
-    channel_max: int = _option(512, "Maximum of channels of a layer.", min=1)
+    channel_max: int = _option(512, "Maximum number of channels of a layer.", min=1)
     widths: tuple[int, ...] | None = _option(
         None,
         "Channels of every block of StyleGAN2, from 4 px on: 512,512,256.",
@@ -77,7 +77,7 @@ class GeneratorConfig:
     )
     precision: str = _option(
         "auto",
-        "Of the highest resolutions; auto is float16 on CUDA and float32 elsewhere.",
+        "Precision of the highest resolutions; auto is float16 on CUDA and float32 elsewhere.",
         choices=PRECISIONS,
     )
     w_avg_beta: float = _option(0.995, "Decay per batch of the running mean of w.", min=0, max=1)

@@ -133,8 +133,8 @@ def test_tensors_under_their_own_names(run, tmp_path):
     "args, message",
     [
         ("nothing out", "nothing: there is no such folder or file"),
-        ("{ada} full", "full: is there already"),
-        ("{ada} file", "file: is there already"),
+        ("{ada} full", "full: already exists"),
+        ("{ada} file", "file: already exists"),
         ("{ada} a.zip", "expected a folder or a file .pt, .pth, .pkl, .safetensors"),
         ("{cond} a.pt", "got StyleGAN2, resnet"),
         ("{t} a.pt", "got StyleGAN3-T"),

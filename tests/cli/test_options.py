@@ -135,6 +135,8 @@ def test_help_groups_options_and_shows_defaults(run):
         "[default: 0; StyleGAN3-R: 10]",
         "[default: StyleGAN3-T: 3, -R: 1]",
         "[default: 15]",
+        "[default: auto; demo without --data]",
+        "An option that both networks have, such as --channel-max, sets G and D alike.",
     ):
         assert part in text
     assert "--g-channel-max INTEGER" not in text
