@@ -33,7 +33,7 @@ CHUNK = 64  # maximum number of images between two steps of the progress bar
     show_default=True,
     help="Seeds of the images: numbers and ranges, 0,3,5-9.",
 )
-@picture_options
+@picture_options()
 @click.option(
     "--trunc-cutoff",
     type=click.IntRange(min=0),

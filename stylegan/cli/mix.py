@@ -23,7 +23,7 @@ from stylegan.cli.params import Numbers, make_folder, network_argument, picture_
     show_default=True,
     help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )
-@picture_options
+@picture_options()
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,12 @@ def network_argument(function: Callable) -> Callable:
     return click.argument("network", metavar="NETWORK")(function)
 
 
-def picture_options(function: Callable) -> Callable:
+NOISE_MODES = {"const": "the network's own", "random": "fresh", "none": "none"}  # as help says
+
+
+def picture_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable:
     """Options of every command that generates: truncation, class, noise, device."""
+    *first, last = (NOISE_MODES[mode] for mode in noise_modes)
     options = [
         click.option(
             "--trunc",
@@ -136,23 +140,28 @@ def picture_options(function: Callable) -> Callable:
             default=1.0,
             show_default=True,
             callback=finite,
-            help="Truncation psi: 1 as learned, less for fewer odd pictures, 0 for the mean.",
+            help="Truncation psi: 1 as trained, less for fewer odd images, 0 for the average "
+            "image.",
         ),
         click.option(
             "--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network."
         ),
         click.option(
             "--noise-mode",
-            type=click.Choice(["const", "random", "none"]),
+            type=click.Choice(noise_modes),
             default="const",
             show_default=True,
-            help="Fine random detail: the network's own, fresh, or none. StyleGAN3 has none.",
+            help=f"Fine random detail: {', '.join(first)} or {last}. StyleGAN3 has none.",
         ),
         device_option,
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+
+    def decorate(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 device_option = click.option(

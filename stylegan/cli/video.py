@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from stylegan.cli.params import Numbers, device_option, finite, make_folder, network_argument
+from stylegan.cli.params import Numbers, finite, make_folder, network_argument, picture_options
 
 SEEDS_PER_CELL = 6
 FRAMES_PER_KEYFRAME = 60
@@ -79,23 +79,7 @@ class Cells(click.ParamType):
     show_default=True,
     help="Continue from the last keyframe to the first, so that the video repeats seamlessly.",
 )
-@click.option(
-    "--trunc",
-    type=float,
-    default=1.0,
-    show_default=True,
-    callback=finite,
-    help="Truncation psi: 1 as trained, less for fewer odd images, 0 for the average image.",
-)
-@click.option("--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network.")
-@click.option(
-    "--noise-mode",
-    type=click.Choice(["const", "none"]),
-    default="const",
-    show_default=True,
-    help="Fine random detail: fixed, or none.",
-)
-@device_option
+@picture_options(noise_modes=("const", "none"))  # fresh noise in every frame would flicker
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

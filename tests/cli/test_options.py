@@ -148,3 +148,16 @@ def test_help_does_not_import_torch():
     code += "except SystemExit: pass\n"
     code += "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["generate", "mix", "video"])
+def test_help_of_what_generates(run, name):
+    code, out, _ = run(name, "--help")
+    text = " ".join(out.split())
+    noise = "the network's own or none" if name == "video" else "the network's own, fresh or none"
+    for part in (
+        "Truncation psi: 1 as trained, less for fewer odd images, 0 for the average image.",
+        "Class of a conditional network.",
+        f"Fine random detail: {noise}. StyleGAN3 has none.",
+    ):
+        assert code == 0 and text.count(part) == 1
