@@ -7,10 +7,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from stylegan.config import GeneratorConfig, Stylegan3Config
-
-if TYPE_CHECKING:  # it imports torch, which takes seconds
+if TYPE_CHECKING:  # they take time, and `stylegan --help` needs none of them
     from stylegan.checkpoints.formats import Checkpoint
+    from stylegan.config import GeneratorConfig, Stylegan3Config
 
 MAX_LAYERS = 40  # shown of a network that cannot be built here
 
@@ -60,6 +59,8 @@ def training_rows(meta: dict[str, Any]) -> dict[str, str]:
 
 def layers(config: GeneratorConfig | Stylegan3Config) -> str:
     """The layers of a generator and their channels, as text."""
+    from stylegan.config import Stylegan3Config
+
     mapping = f"mapping {config.mapping_layers}; "
     if isinstance(config, Stylegan3Config):
         from stylegan.models.stylegan3_filters import geometry

@@ -1,43 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options made from the fields of the settings."""
+"""Command-line options made from the fields of the settings.
+
+They are made when a command is run or asked for its own help: the settings and their options take
+10 ms, which `stylegan --help` does not need.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.params import NumberList, Size, finite
-from stylegan.config import KINDS, PRESETS, Config
-from stylegan.config.options import GROUPS, Option, option_of
 
-DEFAULTS = PRESETS["auto"]  # whose values help shows; those of StyleGAN3 if they differ
-STYLEGAN3 = {"-T": PRESETS["stylegan3-t"], "-R": PRESETS["stylegan3-r"]}
+if TYPE_CHECKING:
+    from stylegan.config import Config
+    from stylegan.config.options import Option
+
+DEFAULTS = "auto"  # the preset whose values help shows; those of StyleGAN3 if they differ
+STYLEGAN3 = {"-T": "stylegan3-t", "-R": "stylegan3-r"}
 
 
-class GroupedCommand(click.Command):
-    """A command that shows its options in `GROUPS`."""
+class SettingsCommand(click.Command):
+    """A command with `setting_options` before its own options, which help shows in groups."""
+
+    _made: list[click.Parameter] | None = None
+
+    @property
+    def params(self) -> list[click.Parameter]:
+        if self._made is None:
+            self._made = [*setting_options(), *self._own]
+        return self._made
+
+    @params.setter
+    def params(self, params: list[click.Parameter]) -> None:
+        self._own = params
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from stylegan.config.options import GROUPS
+
         rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
             if row is not None:
-                rows[getattr(parameter, "group", GROUPS[-1])].append(row)
+                rows[getattr(parameter, "group", None) or GROUPS[-1]].append(row)
         for group, records in rows.items():
             with formatter.section(group):
                 formatter.write_dl(records)
 
 
 class GroupedOption(click.Option):
-    """A click option in one of `GROUPS`."""
+    """A click option in a group of the help, by default the last one."""
 
-    def __init__(self, *args: Any, group: str = GROUPS[-1], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, group: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
 
@@ -72,6 +91,9 @@ def settings() -> list[Setting]:
 
     A setting of G and D is one option for both, and one for each that help does not list.
     """
+    from stylegan.config import KINDS
+    from stylegan.config.options import option_of
+
     found: dict[str, Setting] = {}
     for part in ("data", "G", "D", "train"):
         for kind in KINDS[part]:
@@ -92,11 +114,19 @@ def settings() -> list[Setting]:
     return list(found.values())
 
 
-def setting_options(function: Callable) -> Callable:
-    """Add an option for every field of the settings. They are None unless they are given."""
-    for setting in reversed(settings()):
-        function = _click_option(setting)(function)
-    return function
+def setting_options() -> list[click.Parameter]:
+    """--preset, as `preset_name`, and an option for every field of the settings. They are None
+    unless they are given."""
+    from stylegan.config import PRESETS
+
+    preset = GroupedOption(
+        ["--preset", "--cfg", "preset_name"],
+        group="Model",
+        type=click.Choice(list(PRESETS)),
+        help="Settings to start from, with their model: StyleGAN2, or StyleGAN3 (-t: details move "
+        "with the picture; -r: turn with it too).  [default: auto; demo without --data]",
+    )
+    return [preset, *map(_click_option, settings())]
 
 
 def given_settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -108,15 +138,13 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _click_option(setting: Setting) -> Callable:
+def _click_option(setting: Setting) -> click.Option:
     names = list(setting.names)
     if setting.type is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
     default = _default(setting)
-    return click.option(
-        *names,
-        setting.dest,
-        cls=GroupedOption,
+    return GroupedOption(
+        [*names, setting.dest],
         group=setting.option.group,
         type=_click_type(setting),
         default=None,
@@ -150,10 +178,13 @@ def _click_type(setting: Setting) -> Any:
 
 def _default(setting: Setting) -> str:
     """What help says of the default, which may be another in StyleGAN3."""
-    of_2 = _value_text(setting, DEFAULTS) if _has(setting, DEFAULTS) else None
+    from stylegan.config import PRESETS
+
+    defaults = PRESETS[DEFAULTS]
+    of_2 = _value_text(setting, defaults) if _has(setting, defaults) else None
     parts = [] if of_2 is None else [of_2]
-    if _has(setting, STYLEGAN3["-T"]):
-        of_3 = {kind: _value_text(setting, config) for kind, config in STYLEGAN3.items()}
+    if _has(setting, PRESETS[STYLEGAN3["-T"]]):
+        of_3 = {kind: _value_text(setting, PRESETS[name]) for kind, name in STYLEGAN3.items()}
         others = {kind: text for kind, text in of_3.items() if text != of_2}
         if others and set(of_3.values()) == {of_3["-T"]}:
             parts.append(f"StyleGAN3: {of_3['-T']}")

@@ -12,28 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.options import GroupedCommand, GroupedOption, given_settings, setting_options
-from stylegan.config import PRESETS, Config, DataConfig, preset
+from stylegan.cli.options import GroupedOption, SettingsCommand, given_settings
 
 if TYPE_CHECKING:
     import torch
 
+    from stylegan.config import Config
     from stylegan.data.dataset import ImageDataset
     from stylegan.training.loop import Trainer
 
 
-@click.command(cls=GroupedCommand)
-@click.option(
-    "--preset",
-    "--cfg",
-    "preset_name",
-    cls=GroupedOption,
-    group="Model",
-    type=click.Choice(list(PRESETS)),
-    help="Settings to start from, with their model: StyleGAN2, or StyleGAN3 (-t: details move with "
-    "the picture; -r: turn with it too).  [default: auto; demo without --data]",
-)
-@setting_options
+@click.command(cls=SettingsCommand)
 @click.option(
     "--device",
     cls=GroupedOption,
@@ -216,6 +205,8 @@ def _plan_resume(resume: str, device: torch.device, options: dict[str, Any]) -> 
 
 def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> Config:
     """The config of a new run."""
+    from stylegan.config import preset
+
     if name is None:
         name = "auto" if "path" in options else "demo"
     if name == "demo" and device.type != "cpu":
@@ -227,7 +218,7 @@ def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> C
 
 def _with_options(config: Config, options: dict[str, Any]) -> Config:
     """`config` with the options of the command line."""
-    names = {field.name for field in fields(DataConfig)}
+    names = {field.name for field in fields(config.data)}
     data = {name: value for name, value in options.items() if name in names}
     rest = {name: value for name, value in options.items() if name not in names}
     return replace(config, data=replace(config.data, **data)).with_fields(**rest)
