@@ -164,8 +164,10 @@ def test_the_marker_is_never_beside_a_mixture(tmp_path, monkeypatch):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from stylegan.files import whole_file, whole_folder
+for number in (signal.SIGTERM, signal.SIGHUP):  # nohup ignores one
+    signal.signal(number, signal.SIG_DFL)
 with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "/file"):
     (folder / "x").write_text("x")
     print("begun", flush=True)
