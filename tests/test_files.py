@@ -186,10 +186,13 @@ def test_a_signal_leaves_nothing(tmp_path, number):
 
 
 FORKING = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, signal, sys, time
 from stylegan.files import whole_file
+def wait():
+    for _ in range(600):
+        time.sleep(0.05)
 with whole_file(sys.argv[1]) as part:
-    child = multiprocessing.get_context("fork").Process(target=signal.pause)
+    child = multiprocessing.get_context("fork").Process(target=wait)
     child.start()
     os.kill(child.pid, signal.SIGTERM)
     child.join(30)
