@@ -8,6 +8,7 @@ import cuda_on_host.test_instructions as emulated
 import pytest
 import torch
 from cuda_on_host.build import CSRC, find_cuda_home
+from support.gpu import pytestmark  # noqa: F401
 
 DTYPES, STEPS = emulated.DTYPES, 5
 

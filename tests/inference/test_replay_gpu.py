@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from support.gpu import pytestmark  # noqa: F401
 from support.pipelines import arrays, pipeline
 from support.tiny import tiny, with_contrast
 
