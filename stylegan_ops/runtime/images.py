@@ -50,6 +50,7 @@ def has_mask(x: torch.Tensor, size: Sequence[int]) -> bool:
 
 
 def has_mask_in(x: torch.Tensor, size: Sequence[int], channels_last: bool) -> bool:
+    """The same for a layout of y that the caller names."""
     height, width = size
     run = x.shape[1] if channels_last else 1
     if x.device.type == "cpu":
