@@ -17,8 +17,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
     info["compiler"] = "msvc " + std::to_string(_MSC_VER);
 #endif
     info["date"] = __DATE__;
-    info["torch_abi"] = std::to_string(TORCH_TARGET_VERSION >> 56) + "." +
-                        std::to_string(TORCH_TARGET_VERSION >> 48 & 0xff);
+    info["torch_abi"] =
+        std::to_string(TORCH_TARGET_VERSION >> 56) + "." + std::to_string(TORCH_TARGET_VERSION >> 48 & 0xff);
 #define STYLEGAN_SET(name, text) info[name] = text;
     STYLEGAN_BUILD_INFO(STYLEGAN_SET)
     return info;

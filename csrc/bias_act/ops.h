@@ -30,9 +30,7 @@ inline Tensor channel_sums(const Tensor& x, int64_t dim, bool sum) {
   return db;
 }
 
-inline Tensor empty_as(const Tensor& x) {
-  return empty_strided(x, x.sizes().data(), strides_of(x), x.scalar_type());
-}
+inline Tensor empty_as(const Tensor& x) { return empty_strided(x, x.sizes().data(), strides_of(x), x.scalar_type()); }
 
 struct ForwardCall {
   Tensor x;
@@ -139,8 +137,8 @@ template <class Device> std::tuple<Tensor, Tensor, Tensor> grad_grad(GradGradCal
   if (x.numel() > 0) {
     const typename Device::Context context(x);
     Device::bias_act_grad_grad(dtype_of(x), p, channels_of(x, a.dim, a.sum || bias.given() || extra.given()),
-                               ddx.const_data_ptr(), extra.data(), dy.const_data_ptr(), x.const_data_ptr(),
-                               bias.data(), d_dy.mutable_data_ptr(), d_x.mutable_data_ptr(),
+                               ddx.const_data_ptr(), extra.data(), dy.const_data_ptr(), x.const_data_ptr(), bias.data(),
+                               d_dy.mutable_data_ptr(), d_x.mutable_data_ptr(),
                                a.sum ? d_b.mutable_data_ptr() : nullptr, context);
   }
   return {d_dy, d_x, d_b};

@@ -136,9 +136,7 @@ template <class T> struct Activation<Act::elu, T> {
     return u < 0 ? alpha * e : u;  // NaN stays NaN
   }
   // At 0 the first derivative is that of the left side, the second that of the right, as in F.elu.
-  static STYLEGAN_HOST_DEVICE T d1(T u, T alpha) {
-    return u > 0 ? T(1) : alpha * math::exp_negative(u > 0 ? T(0) : u);
-  }
+  static STYLEGAN_HOST_DEVICE T d1(T u, T alpha) { return u > 0 ? T(1) : alpha * math::exp_negative(u > 0 ? T(0) : u); }
   static STYLEGAN_HOST_DEVICE T d2(T u, T alpha) {
     return u >= 0 ? T(0) : alpha * math::exp_negative(u > 0 ? T(0) : u);
   }
@@ -158,9 +156,7 @@ template <class T> struct Activation<Act::swish, T> {
   using Sigmoid = Activation<Act::sigmoid, T>;
   static STYLEGAN_HOST_DEVICE T value(T u, T = 0) { return u * Sigmoid::value(u); }
   static STYLEGAN_HOST_DEVICE T d1(T u, T = 0) { return Sigmoid::value(u) + u * Sigmoid::d1(u); }
-  static STYLEGAN_HOST_DEVICE T d2(T u, T = 0) {
-    return Sigmoid::d1(u) * (2 + u * Sigmoid::one_minus_twice(u));
-  }
+  static STYLEGAN_HOST_DEVICE T d2(T u, T = 0) { return Sigmoid::d1(u) * (2 + u * Sigmoid::one_minus_twice(u)); }
 };
 
 // y = clamp(act(u) * gain). An infinite clamp does nothing; NaN stays NaN.

@@ -49,8 +49,10 @@ constexpr size_t kMaxArguments = 24;
 
 // How many arguments initialize the fields of a record, and those of records inside it.
 template <class Record, size_t N = kMaxArguments> constexpr size_t argument_count() {
-  if constexpr (TakesArguments<Record, std::make_index_sequence<N>>::value) return N;
-  else return argument_count<Record, N - 1>();
+  if constexpr (TakesArguments<Record, std::make_index_sequence<N>>::value)
+    return N;
+  else
+    return argument_count<Record, N - 1>();
 }
 
 template <class Record, size_t... I> Record read_record(StackReader reader, std::index_sequence<I...>) {

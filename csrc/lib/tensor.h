@@ -72,9 +72,7 @@ inline bool is_dense(const Tensor& x) {
 }
 
 // x itself if dense, else a dense copy with the strides that torch.empty_like(x) has.
-inline Tensor dense(const Tensor& x) {
-  return is_dense(x) ? x : torch::stable::clone(x);
-}
+inline Tensor dense(const Tensor& x) { return is_dense(x) ? x : torch::stable::clone(x); }
 
 inline bool has_strides(const Tensor& x, const Strides& strides) {
   for (int64_t i = 0; i < x.dim(); ++i)

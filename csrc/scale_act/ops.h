@@ -8,9 +8,7 @@
 
 namespace stylegan::scale_act {
 
-inline Images images_of(const Tensor& x) {
-  return {x.size(0), x.size(1), x.size(2) * x.size(3), is_channels_last(x)};
-}
+inline Images images_of(const Tensor& x) { return {x.size(0), x.size(1), x.size(2) * x.size(3), is_channels_last(x)}; }
 
 template <class Device> void run(const Tensor& x, Tensor& y, const EpilogueTensors& e) {
   if (x.numel() == 0) return;

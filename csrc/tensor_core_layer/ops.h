@@ -32,11 +32,10 @@ inline void check_call(const char* op, const Call& call) {
   STD_TORCH_CHECK(call.origin.size() == 2 && call.size.size() == 2, op, ": origin and size are two numbers each");
   STD_TORCH_CHECK(call.size[0] >= 1 && call.size[1] >= 1, op, ": size must be at least 1");
   const int64_t phases = call.up * call.up;
-  STD_TORCH_CHECK(weight.dim() == 4 && weight.size(0) % phases == 0 && weight.size(1) == weight.size(2) &&
-                      weight.size(3) == x.size(1) && weight.scalar_type() == x.scalar_type() &&
-                      weight.device() == x.device(),
-                  op, ": weight must be [", phases == 1 ? "O" : "4 * O",
-                  ", k, k, I] in the dtype and on the device of x");
+  STD_TORCH_CHECK(
+      weight.dim() == 4 && weight.size(0) % phases == 0 && weight.size(1) == weight.size(2) &&
+          weight.size(3) == x.size(1) && weight.scalar_type() == x.scalar_type() && weight.device() == x.device(),
+      op, ": weight must be [", phases == 1 ? "O" : "4 * O", ", k, k, I] in the dtype and on the device of x");
 }
 
 // y = clamp(v * (v > 0 ? positive : negative)), v = conv(x * styles[n, i], weight) * scale[n, o] + noise[n, 0, h, w]
@@ -58,8 +57,8 @@ template <class Device> std::tuple<Tensor, Tensor> forward(Call call) {
   const EpilogueTensors e(op, y, h, w, call.vectors, call.activation, call.planes);
   STD_TORCH_CHECK(call.planes == 0 || out % 8 == 0, op, ": there is no mask for this shape");
   if (y.numel() == 0) return {y, e.mask};
-  const Convolution c{n, in, out, x.size(2), x.size(3), h, w, static_cast<int>(kernel), call.origin[0], call.origin[1],
-                      call.up == 2};
+  const Convolution c{
+      n, in, out, x.size(2), x.size(3), h, w, static_cast<int>(kernel), call.origin[0], call.origin[1], call.up == 2};
   const typename Device::Context context(x);
   Device::tensor_core_layer(dtype_of(x), c, e.epilogue, {x.const_data_ptr(), weight.const_data_ptr(), styles.data()},
                             y.mutable_data_ptr(), {static_cast<int>(call.variant), static_cast<int>(call.split)},

@@ -43,8 +43,8 @@ template <class Device> Tensor forward(Call call) {
   Tensor dw = empty_strided(x, sizes, image_strides(false, i, kh, kw), x.scalar_type());
   if (x.numel() == 0 || dy.numel() == 0) torch::stable::zero_(dw);
   if (x.numel() == 0 || dy.numel() == 0 || dw.numel() == 0) return dw;
-  const Params p{x.size(0), i, o, x.size(2), x.size(3), dy.size(2), dy.size(3), kh, kw, call.stride,
-                 call.padding[0], call.padding[1]};
+  const Params p{x.size(0),  i,  o,  x.size(2),   x.size(3),       dy.size(2),
+                 dy.size(3), kh, kw, call.stride, call.padding[0], call.padding[1]};
   cpu::run(p, floats(x), floats(dy), mutable_floats(dw), typename Device::Context(x));
   return dw;
 }

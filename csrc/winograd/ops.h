@@ -35,8 +35,8 @@ template <class Device> Tensor transform_weights(WeightsCall call) {
   STD_TORCH_CHECK(w.dim() == 4 && w.size(2) == 3 && w.size(3) == 3, op, ": w must be [O, I, 3, 3]");
   STD_TORCH_CHECK(w.scalar_type() == ScalarType::Float, op, ": expected float32");
   const int64_t sign = call.flip ? -1 : 1;
-  const Filters filters{checked_form(call.form), w.size(0), w.size(1), w.stride(0), w.stride(1),
-                        sign * w.stride(2), sign * w.stride(3)};
+  const Filters filters{checked_form(call.form), w.size(0),         w.size(1), w.stride(0), w.stride(1),
+                        sign * w.stride(2),      sign * w.stride(3)};
   Tensor u = float_vector(w, cpu::weights_size(filters));
   if (u.numel() == 0) return u;
   const float* first = floats(w) + (call.flip ? 2 * (w.stride(2) + w.stride(3)) : 0);

@@ -2,8 +2,8 @@
 // Kernels with one fault each, to see that the harness finds it, and some without.
 #include <cuda_runtime.h>
 
-#include "lib/cuda/launch.cuh"
 #include "entry.h"
+#include "lib/cuda/launch.cuh"
 
 namespace {
 
@@ -52,14 +52,18 @@ __global__ void misaligned_dynamic() {
 }
 
 __global__ void part_waits(int arrive, bool others_return) {
-  if (static_cast<int>(threadIdx.x) < arrive) __syncthreads();
-  else if (!others_return) __syncwarp();
+  if (static_cast<int>(threadIdx.x) < arrive)
+    __syncthreads();
+  else if (!others_return)
+    __syncwarp();
   if (!others_return) __syncthreads();
 }
 
 __global__ void two_barriers() {
-  if (threadIdx.x < 32) __syncthreads();
-  else __syncthreads();
+  if (threadIdx.x < 32)
+    __syncthreads();
+  else
+    __syncthreads();
 }
 
 // Sum of each warp in every lane; prefix sums; and lane 0's value.
@@ -80,8 +84,10 @@ __global__ void warp_sums(const float* x, float* sums, float* prefix, float* fir
 __global__ void half_warp(const float* x, float* y) {
   const int t = static_cast<int>(threadIdx.x);
   y[t] = 0;
-  if (t < 16) y[t] = __shfl_down_sync(0xFFFFu, x[t], 8, 16);
-  else y[t] = __shfl_sync(0xFFFF0000u, x[t], 3, 16);
+  if (t < 16)
+    y[t] = __shfl_down_sync(0xFFFFu, x[t], 8, 16);
+  else
+    y[t] = __shfl_sync(0xFFFF0000u, x[t], 3, 16);
 }
 
 __global__ void stranger(const float* x, float* y) {

@@ -215,7 +215,8 @@ void run_block() {
     for (bool any = true; any;) {
       any = false;
       for (const Warp& warp : warps)
-        for (unsigned turns_left = thread_order > 1 ? 1 + turns() % kMaxTurns : UINT_MAX; turns_left > 0 && step(warp); --turns_left)
+        for (unsigned turns_left = thread_order > 1 ? 1 + turns() % kMaxTurns : UINT_MAX; turns_left > 0 && step(warp);
+             --turns_left)
           any = true;
     }
   } while (release_block());

@@ -2,8 +2,8 @@
 // Tensor-core instructions alone, and a product of matrices by all of them that can go wrong in many ways.
 #include "lib/cuda/tensor_core.cuh"
 
-#include "lib/cuda/launch.cuh"
 #include "entry.h"
+#include "lib/cuda/launch.cuh"
 
 using namespace stylegan::cuda;
 
@@ -33,8 +33,10 @@ __global__ void matrices(bool transposed, int size, const unsigned char* x, cons
   for (int i = lane; i < size; i += 32) shared[i] = x[i];
   __syncwarp();
   uint32_t own[4];
-  if (transposed) load_matrix_x4_trans(own, shared + starts[lane]);
-  else load_matrix_x4(own, shared + starts[lane]);
+  if (transposed)
+    load_matrix_x4_trans(own, shared + starts[lane]);
+  else
+    load_matrix_x4(own, shared + starts[lane]);
   for (int i = 0; i < 4; ++i) r[lane * 4 + i] = own[i];
 }
 
@@ -82,16 +84,20 @@ __global__ void pipeline(int fault, int pitch, bool neighbours, int steps, __hal
     begin(step + 1);
     if (fault == changes_source && step == 0 && t < 32) x[row * steps * kDepth] = __half(3);
     const unsigned char* stage = shared + step % 2 * size;
-    if (fault == waits_for_too_few) wait_copies<2>();
-    else if (fault != never_waits) wait_copies<1>();
+    if (fault == waits_for_too_few)
+      wait_copies<2>();
+    else if (fault != never_waits)
+      wait_copies<1>();
     if (fault == stores_before_barrier) shared[step % 2 * size + (row ^ 1) * pitch + segment * 16] = 1;
     if (fault != no_barrier_after_waiting && fault != reads_plainly_too_early) __syncthreads();
     uint32_t a[4], b[4], low[2];
     if (fault == lane_has_returned && t == 33) return;
     if (fault == lane_is_elsewhere && t == 33) __syncwarp();
     const unsigned char* next = fault == reads_too_early ? shared + (step + 1) % 2 * size : stage;
-    if (fault == lane_at_another_call && t < 33) load_matrix_x4(a, stage);
-    else load_matrix_x4(a, next + (t / 32 * 16 + lane % 16) * pitch + lane / 16 * 16);
+    if (fault == lane_at_another_call && t < 33)
+      load_matrix_x4(a, stage);
+    else
+      load_matrix_x4(a, next + (t / 32 * 16 + lane % 16) * pitch + lane / 16 * 16);
     load_matrix_x4_trans(b, stage + kRows * pitch + lane % 16 * 16);
     for (int i = 0; i < 2; ++i) low[i] = b[i];
     if (fault == reads_plainly_too_early) d[0] += __half2float(reinterpret_cast<const __half*>(stage)[8 * (63 - t)]);
@@ -114,8 +120,10 @@ __global__ void own_copies(bool wait, const float* x, float* y) {
   commit_copies();
   wait_copies<0>();
   for (int i = 0; i < 4; ++i) shared[4 * t + i] *= 2;
-  if (wait) __syncthreads();
-  else __syncwarp();
+  if (wait)
+    __syncthreads();
+  else
+    __syncwarp();
   for (int i = 0; i < 4; ++i) y[4 * t + i] = shared[4 * ((t + 32) % 64) + i];
   if (!wait) __syncthreads();
 }
@@ -129,7 +137,8 @@ ENTRY const char* run_rounded(int count, const float* x, uint32_t* y) {
   return message([&] { launch(rounded, dim3(1), dim3(count), nullptr, x, y); });
 }
 ENTRY const char* run_matrices(int transposed, int size, const unsigned char* x, const int* starts, uint32_t* r) {
-  return message([&] { launch_shared(matrices, dim3(1), dim3(32), size, nullptr, transposed != 0, size, x, starts, r); });
+  return message(
+      [&] { launch_shared(matrices, dim3(1), dim3(32), size, nullptr, transposed != 0, size, x, starts, r); });
 }
 ENTRY const char* run_pipeline(int fault, int pitch, int neighbours, int steps, __half* x, const __half* w, float* y) {
   const int bytes = 2 * (kRows * pitch + kDepth * kColumns * 2);

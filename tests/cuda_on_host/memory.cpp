@@ -70,7 +70,7 @@ void check_shared() {
 }
 
 Segfaults::Segfaults() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = [](int, siginfo_t* info, void*) {
     char text[64];
     std::snprintf(text, sizeof text, "an access outside of memory, at %p", info->si_addr);
@@ -100,9 +100,7 @@ static void found(const Found* position, const char* what) {
 void __ubsan_handle_type_mismatch_v1(const Found* position, uintptr_t) {
   found(position, "misaligned or null pointer");
 }
-void __ubsan_handle_out_of_bounds(const Found* position, uintptr_t) {
-  found(position, "index out of an array");
-}
+void __ubsan_handle_out_of_bounds(const Found* position, uintptr_t) { found(position, "index out of an array"); }
 void __ubsan_handle_shift_out_of_bounds(const Found* position, uintptr_t, uintptr_t) {
   found(position, "shift by too many bits");
 }

@@ -119,9 +119,7 @@ template <class Stored> void mma16(float* d, const uint32_t* a, const uint32_t* 
 
 // The place in the kernel is where these return to.
 void load_matrix_x4(uint32_t (&r)[4], const void* row) { load_matrix<false>(r, row, __builtin_return_address(0)); }
-void load_matrix_x4_trans(uint32_t (&r)[4], const void* row) {
-  load_matrix<true>(r, row, __builtin_return_address(0));
-}
+void load_matrix_x4_trans(uint32_t (&r)[4], const void* row) { load_matrix<true>(r, row, __builtin_return_address(0)); }
 
 template <> void mma_m16n8k16<__half>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   mma16<Half>(d, a, b, __builtin_return_address(0));

@@ -16,8 +16,8 @@ namespace stylegan::bias_act::cpu {
 namespace {
 
 template <class C, Act A>
-void forward_blocks(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
-             uint8_t* mask, const ParallelFor& parallel_for) {
+void forward_blocks(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y, uint8_t* mask,
+                    const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool clamps = has_clamp(p);
@@ -37,8 +37,8 @@ void forward_blocks(Dtype dtype, ActParams p, Channels channels, const void* x, 
 }
 
 template <class C>
-void mask_grad_blocks(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
-               const void* e, const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
+void mask_grad_blocks(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy, const void* e,
+                      const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> extra(channels, e);
   for_blocks<C>(channels, db, parallel_for, [=, &extra](int64_t first, int64_t count, Buffers<C>& buffers) {
     const C* u = extra.plus(first, count, input_block(dtype, dy, first, count, buffers.in[0]), buffers.sum[0]);
@@ -50,8 +50,8 @@ void mask_grad_blocks(Dtype dtype, Slopes slopes, bool has_clamp, Channels chann
 }
 
 template <class C, Act A>
-void grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b,
-          void* dx, void* db, const ParallelFor& parallel_for) {
+void grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b, void* dx,
+                 void* db, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool clamps = has_clamp(p);
@@ -69,9 +69,8 @@ void grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* dy, co
 }
 
 template <class C, Act A>
-void grad_grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
-               const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
-               const ParallelFor& parallel_for) {
+void grad_grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb, const void* dy,
+                      const void* x, const void* b, void* d_dy, void* d_x, void* d_b, const ParallelFor& parallel_for) {
   const ChannelVector<C> bias(channels, b), extra(channels, ddb);
   const C alpha = static_cast<C>(p.alpha), gain = static_cast<C>(p.gain), clamp = static_cast<C>(p.clamp);
   const bool clamps = has_clamp(p);
@@ -97,8 +96,8 @@ void grad_grad_blocks(Dtype dtype, ActParams p, Channels channels, const void* d
 
 }  // namespace
 
-void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y,
-              uint8_t* mask, const ParallelFor& parallel_for) {
+void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const void* b, void* y, uint8_t* mask,
+             const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_act(p.act, [&](auto act) {
       forward_blocks<decltype(c), act.value>(dtype, p, channels, x, b, y, mask, parallel_for);
@@ -106,16 +105,15 @@ void forward(Dtype dtype, ActParams p, Channels channels, const void* x, const v
   });
 }
 
-void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy,
-                        const void* e, const uint8_t* mask, void* dx, void* db,
-                        const ParallelFor& parallel_for) {
+void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels channels, const void* dy, const void* e,
+               const uint8_t* mask, void* dx, void* db, const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     mask_grad_blocks<decltype(c)>(dtype, slopes, has_clamp, channels, dy, e, mask, dx, db, parallel_for);
   });
 }
 
-void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x,
-                   const void* b, void* dx, void* db, const ParallelFor& parallel_for) {
+void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const void* x, const void* b, void* dx, void* db,
+          const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_smooth_act(p.act, [&](auto act) {
       grad_blocks<decltype(c), act.value>(dtype, p, channels, dy, x, b, dx, db, parallel_for);
@@ -123,13 +121,11 @@ void grad(Dtype dtype, ActParams p, Channels channels, const void* dy, const voi
   });
 }
 
-void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb,
-                        const void* dy, const void* x, const void* b, void* d_dy, void* d_x, void* d_b,
-                        const ParallelFor& parallel_for) {
+void grad_grad(Dtype dtype, ActParams p, Channels channels, const void* ddx, const void* ddb, const void* dy,
+               const void* x, const void* b, void* d_dy, void* d_x, void* d_b, const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) {
     with_smooth_act(p.act, [&](auto act) {
-      grad_grad_blocks<decltype(c), act.value>(dtype, p, channels, ddx, ddb, dy, x, b, d_dy, d_x, d_b,
-                                        parallel_for);
+      grad_grad_blocks<decltype(c), act.value>(dtype, p, channels, ddx, ddb, dy, x, b, d_dy, d_x, d_b, parallel_for);
     });
   });
 }

@@ -21,8 +21,7 @@ constexpr int64_t kMaxPattern = 1 << 16;  // elements; 256 KiB of float32 fits i
 // Channels seen as one repeated pattern of `period` elements (short runs), or as runs (long ones).
 struct Pattern {
   explicit Pattern(Channels c)
-      : channels(c),
-        used(c.inner == 1 || (c.inner < kShortInner && c.inner * c.channels <= kMaxPattern)),
+      : channels(c), used(c.inner == 1 || (c.inner < kShortInner && c.inner * c.channels <= kMaxPattern)),
         period(c.inner * c.channels) {}
 
   // f(channel, offset in the block, length) for each run of one channel in [first, first + count).
@@ -44,8 +43,7 @@ struct Pattern {
 // A vector with one value per channel, ready to be added to blocks.
 template <class C> class ChannelVector {
  public:
-  ChannelVector(Channels channels, const void* values)
-      : pattern_(channels), values_(static_cast<const C*>(values)) {
+  ChannelVector(Channels channels, const void* values) : pattern_(channels), values_(static_cast<const C*>(values)) {
     if (values_ == nullptr || !pattern_.used) return;
     table_.resize(pattern_.period + kBlock);  // a block may begin anywhere and never wraps around
     for (size_t i = 0; i < table_.size(); ++i)
@@ -79,8 +77,7 @@ template <class C> class ChannelVector {
 template <class C> class ChannelSum {
  public:
   explicit ChannelSum(const Pattern& pattern)
-      : pattern_(pattern),
-        recent_(pattern.used ? pattern.period + kBlock : 0),
+      : pattern_(pattern), recent_(pattern.used ? pattern.period + kBlock : 0),
         sums_(pattern.used ? pattern.period + kBlock : pattern.channels.channels) {}
 
   void add(int64_t first, int64_t count, const C* __restrict v) {
@@ -100,8 +97,7 @@ template <class C> class ChannelSum {
     if (!pattern_.used) return void(std::copy(sums_.begin(), sums_.end(), out));
     const Channels& c = pattern_.channels;
     std::fill(out, out + c.channels, 0.0);
-    for (size_t i = 0; i < sums_.size(); ++i)
-      out[static_cast<int64_t>(i) / c.inner % c.channels] += sums_[i];
+    for (size_t i = 0; i < sums_.size(); ++i) out[static_cast<int64_t>(i) / c.inner % c.channels] += sums_[i];
   }
 
  private:

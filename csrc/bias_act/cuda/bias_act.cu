@@ -52,9 +52,9 @@ __device__ __forceinline__ void add_channels(Channels c, const T* __restrict__ v
 
 template <class S, Act A>
 __global__ void __launch_bounds__(kThreads)
-    forward_kernel(Channels c, Arithmetic<S> alpha, Arithmetic<S> gain, Arithmetic<S> clamp,
-                   const S* __restrict__ x, const Arithmetic<S>* __restrict__ b, S* __restrict__ y,
-                   uint8_t* __restrict__ positive_plane, uint8_t* __restrict__ inside_plane, bool wide) {
+    forward_kernel(Channels c, Arithmetic<S> alpha, Arithmetic<S> gain, Arithmetic<S> clamp, const S* __restrict__ x,
+                   const Arithmetic<S>* __restrict__ b, S* __restrict__ y, uint8_t* __restrict__ positive_plane,
+                   uint8_t* __restrict__ inside_plane, bool wide) {
   using T = Arithmetic<S>;
   constexpr int V = kForwardGroup<S, A>;
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * V;
@@ -91,7 +91,7 @@ int64_t partial_size(Channels c) {
 }
 
 void forward(Dtype dtype, ActParams p, Channels c, const void* x, const void* b, void* y, uint8_t* mask,
-              cudaStream_t stream) {
+             cudaStream_t stream) {
   uint8_t* inside_plane = mask != nullptr && has_clamp(p) ? mask + mask_plane_bytes(c.size) : nullptr;
   with_stored(dtype, [&](auto s) {
     with_act(p.act, [&](auto act) {
@@ -100,14 +100,14 @@ void forward(Dtype dtype, ActParams p, Channels c, const void* x, const void* b,
       constexpr int group = kForwardGroup<S, decltype(act)::value>;
       const dim3 grid(static_cast<unsigned>(ceil_div(c.size, kThreads * group)));
       launch(forward_kernel<S, decltype(act)::value>, grid, dim3(kThreads), stream, c, static_cast<T>(p.alpha),
-             static_cast<T>(p.gain), static_cast<T>(p.clamp), static_cast<const S*>(x),
-             static_cast<const T*>(b), static_cast<S*>(y), mask, inside_plane, aligned(x) && aligned(y));
+             static_cast<T>(p.gain), static_cast<T>(p.clamp), static_cast<const S*>(x), static_cast<const T*>(b),
+             static_cast<S*>(y), mask, inside_plane, aligned(x) && aligned(y));
     });
   });
 }
 
 void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels c, const void* dy, const void* e,
-                        const uint8_t* mask, void* dx, void* db, void* partial, cudaStream_t stream) {
+               const uint8_t* mask, void* dx, void* db, void* partial, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);
     using T = Arithmetic<S>;
@@ -123,28 +123,23 @@ void mask_grad(Dtype dtype, Slopes slopes, bool has_clamp, Channels c, const voi
   });
 }
 
-void grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b, void* dx,
-                   void* db, void* partial, cudaStream_t stream) {
+void grad(Dtype dtype, ActParams p, Channels c, const void* dy, const void* x, const void* b, void* dx, void* db,
+          void* partial, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     with_smooth_act(p.act, [&](auto act) {
       using S = decltype(s);
       using T = Arithmetic<S>;
-      const Grad<S, decltype(act)::value> body{static_cast<T>(p.alpha),
-                                               static_cast<T>(p.gain),
-                                               static_cast<T>(p.clamp),
-                                               static_cast<const S*>(dy),
-                                               static_cast<const S*>(x),
-                                               static_cast<const T*>(b),
-                                               static_cast<S*>(dx),
-                                               aligned(dy) && aligned(x) && aligned(dx)};
+      const Grad<S, decltype(act)::value> body{static_cast<T>(p.alpha),  static_cast<T>(p.gain),
+                                               static_cast<T>(p.clamp),  static_cast<const S*>(dy),
+                                               static_cast<const S*>(x), static_cast<const T*>(b),
+                                               static_cast<S*>(dx),      aligned(dy) && aligned(x) && aligned(dx)};
       run_grad<kAccessGroup<S>, T>(c, body, db, partial, stream);
     });
   });
 }
 
-void grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void* ddb, const void* dy,
-                        const void* x, const void* b, void* d_dy, void* d_x, void* d_b, void* partial,
-                        cudaStream_t stream) {
+void grad_grad(Dtype dtype, ActParams p, Channels c, const void* ddx, const void* ddb, const void* dy, const void* x,
+               const void* b, void* d_dy, void* d_x, void* d_b, void* partial, cudaStream_t stream) {
   with_stored(dtype, [&](auto s) {
     with_smooth_act(p.act, [&](auto act) {
       using S = decltype(s);

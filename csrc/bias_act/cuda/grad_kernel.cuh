@@ -13,14 +13,14 @@ namespace stylegan::bias_act::cuda {
 namespace {
 
 constexpr int kThreads = 256;          // 8 warps
-constexpr int kBlocksPerSM = 2;        // at least; with 3 (80 registers a thread) the smooth second derivatives spill
+constexpr int kBlocksPerSM = 2;  // at least; with 3 (80 registers a thread) the smooth second derivatives spill
 constexpr int64_t kStepsPerSlice = 8;  // groups a thread takes before the cost of adding across threads
-constexpr int64_t kMaxSlices = 1024;   // per channel or tile; beyond that, more steps
-constexpr int kTile = 32;              // groups of channels side by side: 512 bytes of a 16-bit dtype
+constexpr int64_t kMaxSlices = 1024;  // per channel or tile; beyond that, more steps
+constexpr int kTile = 32;  // groups of channels side by side: 512 bytes of a 16-bit dtype
 
 // How a backward walks through memory; see the top of bias_act.cu.
 struct Walk {
-  int group, width;            // V; columns: groups of channels in a tile, a power of two (rows: 0)
+  int group, width;  // V; columns: groups of channels in a tile, a power of two (rows: 0)
   int64_t tiles, slices, per;  // channels or tiles of them; slices of each; steps of a whole block per slice
 };
 
@@ -70,8 +70,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM)
   if (partial == nullptr) return;
 #pragma unroll
   for (int j = 1; j < V; ++j) {
-    if (rows) total[0] += total[j];
-    else shared[j * kThreads + t] = total[j];
+    if (rows)
+      total[0] += total[j];
+    else
+      shared[j * kThreads + t] = total[j];
   }
   shared[t] = total[0];
   const int sums = rows ? 1 : V, width = rows ? 1 : walk.width;
@@ -94,8 +96,7 @@ void run_grad(Channels c, Body body, void* db, void* partial, cudaStream_t strea
     launch(grad_kernel<V, T, Body>, grid, dim3(kThreads), stream, c, walk, body, sums);
   else
     launch(grad_kernel<1, T, Body>, grid, dim3(kThreads), stream, c, walk, body, sums);
-  if (sums != db)
-    add_slices(c.channels, walk.slices, static_cast<const T*>(partial), static_cast<T*>(db), stream);
+  if (sums != db) add_slices(c.channels, walk.slices, static_cast<const T*>(partial), static_cast<T*>(db), stream);
 }
 
 }  // namespace

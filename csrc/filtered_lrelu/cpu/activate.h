@@ -24,8 +24,10 @@ STYLEGAN_INLINE Vector activated(const Vector& u, const Slope& b, int lane, uint
   }
   if constexpr (S == Signs::written) word |= bits_above(u, zero) << lane;
   Vector v;
-  if constexpr (kOrdered) v = vector_max(b.negative * u, above);
-  else v = where_above(u, zero, above, b.negative == 0 ? where_above(zero, u, zero, u) : b.negative * u);
+  if constexpr (kOrdered)
+    v = vector_max(b.negative * u, above);
+  else
+    v = where_above(u, zero, above, b.negative == 0 ? where_above(zero, u, zero, u) : b.negative * u);
   if constexpr (!kClamp) {
     if constexpr (S == Signs::written) word |= 0xffff0000u;
     return v;
@@ -41,9 +43,8 @@ STYLEGAN_INLINE void activate_and_put(Vector (&sums)[P * kVectors], const Slope&
                                       int64_t word_step, float* to, int64_t step) {
   STYLEGAN_UNROLL for (int i = 0; i < P; ++i) {
     uint32_t word = S == Signs::given ? *words : 0;
-    STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
-      sums[i * kVectors + j] =
-          activated<S, kClamp, kOrdered>(sums[i * kVectors + j], slope, j * static_cast<int>(kLanes), word);
+    STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j) sums[i * kVectors + j] =
+        activated<S, kClamp, kOrdered>(sums[i * kVectors + j], slope, j * static_cast<int>(kLanes), word);
     if (S == Signs::written) *words = word;
     if (S != Signs::own) words += word_step;
   }
@@ -112,7 +113,8 @@ STYLEGAN_TARGET void activate_signs(const Shifts& s, const Shifts* second, int64
   const bool clamps = m.clamp < std::numeric_limits<double>::infinity();
   if (Slope(m).ordered())
     (clamps ? activate_taps<S, true, true> : activate_taps<S, false, true>)(s, second, pixels, m, dst, step);
-  else (clamps ? activate_taps<S, true, false> : activate_taps<S, false, false>)(s, second, pixels, m, dst, step);
+  else
+    (clamps ? activate_taps<S, true, false> : activate_taps<S, false, false>)(s, second, pixels, m, dst, step);
 }
 
 void activate_any(const Shifts& s, const Shifts* second, int64_t pixels, const Middle& m, float* dst, int64_t step) {

@@ -93,11 +93,10 @@ STYLEGAN_INLINE void exchange(Vector (&v)[8]) {
     pairs[2 * i] = _mm256_unpacklo_ps((__m256)v[2 * i], (__m256)v[2 * i + 1]);
     pairs[2 * i + 1] = _mm256_unpackhi_ps((__m256)v[2 * i], (__m256)v[2 * i + 1]);
   }
-  STYLEGAN_UNROLL for (int i = 0; i < 8; i += 4)
-    STYLEGAN_UNROLL for (int j = 0; j < 2; ++j) {
-      fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0x44);
-      fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0xee);
-    }
+  STYLEGAN_UNROLL for (int i = 0; i < 8; i += 4) STYLEGAN_UNROLL for (int j = 0; j < 2; ++j) {
+    fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0x44);
+    fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0xee);
+  }
   STYLEGAN_UNROLL for (int i = 0; i < 4; ++i) {
     v[i] = (Vector)_mm256_permute2f128_ps(fours[i], fours[4 + i], 0x20);
     v[4 + i] = (Vector)_mm256_permute2f128_ps(fours[i], fours[4 + i], 0x31);
@@ -107,8 +106,8 @@ STYLEGAN_INLINE void exchange(Vector (&v)[8]) {
 STYLEGAN_INLINE void exchange(Vector (&v)[STYLEGAN_LANES]) {
   float rows[STYLEGAN_LANES][STYLEGAN_LANES], columns[STYLEGAN_LANES][STYLEGAN_LANES];
   STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) store(rows[i], v[i]);
-  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i)
-    STYLEGAN_UNROLL for (int j = 0; j < STYLEGAN_LANES; ++j) columns[i][j] = rows[j][i];
+  STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) STYLEGAN_UNROLL for (int j = 0; j < STYLEGAN_LANES; ++j)
+      columns[i][j] = rows[j][i];
   STYLEGAN_UNROLL for (int i = 0; i < STYLEGAN_LANES; ++i) v[i] = load(columns[i]);
 }
 #endif

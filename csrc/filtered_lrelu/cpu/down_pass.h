@@ -49,8 +49,10 @@ class DownPass {
     float* results[2] = {result_, result_ + result_floats()};
     if (direct) results[0] = destination_.row(o), results[1] = destination_.row(o + 1);
     const int64_t step = direct ? p_.channels : kPixel;
-    if (plan_.down.product) sum_rows(top, count, results, step);
-    else sum_window(top, results[0], step);
+    if (plan_.down.product)
+      sum_rows(top, count, results, step);
+    else
+      sum_window(top, results[0], step);
     if (!direct)
       for (int64_t i = 0; i < count; ++i) destination_.store(o + i, results[i]);
   }
@@ -72,12 +74,17 @@ class DownPass {
     for (int64_t k = from - top; k < end - top; ++k, row = ring_.next(row)) {
       const int64_t l = k - a.down;  // the tap of the second row of y
       const bool in_first = k < a.taps, in_second = count == 2 && l >= 0 && l < a.taps;
-      if (in_first && in_second) both[boths++] = {plan_.down.y[k], plan_.down.y[l], row};
-      else if (in_first) first[firsts++] = {plan_.down.y[k], row};
-      else if (in_second) second[seconds++] = {plan_.down.y[l], row};
+      if (in_first && in_second)
+        both[boths++] = {plan_.down.y[k], plan_.down.y[l], row};
+      else if (in_first)
+        first[firsts++] = {plan_.down.y[k], row};
+      else if (in_second)
+        second[seconds++] = {plan_.down.y[l], row};
     }
-    if (count == 1) k_.sum(first, firsts, columns, results[0], step);
-    else k_.sum_pair(first, firsts, both, boths, second, seconds, columns, results[0], results[1], step);
+    if (count == 1)
+      k_.sum(first, firsts, columns, results[0], step);
+    else
+      k_.sum_pair(first, firsts, both, boths, second, seconds, columns, results[0], results[1], step);
   }
 
   // By a 2-D filter. If it is symmetric along y, rows that share their taps are added first.

@@ -6,7 +6,7 @@ STYLEGAN_TARGET void gather(const float* x, int64_t step, int64_t pixels, const 
   STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j) shift[j] = load(b + j * kLanes);
   for (int64_t i = 0; i < pixels; ++i)
     STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
-      store(dst + i * kPixel + j * kLanes, load(x + i * step + j * kLanes) + shift[j]);
+        store(dst + i * kPixel + j * kLanes, load(x + i * step + j * kLanes) + shift[j]);
 }
 
 // to[c, r] = from[r, c] + shift[r], kPixel x kPixel floats.

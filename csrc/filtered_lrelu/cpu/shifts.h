@@ -15,8 +15,7 @@ template <int P, int D, int K> STYLEGAN_INLINE void shifts(const Shifts& s, int6
       STYLEGAN_UNROLL for (int k = 0; k < K; ++k) taps[k] = Vector{} + t->taps[k];
       STYLEGAN_UNROLL_ALL for (int i = 0; i < (P - 1) * D + K; ++i) {
         const Vector v = load(p + i * kPixel);
-        STYLEGAN_UNROLL for (int r = 0; r < P; ++r)
-          if (0 <= i - r * D && i - r * D < K) sums[r] += taps[i - r * D] * v;
+        STYLEGAN_UNROLL for (int r = 0; r < P; ++r) if (0 <= i - r * D && i - r * D < K) sums[r] += taps[i - r * D] * v;
       }
     }
   }

@@ -45,8 +45,10 @@ class SourceRows {
  private:
   void fill(int64_t i, float* row) {
     float* const dst = row + (tile_.source.begin - tile_.columns.in.begin) * kPixel;
-    if (p_.channels_last) fill_from_channels(i, dst);
-    else fill_from_planes(i, dst);
+    if (p_.channels_last)
+      fill_from_channels(i, dst);
+    else
+      fill_from_planes(i, dst);
   }
 
   void fill_from_channels(int64_t i, float* dst) {

@@ -4,8 +4,7 @@
 // sums[i] += factor * pixel i * D of p, for P pixels
 template <int P, int D> STYLEGAN_INLINE void add(float factor, const float* p, Vector (&sums)[P * kVectors]) {
   STYLEGAN_OPAQUE(p);  // else the compiler keeps an index for each pixel, in more registers than there are
-  STYLEGAN_UNROLL for (int i = 0; i < P; ++i)
-    STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
+  STYLEGAN_UNROLL for (int i = 0; i < P; ++i) STYLEGAN_UNROLL for (int j = 0; j < kVectors; ++j)
       sums[i * kVectors + j] += factor * load(p + i * D * kPixel + j * kLanes);
 }
 

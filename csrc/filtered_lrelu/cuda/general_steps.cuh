@@ -45,7 +45,7 @@ struct General {
   GeneralAxis x, y;
   int64_t samples, channels, blocks, work;
   bool last, up_pairs, down_pairs;  // pairs: separable, or a single tap
-  int units;                        // channels of a block
+  int units;  // channels of a block
   FilterTaps up, down;
   const float* b;
   MidActivation activation;

@@ -19,8 +19,8 @@ template <class R> struct Sums {
 struct Owned {
   int from[kColumns], to[kColumns];  // in rows of u and of y (v) in shared memory; to: -1 if the column is not kept
   unsigned rows[kColumns], writes[kColumns];  // of u, 0 where the column does not exist; whose bits this thread writes,
-  int first;                                  // from this one on
-  int64_t word;                               // of the mask, of the first column and the next row of u
+  int first;  // from this one on
+  int64_t word;  // of the mask, of the first column and the next row of u
   int bit;
 };
 
@@ -127,8 +127,10 @@ __device__ __forceinline__ void march(const Stream& p, const Tile& t, Owned& own
         }
 #pragma unroll
         for (int i = 0; i < UP; ++i) {
-          if constexpr (kGiven) w[i] = p.activation.given(w[i], bits[c][i]);
-          else w[i] = activated(p, own, c, mid + i, own.word + i * p.row_words, w[i]);
+          if constexpr (kGiven)
+            w[i] = p.activation.given(w[i], bits[c][i]);
+          else
+            w[i] = activated(p, own, c, mid + i, own.word + i * p.row_words, w[i]);
         }
         if constexpr (R::square_down) {
 #pragma unroll
@@ -182,7 +184,8 @@ __global__ void __launch_bounds__(Rates<UP, DOWN, F>::max_threads)
       if (up_row < kRows) {
         if constexpr (R::square_up)
           up_square<R>(p, up_taps, xs, x_slot + up_row, us + up_row * UP * p.columns, up_group);
-        else up_along<R>(up_taps, xs + up_row * p.x_width, us + up_row * p.columns, up_group);
+        else
+          up_along<R>(up_taps, xs + up_row * p.x_width, us + up_row * p.columns, up_group);
       }
       if constexpr (R::square_up) x_slot = x_slot + kRows == R::x_rows ? 0 : x_slot + kRows;
       __syncthreads();

@@ -27,17 +27,17 @@ enum class Form { separable, square_up, square_down };  // which of the filters 
 constexpr int kPhase = 6;            // taps of a filter that meet a sample: all networks have 6 times the factor
 constexpr int kRows = 4;             // of x in a chunk: each thread has one piece of work in `up` and in `down`
 constexpr int kColumns = 2;          // of the mid image that a thread owns: they share taps and addresses
-constexpr int kUnits = 16;           // channels of a block for channels_last: a word of the mask, a sector of float16
+constexpr int kUnits = 16;  // channels of a block for channels_last: a word of the mask, a sector of float16
 
 template <int UP_, int DOWN_, Form F> struct Rates {
   static constexpr int UP = UP_, DOWN = DOWN_, TU = kPhase * UP, TD = kPhase * DOWN;
   static constexpr bool square_up = F == Form::square_up, square_down = F == Form::square_down;
   static constexpr int up_taps = square_up ? TU * TU : TU, down_taps = square_down ? TD * TD : TD;
   static constexpr int mids = kRows * UP, done = mids / DOWN;  // rows of u and of y that a chunk completes
-  static constexpr int step = UP > DOWN ? UP : DOWN;           // rows of u between which x and y fall together
-  static constexpr int loads = UP == 2 ? 6 : 4;                // elements of a chunk for each thread
+  static constexpr int step = UP > DOWN ? UP : DOWN;  // rows of u between which x and y fall together
+  static constexpr int loads = UP == 2 ? 6 : 4;  // elements of a chunk for each thread
   static constexpr int outs = DOWN == 4 ? 2 : square_down || UP == 2 ? 4 : 8;  // pixels that a thread makes at a time
-  static constexpr int max_threads = step == 2 ? 512 : 384;   // 128 or 168 registers each
+  static constexpr int max_threads = step == 2 ? 512 : 384;  // 128 or 168 registers each
   static constexpr bool ahead =
       UP == 2;  // a given mask is read a row before its use; with 4 there are no registers for it
   static constexpr int out_rows = square_down ? 2 : 1;
@@ -49,23 +49,23 @@ template <int UP_, int DOWN_, Form F> struct Rates {
 // The parameters of the kernel; in elements, of shared memory in floats. "unit": channel of a block, 0 for contiguous.
 struct Stream {
   int in_w, in_h, mid_w, mid_h, out_w, out_h;
-  int up_x, up_y, down_x, down_y;        // origins
-  int channels, pixel;                   // pixel: elements between neighbours in a row
-  bool last;                             // channels_last
-  int units, lanes, columns;             // columns of the mid image of a block: kColumns * lanes
-  int width, height;                     // of the tile, pixels of y
-  int first_x, first_y;                  // tiles: the first ones, negative where u begins before y does
-  int tiles_x, tiles_y, blocks;          // blocks: of channels
-  int64_t work;                          // tiles in all; the kernel counts them in 32 bits
-  int before, up_shift, down_shift;      // columns of the block before the first that y needs; see columns of `march`
-  int load_rows, load_columns;           // from one of a thread's loads to the next
+  int up_x, up_y, down_x, down_y;  // origins
+  int channels, pixel;  // pixel: elements between neighbours in a row
+  bool last;  // channels_last
+  int units, lanes, columns;  // columns of the mid image of a block: kColumns * lanes
+  int width, height;  // of the tile, pixels of y
+  int first_x, first_y;  // tiles: the first ones, negative where u begins before y does
+  int tiles_x, tiles_y, blocks;  // blocks: of channels
+  int64_t work;  // tiles in all; the kernel counts them in 32 bits
+  int before, up_shift, down_shift;  // columns of the block before the first that y needs; see columns of `march`
+  int load_rows, load_columns;  // from one of a thread's loads to the next
   int x_width, x_plane, u_plane, y_plane, x_at, u_at, y_at;
   const float *fu, *fd, *b;
-  bool up_flip, down_flip, wide;         // wide: `outs` pixels of y may be stored at once
+  bool up_flip, down_flip, wide;  // wide: `outs` pixels of y may be stored at once
   float up_gain, down_gain;
   uint32_t* mask;
-  int words;                             // of a row of the mask
-  int64_t row_words, column_words;       // between rows of u, between the columns of a thread
+  int words;  // of a row of the mask
+  int64_t row_words, column_words;  // between rows of u, between the columns of a thread
   MidActivation activation;
 };
 
@@ -100,14 +100,14 @@ __device__ __forceinline__ int opaque(int v) {
 struct Tile {
   int64_t x, y, mask;  // elements before the plane (channels_last: before the sample and channel)
   float b;
-  bool exists;         // the channel of this thread
-  int sample_x;        // column of x with which its rows begin in shared memory
-  int row;             // next row of x to be loaded
-  int column;          // of u, the block's first
-  int mid;             // next row of u to be made
-  bool hold;           // the first row of u belongs to the step before
-  int out_x, out_y;    // of the tile
-  int out, out_end;    // next row of y to be completed, and where rows end
+  bool exists;  // the channel of this thread
+  int sample_x;  // column of x with which its rows begin in shared memory
+  int row;  // next row of x to be loaded
+  int column;  // of u, the block's first
+  int mid;  // next row of u to be made
+  bool hold;  // the first row of u belongs to the step before
+  int out_x, out_y;  // of the tile
+  int out, out_end;  // next row of y to be completed, and where rows end
 };
 
 // In 32 bits; b > 0.

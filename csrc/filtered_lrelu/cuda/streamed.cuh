@@ -18,9 +18,9 @@ namespace {
 constexpr int64_t kMaxCoordinate = 1 << 28;     // sums of a few fit in 32 bits
 constexpr int64_t kMaxTiles = 1 << 30;          // and one for each block more fit in 32 bits
 constexpr int64_t kMaxBlocks = 1 << 13;  // 62 for each multiprocessor of an H100; of more tiles a block makes several
-constexpr size_t kSharedEverywhere = 96 << 10;   // bytes that a block may have on every GPU since sm_80
+constexpr size_t kSharedEverywhere = 96 << 10;  // bytes that a block may have on every GPU since sm_80
 constexpr int kWarp = 32;
-constexpr int kMaxLanes = 256;                  // for contiguous: the halo is 3 % then, and to compare them takes time
+constexpr int kMaxLanes = 256;  // for contiguous: the halo is 3 % then, and to compare them takes time
 
 inline int multiprocessors() {
 #if defined(__CUDACC__)
@@ -93,7 +93,7 @@ inline size_t shared_bytes(const Stream& p) {
 
 // What the busiest multiprocessor has to do, in columns times rows of y. Below kBusy threads it is not kept busy.
 template <class R> double cost_of(const Stream& p, int processors) {
-  constexpr double kBusy = 256;                             // two warps for each scheduler, with two columns each
+  constexpr double kBusy = 256;  // two warps for each scheduler, with two columns each
   constexpr int kHalo = kPhase + kPhase * R::UP / R::DOWN;  // rows before the first of y
   const double threads = std::ceil(static_cast<double>(p.work) / processors) * p.lanes * p.units;
   return std::max(threads, kBusy) * (p.height + kHalo);
@@ -142,8 +142,8 @@ template <class S, int UP, int DOWN, Form F> bool run_rates(const Params& f, con
 template <class S> bool run_streamed(const Params& f, const S* x, S* y, cudaStream_t stream) {
   if (f.channels >= kMaxCoordinate) return false;
   for (const Axis& a : {f.x, f.y})
-    for (const int64_t size : {a.up.in * a.up.up, a.up.out, a.down.out * a.down.down, std::abs(a.up.origin),
-                               std::abs(a.down.origin)})
+    for (const int64_t size :
+         {a.up.in * a.up.up, a.up.out, a.down.out * a.down.down, std::abs(a.up.origin), std::abs(a.down.origin)})
       if (size >= kMaxCoordinate) return false;
   return run_rates<S, 2, 2, Form::separable>(f, x, y, stream) || run_rates<S, 4, 2, Form::separable>(f, x, y, stream) ||
          run_rates<S, 2, 4, Form::separable>(f, x, y, stream) ||

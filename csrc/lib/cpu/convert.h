@@ -122,8 +122,6 @@ template <class C> bool is_stored(Dtype dtype) {
 }
 
 // f(C()) with the dtype of arithmetic.
-template <class F> void with_arithmetic(Dtype dtype, F&& f) {
-  dtype == Dtype::float64 ? f(double()) : f(float());
-}
+template <class F> void with_arithmetic(Dtype dtype, F&& f) { dtype == Dtype::float64 ? f(double()) : f(float()); }
 
 }  // namespace stylegan::cpu

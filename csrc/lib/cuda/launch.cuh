@@ -45,8 +45,7 @@ void launch_shared(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   if (error == cudaSuccess) kernel<<<grid, block, shared_bytes, stream>>>(args...);
   const cudaError_t last = cudaGetLastError();  // always, or the next launch would report it
   if (error == cudaSuccess) error = last;
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("CUDA kernel launch: ") + cudaGetErrorString(error));
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA kernel launch: ") + cudaGetErrorString(error));
 #else
   cuda_on_host::launch(grid, block, shared_bytes, [=] { kernel(args...); });
 #endif

@@ -37,7 +37,7 @@ __device__ __forceinline__ void copy_async16(void* shared, const void* global, b
 }
 
 // This thread's copies since the last call make a group.
-__device__ __forceinline__ void commit_copies() { STYLEGAN_MOVE("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void commit_copies() { STYLEGAN_MOVE("cp.async.commit_group;" :: : "memory"); }
 
 // Until all groups of this thread but the latest N are in shared memory, for this thread to see.
 template <int N> __device__ __forceinline__ void wait_copies() {
@@ -48,19 +48,15 @@ template <int N> __device__ __forceinline__ void wait_copies() {
 // r[m] the 4 bytes lane % 4 of row lane / 4. All lanes of the warp.
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* shared_row) {
   [[maybe_unused]] const uint32_t at = shared_address(shared_row);
-  STYLEGAN_MOVE("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                : "r"(at)
-                : "memory");
+  STYLEGAN_MOVE("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]),
+                "=r"(r[3]) : "r"(at) : "memory");
 }
 
 // The same, each matrix of 8 x 8 numbers of 16 bits transposed.
 __device__ __forceinline__ void load_matrix_x4_trans(uint32_t (&r)[4], const void* shared_row) {
   [[maybe_unused]] const uint32_t at = shared_address(shared_row);
-  STYLEGAN_MOVE("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                : "r"(at)
-                : "memory");
+  STYLEGAN_MOVE("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]),
+                "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
 }
 
 // d [16, 8] += a [16, 16] b [16, 8]. With g = lane / 4 and t = lane % 4:
@@ -70,24 +66,24 @@ __device__ __forceinline__ void load_matrix_x4_trans(uint32_t (&r)[4], const voi
 template <class S>
 __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   if constexpr (std::is_same_v<S, __half>)
-    STYLEGAN_COMPUTE("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    STYLEGAN_COMPUTE(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" : "+f"(d[0]),
+        "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   else
-    STYLEGAN_COMPUTE("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    STYLEGAN_COMPUTE(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" : "+f"(d[0]),
+        "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // d [16, 8] += a [16, 8] b [8, 8] of numbers that to_tf32 made:
 //     a[0], a[1]: rows g, g + 8 of column t; a[2], a[3]: of column t + 4; b[0], b[1]: rows t, t + 4 of column g
 __device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  STYLEGAN_COMPUTE("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-                   "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                   : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  STYLEGAN_COMPUTE(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" : "+f"(d[0]),
+      "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // The nearest number with 10 bits of mantissa, ties away from 0, as the bits of a float.
@@ -99,8 +95,10 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
 
 // Makes the compiler keep x rather than compute it again in every step of a loop.
 template <class T> __device__ __forceinline__ void keep(T& x) {
-  if constexpr (sizeof(T) == 8) asm volatile("" : "+l"(x));
-  else asm volatile("" : "+r"(x));
+  if constexpr (sizeof(T) == 8)
+    asm volatile("" : "+l"(x));
+  else
+    asm volatile("" : "+r"(x));
 }
 
 #undef STYLEGAN_MOVE

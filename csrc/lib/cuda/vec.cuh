@@ -12,8 +12,12 @@
 namespace stylegan::cuda {
 
 // Arithmetic<S>: float, or double for double.
-template <class S> struct ArithmeticOf { using type = float; };
-template <> struct ArithmeticOf<double> { using type = double; };
+template <class S> struct ArithmeticOf {
+  using type = float;
+};
+template <> struct ArithmeticOf<double> {
+  using type = double;
+};
 template <class S> using Arithmetic = typename ArithmeticOf<S>::type;
 
 __device__ __forceinline__ float widen(float x) { return x; }
@@ -23,9 +27,7 @@ __device__ __forceinline__ float widen(__nv_bfloat16 x) { return __bfloat162floa
 
 template <class S> __device__ __forceinline__ S narrow(Arithmetic<S> x) { return x; }
 template <> __device__ __forceinline__ __half narrow<__half>(float x) { return __float2half_rn(x); }
-template <> __device__ __forceinline__ __nv_bfloat16 narrow<__nv_bfloat16>(float x) {
-  return __float2bfloat16_rn(x);
-}
+template <> __device__ __forceinline__ __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
 
 constexpr int kAccess = 16;  // bytes: the widest load or store of a thread
 

@@ -84,8 +84,9 @@ void forward_pieces(Dtype dtype, const Images& g, const Epilogue& e, const void*
         const C* __restrict shift = b == nullptr ? zero.data() : b;
         for (int64_t i = 0; i < to - from; ++i) {
           const C here = t == nullptr ? C(0) : t[i];
-          scale_row(in + i * unit, out + i * unit, unit, [=](int64_t u) { return s[u]; },
-                    [=](int64_t u) { return here + shift[u]; });
+          scale_row(
+              in + i * unit, out + i * unit, unit, [=](int64_t u) { return s[u]; },
+              [=](int64_t u) { return here + shift[u]; });
         }
       } else {
         const C s = scale == nullptr ? C(1) : scale[plane], shift = b == nullptr ? C(0) : b[plane % g.channels];
@@ -265,7 +266,7 @@ void forward(Dtype dtype, const Images& g, const Epilogue& e, const void* x, voi
 }
 
 void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx,
-                    const ParallelFor& parallel_for) {
+          const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) { grad_pieces<decltype(c)>(dtype, g, a, dy, dx, parallel_for); });
 }
 

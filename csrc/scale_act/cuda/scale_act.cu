@@ -167,8 +167,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSM) grad_kernel(Images g, 
   if (a.products == nullptr && a.sums == nullptr) return;
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    if (kColumns) shared[0][j * kThreads + t] = product[j], shared[1][j * kThreads + t] = sum[j];
-    else if (j > 0) product[0] += product[j], sum[0] += sum[j];
+    if (kColumns)
+      shared[0][j * kThreads + t] = product[j], shared[1][j * kThreads + t] = sum[j];
+    else if (j > 0)
+      product[0] += product[j], sum[0] += sum[j];
   }
   if (!kColumns) shared[0][t] = product[0], shared[1][t] = sum[0];
   const int rows = kColumns ? V : 1;
@@ -225,7 +227,7 @@ void forward(Dtype dtype, const Images& g, const Epilogue& epilogue, const void*
 }
 
 void grad(Dtype dtype, const Images& g, const GradParams& a, const void* dy, void* dx, void* partial,
-                    cudaStream_t stream) {
+          cudaStream_t stream) {
   const Walk walk = walk_of(g);
   with_stored(dtype, [&](auto s) {
     using S = decltype(s);

@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-#include "tensor_core_layer/cuda/tile.cuh"
 #include "lib/cuda/tensor_core.cuh"
+#include "tensor_core_layer/cuda/tile.cuh"
 
 namespace stylegan::tensor_core_layer::cuda {
 namespace {
@@ -20,8 +20,10 @@ __device__ __forceinline__ float float_of(uint32_t bits) {
 
 // x as an operand of tensor cores.
 template <class S> __device__ __forceinline__ S operand(float x) {
-  if constexpr (sizeof(S) == 2) return narrow<S>(x);
-  else return float_of(to_tf32(x));
+  if constexpr (sizeof(S) == 2)
+    return narrow<S>(x);
+  else
+    return float_of(to_tf32(x));
 }
 
 // From 16 bytes on.
@@ -99,8 +101,7 @@ template <class S, int THREADS> struct Pixels {
   }
 
   __device__ __forceinline__ void load_styles(int slot, int k, float (&s)[kSegment<S>]) const {
-    if (g.styles != nullptr)
-      load_wide(g.styles + static_cast<int64_t>(n + slot) * g.in_channels + k, s);
+    if (g.styles != nullptr) load_wide(g.styles + static_cast<int64_t>(n + slot) * g.in_channels + k, s);
   }
 };
 

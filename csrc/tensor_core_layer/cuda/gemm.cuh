@@ -21,8 +21,10 @@ namespace stylegan::tensor_core_layer::cuda {
 namespace {
 
 template <class S> __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  if constexpr (sizeof(S) == 2) mma_m16n8k16<S>(d, a, b);
-  else mma_m16n8k8_tf32(d, a, b);
+  if constexpr (sizeof(S) == 2)
+    mma_m16n8k16<S>(d, a, b);
+  else
+    mma_m16n8k8_tf32(d, a, b);
 }
 
 // Where a tap finds its samples: rows of shared memory further on, and by how much the phase differs.
@@ -48,8 +50,8 @@ template <class S, int VARIANT> struct GemmTile {
   int lane, warp_m, warp_n;
   float sum[row_tiles][column_tiles][4] = {};
   int rows[row_tiles];  // byte of the row that this lane names to ldmatrix, and how its phase differs from the
-  int phase;            // first one's, which is here: by 0 or 4 for all lanes, so that it flips a bit
-  int filters;          // byte of a stage, likewise
+  int phase;  // first one's, which is here: by 0 or 4 for all lanes, so that it flips a bit
+  int filters;  // byte of a stage, likewise
 
   __device__ __forceinline__ explicit GemmTile(const Gemm& g) : g(g) {
     const int warp = threadIdx.x / 32;
@@ -184,8 +186,10 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 #pragma unroll 1
   for (int s = 0; s < steps; ++s) {
     const auto wait = [] { wait_copies<Tile::stages - 2>(); };
-    if (done == 0) pixels.scale(shared + at_x, chunk, wait);
-    else wait();
+    if (done == 0)
+      pixels.scale(shared + at_x, chunk, wait);
+    else
+      wait();
     __syncthreads();  // the copies of all, and nobody reads any more what the next ones overwrite
     tile.step(shared + at_x, ring + at_filters, tap, copy);
     at_filters = at_filters + Tile::filter_bytes == kRing ? 0 : at_filters + Tile::filter_bytes;

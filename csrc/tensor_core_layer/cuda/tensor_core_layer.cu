@@ -47,7 +47,7 @@ int64_t columns_of(const Convolution& c) { return c.out_channels * (c.up ? 4 : 1
 template <class S>
 __global__ void __launch_bounds__(kThreads, 2)
     add_parts_kernel(DeviceEpilogue<float> e, const float* __restrict__ partial, int parts, int64_t size, int channels,
-               int64_t pixels, bool wide, bool wide_y, S* __restrict__ y) {
+                     int64_t pixels, bool wide, bool wide_y, S* __restrict__ y) {
   const int64_t groups = (channels + 7) / 8, i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const Quotient group = divide(i, groups);
   const int64_t c = group.mod * 8, at = group.div * channels + c, count = channels - c;
@@ -173,15 +173,12 @@ Choice choose(Dtype dtype, const Convolution& c, Choice wanted) {
   return best;
 }
 
-int64_t workspace_size(const Convolution& c, Choice choice) {
-  return choice.split > 1 ? choice.split * size_of(c) : 0;
-}
+int64_t workspace_size(const Convolution& c, Choice choice) { return choice.split > 1 ? choice.split * size_of(c) : 0; }
 
 void run(Dtype dtype, const Convolution& c, const Epilogue& epilogue, const Operands& operands, void* y,
          void* workspace, Choice choice, cudaStream_t stream) {
   if (!gpu_supported()) throw std::runtime_error("tensor_core_layer: needs a GPU of compute capability 8.0 or more");
-  if (!supports(dtype, c) || !aligned(operands.x) || !aligned(operands.weight) ||
-      !aligned(operands.styles))
+  if (!supports(dtype, c) || !aligned(operands.x) || !aligned(operands.weight) || !aligned(operands.styles))
     throw std::invalid_argument("tensor_core_layer: these shapes or addresses are not for this kernel");
   if (choice.variant < 0 || choice.variant >= variants(dtype) || choice.split < 1)
     throw std::invalid_argument("tensor_core_layer: there is no such variant or split");

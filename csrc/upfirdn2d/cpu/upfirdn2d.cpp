@@ -122,8 +122,10 @@ template <class C> class Worker {
   // The line, zeros on both sides, as the second sum takes it.
   const C* lay_out(C* parts) {
     if (!split_ && slots_ == 1) return line_;
-    if (!split_) std::copy_n(line_, part_ * ways_, parts);
-    else separate(line_, part_, part_ / p_.unit, p_.unit, ways_, parts);
+    if (!split_)
+      std::copy_n(line_, part_ * ways_, parts);
+    else
+      separate(line_, part_, part_ / p_.unit, p_.unit, ways_, parts);
     return parts;
   }
 
@@ -233,7 +235,7 @@ void run_as(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x
 }  // namespace
 
 void run(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, void* y,
-               const ParallelFor& parallel_for) {
+         const ParallelFor& parallel_for) {
   with_arithmetic(dtype, [&](auto c) { run_as<decltype(c)>(dtype, fir, epilogue, x, y, parallel_for); });
 }
 

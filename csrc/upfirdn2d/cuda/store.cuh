@@ -82,8 +82,10 @@ __device__ __forceinline__ void store_elements(const Tile& p, const DeviceEpilog
 template <bool kEpilogue, class S>
 __device__ __forceinline__ void store_tile(const Tile& p, const DeviceEpilogue<float>& e, int plane, int x0, int y0,
                                            int c0, const float* tile, S* __restrict__ y) {
-  if (p.grouped) store_groups<kEpilogue>(p, e, plane, x0, y0, c0, tile, y);
-  else store_elements<kEpilogue>(p, e, plane, x0, y0, c0, tile, y);
+  if (p.grouped)
+    store_groups<kEpilogue>(p, e, plane, x0, y0, c0, tile, y);
+  else
+    store_elements<kEpilogue>(p, e, plane, x0, y0, c0, tile, y);
 }
 
 }  // namespace stylegan::upfirdn2d::cuda

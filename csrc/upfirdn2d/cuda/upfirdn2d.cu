@@ -73,8 +73,10 @@ void run(Dtype dtype, const Fir& fir, const Epilogue* epilogue, const void* x, v
     using S = decltype(s);
     if constexpr (sizeof(S) < sizeof(double))
       if (try_tiles(fir, epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream)) return;
-    if (epilogue != nullptr) run_general<S, true>(fir, *epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream);
-    else run_general<S, false>(fir, Epilogue{}, static_cast<const S*>(x), static_cast<S*>(y), stream);
+    if (epilogue != nullptr)
+      run_general<S, true>(fir, *epilogue, static_cast<const S*>(x), static_cast<S*>(y), stream);
+    else
+      run_general<S, false>(fir, Epilogue{}, static_cast<const S*>(x), static_cast<S*>(y), stream);
   });
 }
 

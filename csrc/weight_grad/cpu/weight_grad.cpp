@@ -127,8 +127,10 @@ class Worker {
     for (int64_t ib = 0; ib < in_blocks_; ++ib, from += kInUnit)
       for (int64_t j = 0; j < line_; ++j, to += kInUnit) {
         const int64_t column = j - g_.pad_x;
-        if (column < 0 || column >= g_.in_w) std::memset(to, 0, kInUnit * sizeof(float));
-        else std::memcpy(to, from + column * g_.in_channels, kInUnit * sizeof(float));
+        if (column < 0 || column >= g_.in_w)
+          std::memset(to, 0, kInUnit * sizeof(float));
+        else
+          std::memcpy(to, from + column * g_.in_channels, kInUnit * sizeof(float));
       }
   }
 

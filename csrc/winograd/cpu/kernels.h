@@ -13,12 +13,12 @@ constexpr int kForms = 4;
 // The epilogue of a panel, and where a tile of y lies in memory.
 struct Output {
   int64_t channels;                          // of the panel that exist
-  const float *scale, *b, *noise;            // of the panel's first channel, of the tile's first pixel; null: 1, 0, 0
-  int64_t noise_row;                         // floats between rows
+  const float *scale, *b, *noise;  // of the panel's first channel, of the tile's first pixel; null: 1, 0, 0
+  int64_t noise_row;  // floats between rows
   float negative, positive, clamp;
   float* y;
-  int64_t y_row, y_column;                   // floats between pixels
-  int64_t rows, columns;                     // of the tile that exist
+  int64_t y_row, y_column;  // floats between pixels
+  int64_t rows, columns;  // of the tile that exist
 };
 
 // By form. In v, channel c of frequency f is at f * frequency + c / kPanel * panel + c % kPanel.
@@ -44,7 +44,7 @@ struct Kernels {
 };
 
 const Kernels* portable_kernels();
-const Kernels* avx2_kernels();    // null if the compiler does not know these instructions
+const Kernels* avx2_kernels();  // null if the compiler does not know these instructions
 const Kernels* avx512_kernels();
 
 }  // namespace stylegan::winograd::cpu

@@ -12,8 +12,10 @@ STYLEGAN_INLINE Vector load_part(const float* p, int64_t count) {
   return load(v);
 }
 template <bool kPart> STYLEGAN_INLINE Vector load_lanes(const float* p, int64_t lanes) {
-  if constexpr (kPart) return load_part(p, lanes);
-  else return load(p);
+  if constexpr (kPart)
+    return load_part(p, lanes);
+  else
+    return load(p);
 }
 STYLEGAN_INLINE void store_part(float* p, const Vector& value, int64_t count) {
   float v[kLanes];
@@ -88,7 +90,7 @@ STYLEGAN_TARGET void rows_of(const float* a, int64_t stride, const float* u, int
         low[r] += s * x;
         high[r] += s * y;
       }
-      STYLEGAN_UNROLL for (int i = 0; i < kPointers; ++i) ++p[i];
+      STYLEGAN_UNROLL for (int i = 0; i < kPointers; ++i)++ p[i];
     }
     STYLEGAN_UNROLL for (int r = 0; r < R; ++r) {
       store(c + r * kPanel + first, low[r]);
@@ -99,8 +101,10 @@ STYLEGAN_TARGET void rows_of(const float* a, int64_t stride, const float* u, int
 
 template <int R>
 STYLEGAN_TARGET void fewer_rows(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c) {
-  if (rows == R) rows_of<R>(a, stride, u, depth, c);
-  else if constexpr (R > 1) fewer_rows<R - 1>(a, stride, rows, u, depth, c);
+  if (rows == R)
+    rows_of<R>(a, stride, u, depth, c);
+  else if constexpr (R > 1)
+    fewer_rows<R - 1>(a, stride, rows, u, depth, c);
 }
 
 STYLEGAN_TARGET void multiply(const float* a, int64_t stride, int64_t rows, const float* u, int64_t depth, float* c) {
@@ -134,8 +138,10 @@ STYLEGAN_INLINE void output_vector(const float* m, int64_t frequency, const Outp
       const float noise = o.noise == nullptr ? 0.f : o.noise[i * o.noise_row + j];
       const Vector v = activated(y[j] * scale + (b + noise), o);
       float* const to = o.y + i * o.y_row + j * o.y_column + c;
-      if constexpr (kPart) store_part(to, v, lanes);
-      else store(to, v);
+      if constexpr (kPart)
+        store_part(to, v, lanes);
+      else
+        store(to, v);
     }
   }
 }
@@ -189,8 +195,10 @@ STYLEGAN_TARGET void columns_of(const float* a, const float* u, int64_t depth, f
 template <int R>
 STYLEGAN_TARGET void fewer_columns(const float* a, int64_t columns, const float* u, int64_t depth, float* c,
                                    int64_t stride) {
-  if (columns == R) columns_of<R>(a, u, depth, c, stride);
-  else if constexpr (R > 1) fewer_columns<R - 1>(a, columns, u, depth, c, stride);
+  if (columns == R)
+    columns_of<R>(a, u, depth, c, stride);
+  else if constexpr (R > 1)
+    fewer_columns<R - 1>(a, columns, u, depth, c, stride);
 }
 
 STYLEGAN_TARGET void multiply_adjoint(const float* a, int64_t columns, const float* u, int64_t depth, float* c,

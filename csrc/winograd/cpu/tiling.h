@@ -7,8 +7,8 @@
 
 #include "lib/cpu/aligned.h"
 #include "lib/integer.h"
-#include "winograd/cpu/winograd.h"
 #include "winograd/cpu/kernels.h"
+#include "winograd/cpu/winograd.h"
 
 namespace stylegan::winograd::cpu {
 
@@ -23,9 +23,9 @@ struct Tiling {
   };
 
   explicit Tiling(const Convolution& g)
-      : g(g), side(sides_of(g.form)), rows(ceil_div(g.out_h, side.outputs)),
-        columns(ceil_div(g.out_w, side.outputs)), tiles(g.samples * rows * columns),
-        frequencies(side.frequencies * side.frequencies), weights(side.weights * side.weights) {}
+      : g(g), side(sides_of(g.form)), rows(ceil_div(g.out_h, side.outputs)), columns(ceil_div(g.out_w, side.outputs)),
+        tiles(g.samples * rows * columns), frequencies(side.frequencies * side.frequencies),
+        weights(side.weights * side.weights) {}
 
   Tile tile(int64_t i) const { return {i / (rows * columns), i / columns % rows, i % columns}; }
 

@@ -68,8 +68,8 @@ struct Work : Tiling {
 
 class Worker {
  public:
-  Worker(const Work& w, const Kernels& k, const Epilogue& e, const float* x, const float* styles,
-         const float* u, float* y)
+  Worker(const Work& w, const Kernels& k, const Epilogue& e, const float* x, const float* styles, const float* u,
+         float* y)
       : w_(w), g_(w.g), k_(k), e_(e), form_(static_cast<int>(w.g.form)), x_(x), styles_(styles), u_(u), y_(y),
         zeros_(w.g.in_channels) {}
 
@@ -103,18 +103,18 @@ class Worker {
       return values == nullptr ? nullptr : static_cast<const float*>(values) + i;
     };
     const Output out{std::min(kPanel, g_.out_channels - o),
-                             from(e_.scale, tile.sample * g_.out_channels + o),
-                             from(e_.b, o),
-                             from(e_.noise, (e_.noise_per_sample ? tile.sample * pixels : 0) + pixel),
-                             g_.out_w,
-                             static_cast<float>(e_.slopes.negative),
-                             static_cast<float>(e_.slopes.positive),
-                             static_cast<float>(e_.clamp),
-                             y_ + (tile.sample * pixels + pixel) * g_.out_channels + o,
-                             g_.out_w * g_.out_channels,
-                             g_.out_channels,
-                             std::min(w_.side.outputs, g_.out_h - y),
-                             std::min(w_.side.outputs, g_.out_w - x)};
+                     from(e_.scale, tile.sample * g_.out_channels + o),
+                     from(e_.b, o),
+                     from(e_.noise, (e_.noise_per_sample ? tile.sample * pixels : 0) + pixel),
+                     g_.out_w,
+                     static_cast<float>(e_.slopes.negative),
+                     static_cast<float>(e_.slopes.positive),
+                     static_cast<float>(e_.clamp),
+                     y_ + (tile.sample * pixels + pixel) * g_.out_channels + o,
+                     g_.out_w * g_.out_channels,
+                     g_.out_channels,
+                     std::min(w_.side.outputs, g_.out_h - y),
+                     std::min(w_.side.outputs, g_.out_w - x)};
     k_.output[form_](m, w_.product, out);
   }
 

@@ -44,7 +44,7 @@ int64_t grad_workspace_size(const Convolution& g) {
 }
 
 void weight_grad(const Convolution& g, Isa isa, const float* x, const float* dy, float* dw, float* workspace,
-                   const ParallelFor& parallel_for) {
+                 const ParallelFor& parallel_for) {
   const Work w(g);
   const Kernels& k = kernels_for(isa);
   const int form = static_cast<int>(g.form);

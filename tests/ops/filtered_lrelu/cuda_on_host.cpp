@@ -17,14 +17,24 @@ ENTRY const FilterTaps* filter_taps(int number, const void* taps, int separable,
 
 // Good until the next one. Axes: the 6 numbers of `up`, then those of `down`. numbers: negative, positive, clamp.
 ENTRY const Params* parameters(int64_t samples, int64_t channels, int channels_last, const int64_t* x_axis,
-                                      const int64_t* y_axis, const FilterTaps* up, const FilterTaps* down, const void* b,
-                                      const double* numbers, int signs, void* mask) {
+                               const int64_t* y_axis, const FilterTaps* up, const FilterTaps* down, const void* b,
+                               const double* numbers, int signs, void* mask) {
   static Params f;
   const auto axis = [](const int64_t* a) {
     return Axis{{a[0], a[1], a[2], a[3], a[4], a[5]}, {a[6], a[7], a[8], a[9], a[10], a[11]}};
   };
-  f = {samples, channels, channels_last != 0, axis(x_axis), axis(y_axis), *up, *down, b, {numbers[0], numbers[1]}, numbers[2],
-       static_cast<Signs>(signs), static_cast<uint32_t*>(mask)};
+  f = {samples,
+       channels,
+       channels_last != 0,
+       axis(x_axis),
+       axis(y_axis),
+       *up,
+       *down,
+       b,
+       {numbers[0], numbers[1]},
+       numbers[2],
+       static_cast<Signs>(signs),
+       static_cast<uint32_t*>(mask)};
   return &f;
 }
 
@@ -38,6 +48,4 @@ bool try_stream(const Params&, const float* x, float* y, cudaStream_t);
 }
 
 // Whether the streaming kernel took it, in float32.
-ENTRY int streamed(const Params* f, const float* x, float* y) {
-  return kernels::try_stream(*f, x, y, nullptr);
-}
+ENTRY int streamed(const Params* f, const float* x, float* y) { return kernels::try_stream(*f, x, y, nullptr); }

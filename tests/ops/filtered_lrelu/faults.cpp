@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "lib/cpu/convert.h"
 #include "filtered_lrelu/cpu/filtered_lrelu.h"
 #include "filtered_lrelu/cpu/kernels.h"
+#include "lib/cpu/convert.h"
 
 namespace stylegan::filtered_lrelu::cpu {
 
@@ -46,7 +46,9 @@ void require(bool condition, const char* what) {
 // Not initialised.
 template <class T> struct Memory {
   explicit Memory(int64_t size) : memory(new T[size]), size(size) {}
-  bool equals(const Memory& other) const { return std::memcmp(memory.get(), other.memory.get(), size * sizeof(T)) == 0; }
+  bool equals(const Memory& other) const {
+    return std::memcmp(memory.get(), other.memory.get(), size * sizeof(T)) == 0;
+  }
   T* get() const { return memory.get(); }
   std::unique_ptr<T[]> memory;
   int64_t size;
@@ -82,7 +84,8 @@ Memory<float> read(Dtype dtype, const Memory<unsigned char>& bytes) {
 // Ranges of `size`, the last first: tasks must not depend on their order.
 ParallelFor ranges_of(int64_t size) {
   return [size](int64_t count, int64_t, const std::function<void(int64_t, int64_t)>& body) {
-    for (int64_t begin = (count - 1) / size * size; begin >= 0; begin -= size) body(begin, std::min(begin + size, count));
+    for (int64_t begin = (count - 1) / size * size; begin >= 0; begin -= size)
+      body(begin, std::min(begin + size, count));
   };
 }
 
@@ -105,9 +108,10 @@ Axis axis(const Shape& s, int64_t in, int64_t up_taps, int64_t down_taps, int64_
 
 std::string text(const Shape& s, Dtype dtype, Isa isa) {
   char line[400];
-  std::snprintf(line, sizeof line, "[%d %d %d %d] last %d up %d down %d fu %dx%d fd %dx%d padding %d %d %d %d dtype %d isa %d", int(s.samples),
-                int(s.channels), int(s.h), int(s.w), s.last, int(s.up), int(s.down), int(s.up_w), int(s.up_h), int(s.down_w), int(s.down_h),
-                int(s.x0), int(s.x1), int(s.y0), int(s.y1), int(dtype), int(isa));
+  std::snprintf(
+      line, sizeof line, "[%d %d %d %d] last %d up %d down %d fu %dx%d fd %dx%d padding %d %d %d %d dtype %d isa %d",
+      int(s.samples), int(s.channels), int(s.h), int(s.w), s.last, int(s.up), int(s.down), int(s.up_w), int(s.up_h),
+      int(s.down_w), int(s.down_h), int(s.x0), int(s.x1), int(s.y0), int(s.y1), int(dtype), int(isa));
   return line;
 }
 
@@ -121,7 +125,8 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   const Memory<float> up = numbers(s.up_w * (up_separable ? 1 : up_h), 1), b = numbers(s.channels, 3);
   Memory<float> down = numbers(s.down_w * (down_separable ? 1 : down_h), 2);
   if (!down_separable && s.seed % 2)  // symmetric along y
-    for (int64_t i = 0; i < down.size; ++i) down.get()[i] = down.get()[std::min(i / s.down_w, down_h - 1 - i / s.down_w) * s.down_w + i % s.down_w];
+    for (int64_t i = 0; i < down.size; ++i)
+      down.get()[i] = down.get()[std::min(i / s.down_w, down_h - 1 - i / s.down_w) * s.down_w + i % s.down_w];
   Params p;
   p.samples = s.samples, p.channels = s.channels, p.channels_last = s.last;
   p.x = axis(s, s.w, size(s.up_w), size(s.down_w), s.x0, s.x1);
@@ -133,14 +138,16 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   p.clamp = s.clamp;
   const int64_t planes = s.samples * s.channels;
   require(std::min({p.x.up.out, p.y.up.out, p.x.down.out, p.y.down.out}) > 0, "a shape of results");
-  const auto result = [&](const Params& q, Signs signs, Memory<uint32_t>* mask, const Memory<unsigned char>& x, int64_t range) {
+  const auto result = [&](const Params& q, Signs signs, Memory<uint32_t>* mask, const Memory<unsigned char>& x,
+                          int64_t range) {
     Params r = q;
     r.signs = signs;
     r.mask = mask ? mask->get() : nullptr;
     Memory<unsigned char> y(planes * r.x.down.out * r.y.down.out * size_of(dtype));
     stylegan::filtered_lrelu::cpu::run(dtype, r, isa, x.get(), y.get(), ranges_of(range));
     const Memory<float> values = read(dtype, y);
-    for (int64_t i = 0; i < values.size; ++i) require(std::isfinite(values.get()[i]), "all of y is stored, from what is stored");
+    for (int64_t i = 0; i < values.size; ++i)
+      require(std::isfinite(values.get()[i]), "all of y is stored, from what is stored");
     return y;
   };
   const Memory<unsigned char> x = stored(dtype, numbers(planes * s.h * s.w, s.seed));
@@ -158,7 +165,8 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
   t.up.flip = !t.up.flip, t.down.flip = !t.down.flip;
   const auto turned = [](const Axis& a) {
     const FirAxis &u = a.up, &d = a.down;
-    return Axis{{d.down, 1, d.taps, d.taps - 1 - d.origin, d.out, d.in}, {1, u.up, u.taps, u.taps - 1 - u.origin, u.out, u.in}};
+    return Axis{{d.down, 1, d.taps, d.taps - 1 - d.origin, d.out, d.in},
+                {1, u.up, u.taps, u.taps - 1 - u.origin, u.out, u.in}};
   };
   t.x = turned(p.x), t.y = turned(p.y);
   const Memory<unsigned char> dx = result(t, Signs::given, &mask, y, 2);
@@ -169,7 +177,8 @@ Memory<float> run(const Shape& s, Dtype dtype, Isa isa) {
 
 void require_near(const Memory<float>& a, const Memory<float>& b, const char* what) {
   double error = 0, size = 0;
-  for (int64_t i = 0; i < a.size; ++i) error += std::pow(a.get()[i] - b.get()[i], 2.0), size += std::pow(b.get()[i], 2.0);
+  for (int64_t i = 0; i < a.size; ++i)
+    error += std::pow(a.get()[i] - b.get()[i], 2.0), size += std::pow(b.get()[i], 2.0);
   require(std::sqrt(error) <= 2e-6 * std::sqrt(size), what);
 }
 
@@ -198,9 +207,12 @@ std::vector<Shape> shapes() {
     s.down_h = s.down_w && random.below(2) ? any(1, 9) : 0;
     s.x0 = any(-3, 20), s.x1 = any(-3, 20), s.y0 = any(-3, 20), s.y1 = any(-3, 20);
     s.clamp = random.below(2) ? 0.4 : kNone, s.seed = i;
-    const auto fits = [&](int64_t in, int64_t up, int64_t down, int64_t padding) { return in * s.up + padding - up + 1 >= std::max<int64_t>(down, 1); };
+    const auto fits = [&](int64_t in, int64_t up, int64_t down, int64_t padding) {
+      return in * s.up + padding - up + 1 >= std::max<int64_t>(down, 1);
+    };
     if (!fits(s.w, std::max<int64_t>(s.up_w, 1), s.down_w, s.x0 + s.x1)) s.x1 += s.up_w + s.down_w + 3;
-    if (!fits(s.h, s.up_h ? s.up_h : std::max<int64_t>(s.up_w, 1), s.down_h ? s.down_h : s.down_w, s.y0 + s.y1)) s.y1 += 2 * 32 + 3;
+    if (!fits(s.h, s.up_h ? s.up_h : std::max<int64_t>(s.up_w, 1), s.down_h ? s.down_h : s.down_w, s.y0 + s.y1))
+      s.y1 += 2 * 32 + 3;
     all.push_back(s);
   }
   return all;

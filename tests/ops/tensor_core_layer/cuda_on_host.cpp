@@ -28,7 +28,8 @@ ENTRY int fits(int dtype, const int64_t* numbers) {
 }
 
 ENTRY void choice(int dtype, const int64_t* numbers, int* variant, int* split) {
-  const stylegan::tensor_core_layer::Choice made = kernels::choose(static_cast<Dtype>(dtype), conv_of(numbers), {*variant, *split});
+  const stylegan::tensor_core_layer::Choice made =
+      kernels::choose(static_cast<Dtype>(dtype), conv_of(numbers), {*variant, *split});
   *variant = made.variant, *split = made.split;
 }
 
@@ -36,11 +37,14 @@ ENTRY int64_t workspace(const int64_t* numbers, int variant, int split) {
   return kernels::workspace_size(conv_of(numbers), {variant, split});
 }
 
-ENTRY const char* tensor_core_layer(int dtype, const int64_t* numbers, int variant, int split, const void* scale, const void* noise,
-                          const void* b, int noise_per_sample, double negative, double positive, double clamp, void* mask,
-                          int planes, const void* x, const void* weight, const void* styles, void* y, void* workspace) {
-  const Epilogue e{scale, noise, b, noise_per_sample != 0, {negative, positive}, clamp, static_cast<uint8_t*>(mask), planes};
+ENTRY const char* tensor_core_layer(int dtype, const int64_t* numbers, int variant, int split, const void* scale,
+                                    const void* noise, const void* b, int noise_per_sample, double negative,
+                                    double positive, double clamp, void* mask, int planes, const void* x,
+                                    const void* weight, const void* styles, void* y, void* workspace) {
+  const Epilogue e{scale, noise, b, noise_per_sample != 0, {negative, positive}, clamp, static_cast<uint8_t*>(mask),
+                   planes};
   return message([&] {
-    kernels::run(static_cast<Dtype>(dtype), conv_of(numbers), e, {x, weight, styles}, y, workspace, {variant, split}, nullptr);
+    kernels::run(static_cast<Dtype>(dtype), conv_of(numbers), e, {x, weight, styles}, y, workspace, {variant, split},
+                 nullptr);
   });
 }

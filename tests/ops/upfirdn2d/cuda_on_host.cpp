@@ -18,9 +18,9 @@ ENTRY const Epilogue* epilogue(const void* scale, const void* noise, const void*
 }
 
 // x_axis, y_axis: up, down, taps, origin, in, out. Null, or what went wrong.
-ENTRY const char* upfirdn2d(int dtype, int64_t samples, int64_t channels, int channels_last,
-                            const int64_t* x_axis, const int64_t* y_axis, const void* taps, int separable,
-                            int flip, double gain, const Epilogue* epilogue, const void* x, void* y) {
+ENTRY const char* upfirdn2d(int dtype, int64_t samples, int64_t channels, int channels_last, const int64_t* x_axis,
+                            const int64_t* y_axis, const void* taps, int separable, int flip, double gain,
+                            const Epilogue* epilogue, const void* x, void* y) {
   const auto axis = [](const int64_t* a) { return FirAxis{a[0], a[1], a[2], a[3], a[4], a[5]}; };
   const stylegan::upfirdn2d::Fir fir{samples, channels,       channels_last != 0, axis(x_axis), axis(y_axis),
                                      taps,    separable != 0, flip != 0,          gain};

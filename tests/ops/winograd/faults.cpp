@@ -10,8 +10,8 @@
 #include <limits>
 #include <memory>
 
-#include "winograd/cpu/winograd.h"
 #include "winograd/cpu/kernels.h"
+#include "winograd/cpu/winograd.h"
 
 namespace stylegan::winograd::cpu {
 
@@ -40,7 +40,8 @@ void require(bool condition, const char* what) {
 
 // Not initialised; `offset` floats behind where it was allocated.
 struct Floats {
-  explicit Floats(int64_t size, int64_t offset = 0) : memory(new float[size + offset]), size(size), first(memory.get() + offset) {}
+  explicit Floats(int64_t size, int64_t offset = 0)
+      : memory(new float[size + offset]), size(size), first(memory.get() + offset) {}
   Floats& fill(unsigned seed) {
     for (int64_t i = 0; i < size; ++i) {
       seed = seed * 1664525u + 1013904223u;
@@ -70,7 +71,8 @@ struct Floats {
 // Ranges of `size`, the last first: tasks must not depend on their order.
 ParallelFor ranges_of(int64_t size) {
   return [size](int64_t count, int64_t, const std::function<void(int64_t, int64_t)>& body) {
-    for (int64_t begin = (count - 1) / size * size; begin >= 0; begin -= size) body(begin, std::min(begin + size, count));
+    for (int64_t begin = (count - 1) / size * size; begin >= 0; begin -= size)
+      body(begin, std::min(begin + size, count));
   };
 }
 
@@ -94,10 +96,12 @@ Floats run(const Convolution& g, Isa isa) {
     transform_weights(filters, isa, weight.first + (flip ? 8 : 0), u.first, parallel_for);
     require(u.finite(), "all of u is stored");
     const double most = std::numeric_limits<double>::infinity();
-    const Epilogue epilogue{full ? scale.first : nullptr, noise.first, full ? b.first : nullptr, full, {0.2, 1.4}, most, nullptr, 0};
+    const Epilogue epilogue{
+        full ? scale.first : nullptr, noise.first, full ? b.first : nullptr, full, {0.2, 1.4}, most, nullptr, 0};
     const auto convolved = [&](int64_t threads, const ParallelFor& parallel_for) {
       Floats y(g.samples * pixels * o), workspace(workspace_size(g, threads), turn);
-      convolve(g, isa, epilogue, x.first, full ? styles.first : nullptr, u.first, y.first, workspace.first, threads, parallel_for);
+      convolve(g, isa, epilogue, x.first, full ? styles.first : nullptr, u.first, y.first, workspace.first, threads,
+               parallel_for);
       require(y.finite(), "all of y is stored, from what is stored");
       return y;
     };
@@ -123,26 +127,38 @@ Floats run_grad(const Convolution& g, Isa isa) {
 
 }  // namespace
 
-Convolution shape(Form form, int64_t samples, int64_t in, int64_t out, int64_t h, int64_t w, int64_t pad_y, int64_t pad_x) {
+Convolution shape(Form form, int64_t samples, int64_t in, int64_t out, int64_t h, int64_t w, int64_t pad_y,
+                  int64_t pad_x) {
   return {form, samples, in, out, h, w, out_size(form, h, pad_y), out_size(form, w, pad_x), pad_y, pad_x};
 }
 
 int main() {
   const Form tile2 = Form::tile2, tile4 = Form::tile4, up = Form::up, down = Form::down;
   const Convolution small[] = {
-      shape(tile2, 1, 16, 16, 1, 1, 1, 1), shape(tile2, 2, 48, 48, 5, 7, 1, 2),  shape(tile4, 1, 16, 16, 3, 3, 0, 0),
-      shape(tile4, 2, 32, 80, 7, 10, 2, 0), shape(up, 1, 16, 16, 1, 1, 0, 0),    shape(up, 2, 32, 48, 5, 8, 0, 0),
-      shape(down, 1, 16, 16, 1, 1, 1, 1),  shape(down, 2, 48, 80, 10, 9, 0, 2),
+      shape(tile2, 1, 16, 16, 1, 1, 1, 1),
+      shape(tile2, 2, 48, 48, 5, 7, 1, 2),
+      shape(tile4, 1, 16, 16, 3, 3, 0, 0),
+      shape(tile4, 2, 32, 80, 7, 10, 2, 0),
+      shape(up, 1, 16, 16, 1, 1, 0, 0),
+      shape(up, 2, 32, 48, 5, 8, 0, 0),
+      shape(down, 1, 16, 16, 1, 1, 1, 1),
+      shape(down, 2, 48, 80, 10, 9, 0, 2),
       // Parts of vectors of channels.
-      shape(tile2, 1, 1, 3, 3, 4, 1, 1),   shape(tile4, 2, 19, 37, 7, 10, 2, 2), shape(up, 1, 21, 9, 5, 8, 0, 0),
+      shape(tile2, 1, 1, 3, 3, 4, 1, 1),
+      shape(tile4, 2, 19, 37, 7, 10, 2, 2),
+      shape(up, 1, 21, 9, 5, 8, 0, 0),
       shape(down, 1, 7, 33, 10, 9, 1, 1),
   };
   const Convolution large[] = {
       // tasks that make their own tiles
-      shape(tile2, 1, 16, 16, 46, 47, 1, 1), shape(tile4, 1, 32, 48, 49, 50, 1, 1), shape(up, 1, 32, 16, 27, 28, 0, 0),
+      shape(tile2, 1, 16, 16, 46, 47, 1, 1),
+      shape(tile4, 1, 32, 48, 49, 50, 1, 1),
+      shape(up, 1, 32, 16, 27, 28, 0, 0),
       shape(down, 1, 32, 16, 58, 57, 1, 1),
       // tiles that tasks share, some at a time
-      shape(tile2, 1, 512, 16, 27, 30, 1, 1), shape(tile4, 1, 256, 16, 37, 41, 1, 1), shape(up, 1, 128, 80, 41, 40, 0, 0),
+      shape(tile2, 1, 512, 16, 27, 30, 1, 1),
+      shape(tile4, 1, 256, 16, 37, 41, 1, 1),
+      shape(up, 1, 128, 80, 41, 40, 0, 0),
       shape(down, 1, 128, 16, 83, 80, 1, 0),
   };
   for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
