@@ -2,8 +2,8 @@
 // Kernels with one fault each, to see that the harness finds it, and some without.
 #include <cuda_runtime.h>
 
-#include "entry.h"
 #include "lib/cuda/launch.cuh"
+#include "entry.h"
 
 namespace {
 

@@ -2,8 +2,8 @@
 // Tensor-core instructions alone, and a product of matrices by all of them that can go wrong in many ways.
 #include "lib/cuda/tensor_core.cuh"
 
-#include "entry.h"
 #include "lib/cuda/launch.cuh"
+#include "entry.h"
 
 using namespace stylegan::cuda;
 

@@ -7,11 +7,11 @@
 
 constexpr int kVectors = kPixel / kLanes;  // of a pixel
 
-#include "filtered_lrelu/cpu/activate.h"
 #include "filtered_lrelu/cpu/bits.h"
-#include "filtered_lrelu/cpu/layout.h"
-#include "filtered_lrelu/cpu/shifts.h"
 #include "filtered_lrelu/cpu/sums.h"
+#include "filtered_lrelu/cpu/shifts.h"
+#include "filtered_lrelu/cpu/activate.h"
+#include "filtered_lrelu/cpu/layout.h"
 
 const Kernels kKernels = {
     sum, sum_pair, {shift<1>, shift<2>, shift<4>}, activate, activate_pair, gather, to_pixels, to_rows,

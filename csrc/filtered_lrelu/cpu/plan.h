@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "lib/cpu/convert.h"
 #include "filtered_lrelu/cpu/kernels.h"
 #include "filtered_lrelu/cpu/reach.h"
-#include "lib/cpu/convert.h"
 #include "lib/cpu/isa.h"
 
 namespace stylegan::filtered_lrelu::cpu {

@@ -2,9 +2,9 @@
 // The ops before and after a modulated convolution, on a CPU.
 #pragma once
 
+#include "scale_act/params.h"
 #include "lib/cpu/parallel.h"
 #include "lib/dtype.h"
-#include "scale_act/params.h"
 
 namespace stylegan::scale_act::cpu {
 

@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-#include "lib/cuda/tensor_core.cuh"
 #include "tensor_core_layer/cuda/tile.cuh"
+#include "lib/cuda/tensor_core.cuh"
 
 namespace stylegan::tensor_core_layer::cuda {
 namespace {

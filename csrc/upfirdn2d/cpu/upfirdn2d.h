@@ -2,10 +2,10 @@
 // upfirdn2d on a CPU.
 #pragma once
 
+#include "upfirdn2d/params.h"
 #include "lib/cpu/parallel.h"
 #include "lib/dtype.h"
 #include "lib/epilogue.h"
-#include "upfirdn2d/params.h"
 
 namespace stylegan::upfirdn2d::cpu {
 

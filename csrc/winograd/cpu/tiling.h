@@ -7,8 +7,8 @@
 
 #include "lib/cpu/aligned.h"
 #include "lib/integer.h"
-#include "winograd/cpu/kernels.h"
 #include "winograd/cpu/winograd.h"
+#include "winograd/cpu/kernels.h"
 
 namespace stylegan::winograd::cpu {
 

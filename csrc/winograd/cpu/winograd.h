@@ -3,9 +3,9 @@
 // comes before and after them in a StyleGAN2 layer, on a CPU.
 #pragma once
 
+#include "lib/epilogue.h"
 #include "lib/cpu/isa.h"
 #include "lib/cpu/parallel.h"
-#include "lib/epilogue.h"
 #include "winograd/params.h"
 
 namespace stylegan::winograd::cpu {

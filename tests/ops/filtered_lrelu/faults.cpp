@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "lib/cpu/convert.h"
 #include "filtered_lrelu/cpu/filtered_lrelu.h"
 #include "filtered_lrelu/cpu/kernels.h"
-#include "lib/cpu/convert.h"
 
 namespace stylegan::filtered_lrelu::cpu {
 

@@ -10,8 +10,8 @@
 #include <limits>
 #include <memory>
 
-#include "winograd/cpu/kernels.h"
 #include "winograd/cpu/winograd.h"
+#include "winograd/cpu/kernels.h"
 
 namespace stylegan::winograd::cpu {
 
