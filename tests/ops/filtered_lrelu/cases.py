@@ -5,8 +5,6 @@ import random
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from support import naive
 from support.checks import LAYOUTS, rand
 
 from stylegan_ops import backend, filtered_lrelu
@@ -17,27 +15,6 @@ from stylegan_ops.runtime.images import filter_size, memory_format
 TOLERANCE = 1.5e-6  # of a norm, for results in float32; found: 5e-7
 MARGIN = 3e-6  # samples of u in float32 may be on the other side of what is nearer
 OP = torch.ops.stylegan_ops.filtered_lrelu
-
-
-def plain(
-    x,
-    fu=None,
-    fd=None,
-    b=None,
-    up=1,
-    down=1,
-    padding=0,
-    gain=GAIN,
-    slope=0.2,
-    clamp=None,
-    flip_filter=False,
-):
-    """The op by PyTorch's own ones, step by step in the dtype of x."""
-    x = x if b is None else x + b.to(x.dtype)[:, None, None]
-    u = naive.upfirdn2d(x, fu, up, 1, padding, flip_filter, up**2)
-    v = F.leaky_relu(u, slope) * gain
-    v = v if clamp is None else v.clamp(-clamp, clamp)
-    return naive.upfirdn2d(v, fd, 1, down, 0, flip_filter)
 
 
 def taps(*shape, seed=0, symmetric=False):

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from ops.filtered_lrelu.cases import Geometry, check_near, derivatives, plain, taps
+from ops.filtered_lrelu.cases import Geometry, check_near, derivatives, taps
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -45,7 +45,7 @@ def ops(request):
 @pytest.mark.parametrize("number", fixture_cases("filtered_lrelu"))
 def test_fixtures(number, ops):
     check_fixture(filtered_lrelu, number)
-    check_fixture(plain, number)
+    check_fixture(filtered_lrelu_ref, number)
 
 
 @needs_native
@@ -54,7 +54,7 @@ def test_fixtures(number, ops):
 @pytest.mark.parametrize("number", fixture_cases("filtered_lrelu"))
 def test_fixtures_in_other_dtypes(number, dtype, layout):
     """Of the kernel: the reference rounds once more than PyTorch's own ops here do."""
-    check_fixture_dtype(filtered_lrelu, plain, number, dtype, layout)
+    check_fixture_dtype(filtered_lrelu, filtered_lrelu_ref, number, dtype, layout)
 
 
 @needs_native
@@ -66,7 +66,7 @@ def test_dtypes_and_layouts(name, dtype, layout):
     inputs = {"x": rand(*shape), "b": rand(shape[1])}
     check_dtype(
         lambda **given: filtered_lrelu(**given, **CASES[name]),
-        lambda **given: plain(**given, **CASES[name]),
+        lambda **given: filtered_lrelu_ref(**given, **CASES[name]),
         inputs,
         ["x", "b"],
         dtype,
@@ -129,7 +129,7 @@ def test_what_is_kept_for_the_gradient():
 def test_gradients_of_some(requires, ops):
     x, b = rand(2, 3, 8, 9).float(), rand(3).float()
     results = []
-    for run in (filtered_lrelu, plain):
+    for run in (filtered_lrelu, filtered_lrelu_ref):
         leaves = {"x": x.clone(), "b": b.clone()}
         for name, leaf in leaves.items():
             leaf.requires_grad_(name == requires)
@@ -145,7 +145,7 @@ def test_gradients_of_some(requires, ops):
 @pytest.mark.parametrize("which", ["fu", "fd"])
 def test_a_filter_that_requires_a_gradient(which, ops):
     x, results = rand(1, 2, 8, 9).float(), []
-    for run in (filtered_lrelu, plain):
+    for run in (filtered_lrelu, filtered_lrelu_ref):
         kwargs = LAYER | {which: LAYER[which].clone().requires_grad_()}
         with torch.no_grad():
             assert not run(x, **kwargs).requires_grad
@@ -161,7 +161,7 @@ def test_a_bias_of_another_dtype(dtype, ops):
         x, b = rand(2, 5, 9, 8).to(x_dtype).requires_grad_(), rand(5).to(b_dtype).requires_grad_()
         y = filtered_lrelu(x, b=b, **LAYER)
         grads = torch.autograd.grad(y.float().square().sum(), (x, b))
-        exact = plain(x.double(), b=b.double(), **LAYER)
+        exact = filtered_lrelu_ref(x.double(), b=b.double(), **LAYER)
         assert (y.dtype, grads[0].dtype, grads[1].dtype) == (x_dtype, x_dtype, b_dtype)
         size = 2 * torch.finfo(dtype).eps
         check_near([y], [exact], tolerance=size)
@@ -184,7 +184,7 @@ def test_layouts_are_kept(name, ops):
         assert y.is_contiguous(memory_format=memory_format(x)), layout
         (dx,) = torch.autograd.grad(y.sum(), x)
         assert dx.is_contiguous(memory_format=memory_format(x)), layout
-        torch.testing.assert_close(y, plain(x, **CASES[name]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(y, filtered_lrelu_ref(x, **CASES[name]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -192,7 +192,7 @@ def test_an_empty_batch(layout, ops):
     x = torch.zeros(0, 3, 9, 8).to(memory_format=layout).requires_grad_()
     b = torch.zeros(3, requires_grad=True)
     y = filtered_lrelu(x, b=b, **LAYER)
-    assert y.shape == (0, *plain(torch.zeros(1, 3, 9, 8), **LAYER).shape[1:])
+    assert y.shape == (0, *filtered_lrelu_ref(torch.zeros(1, 3, 9, 8), **LAYER).shape[1:])
     dx, db = torch.autograd.grad(y.sum(), (x, b))
     assert dx.shape == x.shape and db.shape == (3,) and not db.any()
 
@@ -217,7 +217,7 @@ def test_the_size_of_the_result(factors, ops):
         h = (9 * up + 43 - (uh - 1) - (dh - 1) + (down - 1)) // down
         w = (11 * up + 41 - (uw - 1) - (dw - 1) + (down - 1)) // down
         assert y.shape == (1, 2, h, w)
-        exact = plain(x.double(), fu, fd, up=up, down=down, padding=[20, 21, 18, 25])
+        exact = filtered_lrelu_ref(x.double(), fu, fd, up=up, down=down, padding=[20, 21, 18, 25])
         check_near([y], [exact])
 
 

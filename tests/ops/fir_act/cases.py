@@ -2,10 +2,10 @@
 """What the tests of fir_act on every device share: filters, inputs that fit them, the 2x rule."""
 
 import torch
-from support import naive
 from support.checks import check_dtype, rand
 
 from stylegan_ops import setup_filter
+from stylegan_ops.layer.fir_act import fir_act_ref
 
 F2 = setup_filter([1, 3, 3, 1])
 F1 = setup_filter([1, 2, 3, 4], separable=True)
@@ -38,7 +38,7 @@ def check(op, own, inputs, dtype, layout, **kwargs):
     """The 2x rule. Samples that lie where two pieces of the activation meet are left out: on which
     side their slope is taken from is a matter of rounding, before the op as well as in it."""
     steps = {k: v for k, v in kwargs.items() if k not in ("act", "clamp")}
-    u, v = naive.fir_act(**inputs, **steps), naive.fir_act(**inputs, **steps, act=kwargs["act"])
+    u, v = fir_act_ref(**inputs, **steps), fir_act_ref(**inputs, **steps, act=kwargs["act"])
     keep = (u.abs() > MARGIN[dtype]) & ((v.abs() - (kwargs["clamp"] or 99)).abs() > MARGIN[dtype])
 
     def run(op):

@@ -6,7 +6,6 @@ import itertools
 import pytest
 import torch
 from ops.fir_act.cases import F2, F12, FILTERS, INPUTS, arguments, check
-from support import naive
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native
 
@@ -32,7 +31,7 @@ def ops(request):
 def test_dtypes_and_layouts(name, act, dtype, layout, shape, ops):
     kwargs = FILTERS[name] | {"act": act, "clamp": 1.5}
     inputs = arguments(shape, samples=1 if shape[0] == 3 else None, **kwargs)
-    check(fir_act, naive.fir_act, inputs, dtype, layout, **kwargs)
+    check(fir_act, fir_act_ref, inputs, dtype, layout, **kwargs)
 
 
 @needs_native
@@ -44,7 +43,7 @@ def test_any_of_scale_noise_and_bias(size, names, act, clamp):
     kwargs = FILTERS["layer"] | {"act": act, "clamp": clamp}
     for dtype, layout in itertools.product((torch.float32, torch.bfloat16), LAYOUTS):
         inputs = arguments((2, 16, *size), names, **kwargs)
-        check(fir_act, naive.fir_act, inputs, dtype, layout, **kwargs)
+        check(fir_act, fir_act_ref, inputs, dtype, layout, **kwargs)
 
 
 @pytest.mark.parametrize("act", ["linear", "lrelu", "swish"])
@@ -69,7 +68,7 @@ def test_gradients_of_some(act, subset, ops):
     for size in (8, 9):
         inputs = {k: v.float() for k, v in arguments((2, 8, size, size), **kwargs).items()}
         results = []
-        for run in (fir_act, naive.fir_act):
+        for run in (fir_act, fir_act_ref):
             given = {k: v.clone().requires_grad_(k in subset) for k, v in inputs.items()}
             y = run(**given, **kwargs)
             dy = torch.linspace(-1, 1, y.numel()).view(y.shape)
@@ -81,7 +80,7 @@ def test_gradients_of_some(act, subset, ops):
 def test_noise_of_any_shape_that_broadcasts(shape, ops):
     x, noise = rand(2, 3, 7, 8).float(), rand(*shape).float()
     results = []
-    for run in (fir_act, naive.fir_act):
+    for run in (fir_act, fir_act_ref):
         leaf = noise.clone().requires_grad_()
         y = run(x, F2, padding=1, noise=leaf, act="lrelu")
         results.append((y, *torch.autograd.grad(y.square().sum(), leaf)))
@@ -94,13 +93,12 @@ def test_every_activation(act, ops):
     kwargs = FILTERS["layer"] | {"act": act, "clamp": 2.0}
     values = [v.requires_grad_() for v in inputs.values()]
     results = []
-    for run in (fir_act, naive.fir_act, fir_act_ref):
+    for run in (fir_act, fir_act_ref):
         y = run(**inputs, **kwargs)
         first = torch.autograd.grad(y.square().sum(), values, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), values)
         results.append([y, *first, *second])
     torch.testing.assert_close(results[0], results[1])
-    torch.testing.assert_close(results[2], results[1])
 
 
 @pytest.mark.parametrize("alpha, gain", [(0.0, 1.0), (0.5, 0.0), (1.0, None), (None, -1.5), (2, 3)])
@@ -118,7 +116,7 @@ def test_alpha_and_gain(alpha, gain, ops):
 def test_vectors_of_another_dtype_keep_that_of_x(dtype, ops):
     """As in a network: x in half precision, scale, noise and bias in float32."""
     inputs = {k: v.float() for k, v in arguments((2, 8, 9, 9), **FILTERS["layer"]).items()}
-    expected = naive.fir_act(**inputs, **FILTERS["layer"], act="lrelu", clamp=256)
+    expected = fir_act_ref(**inputs, **FILTERS["layer"], act="lrelu", clamp=256)
     leaves = {k: (v.to(dtype) if k == "x" else v).requires_grad_() for k, v in inputs.items()}
     y = fir_act(**leaves, **FILTERS["layer"], act="lrelu", clamp=256)
     assert y.dtype == dtype

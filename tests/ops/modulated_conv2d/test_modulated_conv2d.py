@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from support import naive
 from support.checks import DTYPES, LAYOUTS, check_dtype, check_fixture, fixture_cases, rand
 
 from stylegan_ops import fold_weight, modulated_conv2d, setup_filter
 from stylegan_ops.layer.choose import candidates
 from stylegan_ops.layer.records import Epilogue
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d_ref
 from stylegan_ops.runtime import plan
 
 F = setup_filter([1, 3, 3, 1])
@@ -61,7 +61,7 @@ def test_dtypes_and_layouts(n, case, dtype, layout):
         return modulated_conv2d(**tensors, **kwargs)
 
     def plain(**tensors):
-        return naive.modulated_conv2d(**tensors, **kwargs)
+        return modulated_conv2d_ref(**tensors, **kwargs)
 
     check_dtype(ours, plain, inputs, names, dtype, layout)
 
@@ -76,10 +76,10 @@ def test_float32_parameters_with_half_precision_images(n, case, dtype):
     x = inputs.pop("x").to(dtype)
     parameters = {k: v.float().requires_grad_() for k, v in inputs.items()}
     y = modulated_conv2d(x, **parameters, **kwargs)
-    exact = naive.modulated_conv2d(
+    exact = modulated_conv2d_ref(
         x.double(), **{k: v.double() for k, v in parameters.items()}, **kwargs
     )
-    own = naive.modulated_conv2d(x, **parameters, **kwargs)
+    own = modulated_conv2d_ref(x, **parameters, **kwargs)
     allowed = 2 * (own.double() - exact).square().mean().sqrt()
     allowed += torch.finfo(dtype).eps * exact.square().mean().sqrt()
     assert y.dtype == dtype and (y.double() - exact).square().mean().sqrt() <= allowed
@@ -124,7 +124,7 @@ def test_samples_of_very_different_styles(strategy):
     inputs, kwargs = layer_inputs("3x3")
     inputs["styles"] = inputs["styles"] * torch.tensor([[1e-2], [1.0], [1e2]], dtype=torch.float64)
     torch.testing.assert_close(
-        modulated_conv2d(**inputs, **kwargs), naive.modulated_conv2d(**inputs, **kwargs)
+        modulated_conv2d(**inputs, **kwargs), modulated_conv2d_ref(**inputs, **kwargs)
     )
 
 
@@ -156,7 +156,7 @@ def test_without_gradient(case, layout, noise):
     shared = {"none": None, "shared": inputs["noise"][:1], "own": inputs["noise"]}
     inputs["noise"] = shared.get(noise, torch.tensor([[[[0.3]]]]))
     inputs["x"] = inputs["x"].contiguous(memory_format=layout)
-    expected = naive.modulated_conv2d(**inputs, **kwargs)
+    expected = modulated_conv2d_ref(**inputs, **kwargs)
     before = {k: v.clone() for k, v in inputs.items() if v is not None}
     for name in ("weights", "sandwich", "samples"):
         for weight in (inputs["weight"], fold_weight(inputs["weight"], up=kwargs.get("up", 1))):

@@ -3,8 +3,9 @@
 
 import torch
 from ops.fir_act.cases import MARGIN
-from support import naive
 from support.checks import check_dtype, rand
+
+from stylegan_ops.layer.scale_act import scale_act_ref
 
 INPUTS = ["x", "scale", "noise", "b"]
 
@@ -19,7 +20,7 @@ def arguments(shape, names=INPUTS[1:], samples=None):
 def check(op, own, inputs, dtype, layout, **kwargs):
     """The 2x rule. Samples that lie where two pieces of the activation meet are left out: on which
     side their slope is taken from is a matter of rounding, before the op as well as in it."""
-    u, v = naive.scale_act(**inputs), naive.scale_act(**inputs, act=kwargs["act"])
+    u, v = scale_act_ref(**inputs), scale_act_ref(**inputs, act=kwargs["act"])
     edge = kwargs["clamp"] or 99
     keep = (u.abs() > MARGIN[dtype]) & ((v.abs() - edge).abs() > MARGIN[dtype])
 

@@ -7,7 +7,6 @@ import torch
 from ops.fir_act.cases import F2, F12
 from ops.fir_act.cases import arguments as fir_arguments
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
-from support import naive
 from support.checks import DTYPES, LAYOUTS, rand
 from support.native import needs_native
 
@@ -150,7 +149,7 @@ def test_sums_of_many_channels(layout):
     """By the 2x rule: not one after the other in float32."""
     given = arguments((2, 1000, 16, 32), ["noise"], samples=1)
     for dtype in DTYPES:
-        check(scale_act, naive.scale_act, given, dtype, layout, act="linear", clamp=None)
+        check(scale_act, scale_act_ref, given, dtype, layout, act="linear", clamp=None)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

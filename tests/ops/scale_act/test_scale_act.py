@@ -6,7 +6,6 @@ import itertools
 import pytest
 import torch
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
-from support import naive
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native
 
@@ -36,7 +35,7 @@ def ops(request):
 def test_dtypes_and_layouts(dtype, layout, shape, ops):
     for i, (act, clamp) in enumerate(ACTS[1::2] + ACTS[-1:]):
         inputs = arguments(shape, samples=1 if i % 2 else None)
-        check(scale_act, naive.scale_act, inputs, dtype, layout, act=act, clamp=clamp)
+        check(scale_act, scale_act_ref, inputs, dtype, layout, act=act, clamp=clamp)
 
 
 @needs_native
@@ -46,7 +45,7 @@ def test_any_of_scale_noise_and_bias(size, names):
     for i, (act, clamp) in enumerate(ACTS):
         dtype, layout = (torch.float32, torch.bfloat16)[i % 2], LAYOUTS[i // 2 % 2]
         inputs = arguments((2, 9, *size), names)
-        check(scale_act, naive.scale_act, inputs, dtype, layout, act=act, clamp=clamp)
+        check(scale_act, scale_act_ref, inputs, dtype, layout, act=act, clamp=clamp)
 
 
 # The second and the third have a block of signs, and too many values for all of the differences.
@@ -107,7 +106,7 @@ def test_third_derivatives(act, ops):
         inputs = arguments((2, 3, *size), samples=1)
         inputs["x"] = inputs["x"].contiguous(memory_format=layout)
         ours, theirs = (
-            derivatives(op, inputs, 3, act=act, clamp=1.5) for op in (scale_act, naive.scale_act)
+            derivatives(op, inputs, 3, act=act, clamp=1.5) for op in (scale_act, scale_act_ref)
         )
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-6)
 
@@ -123,7 +122,7 @@ def test_gradients_of_some(names, ops):
         inputs = {k: v.float() for k, v in arguments((2, 8, *size)).items()}
         ours, theirs = (
             derivatives(op, inputs, 1, names, act=act, clamp=1.5)
-            for op in (scale_act, naive.scale_act)
+            for op in (scale_act, scale_act_ref)
         )
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -140,7 +139,7 @@ def test_gradients_in_any_layout(size, late):
     layouts = [*layouts_of(x), ("every other sample of channels_last", every_other)]
     for (layout, x), theirs in itertools.product(layouts, LAYOUTS):
         results = []
-        for run in (scale_act, naive.scale_act):
+        for run in (scale_act, scale_act_ref):
             leaves = [v.detach().requires_grad_() for v in (inputs | {"x": x}).values()]
             if late and run is scale_act:
                 y = _op(*leaves, 0.26, 1.3, 1.5, 0)[0]
@@ -159,7 +158,7 @@ def test_noise_of_any_shape_that_broadcasts(shape, ops):
     for act in ("lrelu", "swish"):
         inputs = {k: v.float() for k, v in arguments((2, 3, 8, 8), ["scale", "b"]).items()}
         inputs["noise"] = rand(*shape).float()
-        ours, theirs = (derivatives(op, inputs, act=act) for op in (scale_act, naive.scale_act))
+        ours, theirs = (derivatives(op, inputs, act=act) for op in (scale_act, scale_act_ref))
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
@@ -168,7 +167,7 @@ def test_alpha_and_gain(alpha, gain, ops):
     for size in ((5, 7), (16, 32)):
         inputs = {k: v.float() for k, v in arguments((2, 3, *size)).items()}
         kwargs = dict(act="lrelu", alpha=alpha, gain=gain, clamp=2.0)
-        ours, theirs = (derivatives(op, inputs, 1, **kwargs) for op in (scale_act, naive.scale_act))
+        ours, theirs = (derivatives(op, inputs, 1, **kwargs) for op in (scale_act, scale_act_ref))
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -177,7 +176,7 @@ def test_vectors_of_another_dtype_keep_that_of_x(dtype, ops):
     """As in a network: x in half precision, scale, noise and bias in float32."""
     for size in ((9, 9), (16, 32)):
         inputs = {k: v.float() for k, v in arguments((2, 8, *size)).items()}
-        expected = naive.scale_act(**inputs, act="lrelu", clamp=256)
+        expected = scale_act_ref(**inputs, act="lrelu", clamp=256)
         leaves = {k: (v.to(dtype) if k == "x" else v).requires_grad_() for k, v in inputs.items()}
         y = scale_act(**leaves, act="lrelu", clamp=256)
         assert y.dtype == dtype

@@ -3,10 +3,10 @@
 
 import torch
 from ops.winograd.cases import BOUND
-from support import naive
 from support.checks import rand
 
 from stylegan_ops import modulated_conv2d, setup_filter
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d_ref
 from stylegan_ops.runtime import plan
 
 F = setup_filter([1, 3, 3, 1])
@@ -35,7 +35,7 @@ def inputs(case, n=2, channels=(32, 48), size=(9, 7), **changed):
 
 def expected(given, kwargs):
     wide = {k: v.double() if torch.is_tensor(v) else v for k, v in given.items()}
-    return naive.modulated_conv2d(**wide, **kwargs)
+    return modulated_conv2d_ref(**wide, **kwargs)
 
 
 def check(y, exact):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from ops.winograd.cases import logged, rule
 from ops.winograd.layers import CASES, check, expected, forced, inputs
-from support import naive
 from support.checks import LAYOUTS, rand
 from support.native import needs_native
 
@@ -14,6 +13,7 @@ from stylegan_ops.layer import strategies, winograd
 from stylegan_ops.layer.choose import candidates
 from stylegan_ops.layer.records import Resampling
 from stylegan_ops.layer.winograd import Cost
+from stylegan_ops.ops.modulated_conv2d import modulated_conv2d_ref
 from stylegan_ops.runtime import plan
 
 pytestmark = needs_native
@@ -109,7 +109,7 @@ def test_gradients_do_not_see_it(calls, monkeypatch):
             y = modulated_conv2d(**{**given, name: leaf}, **kwargs)
         wide = {k: v.double() for k, v in given.items()}
         wide[name].requires_grad_()
-        exact = naive.modulated_conv2d(**wide, **kwargs)
+        exact = modulated_conv2d_ref(**wide, **kwargs)
         check(
             torch.autograd.grad(y.square().sum(), leaf)[0],
             torch.autograd.grad(exact.square().sum(), wide[name])[0],
