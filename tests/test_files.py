@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.processes import usual_signals
 
 from stylegan.errors import SnapshotError, UserError, reason_for
 from stylegan.files import remove_partial, whole_file, whole_folder
@@ -163,11 +164,10 @@ def test_the_marker_is_never_beside_a_mixture(tmp_path, monkeypatch):
     assert all("marker" not in state for state in states[:-1])
 
 
+posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 PROGRAM = """
-import signal, sys, time
+import sys, time
 from stylegan.files import whole_file, whole_folder
-for number in (signal.SIGTERM, signal.SIGHUP):  # nohup ignores one
-    signal.signal(number, signal.SIG_DFL)
 with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "/file"):
     (folder / "x").write_text("x")
     print("begun", flush=True)
@@ -175,10 +175,12 @@ with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_nothing(tmp_path, number):
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing(tmp_path, name):
+    number = getattr(signal, name)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=usual_signals) as process:
         assert process.stdout.readline() == b"begun\n"
         process.send_signal(number)
         assert process.wait(30) == -number  # as without the handler
@@ -188,12 +190,16 @@ def test_a_signal_leaves_nothing(tmp_path, number):
 FORKING = """
 import multiprocessing, os, signal, sys, time
 from stylegan.files import whole_file
+fork = multiprocessing.get_context("fork")
+running = fork.Event()
 def wait():
+    running.set()  # Python forgets a signal that comes while it forks
     for _ in range(600):
         time.sleep(0.05)
 with whole_file(sys.argv[1]) as part:
-    child = multiprocessing.get_context("fork").Process(target=wait)
+    child = fork.Process(target=wait)
     child.start()
+    running.wait(30)
     os.kill(child.pid, signal.SIGTERM)
     child.join(30)
     assert child.exitcode == -signal.SIGTERM, child.exitcode
@@ -221,9 +227,10 @@ def test_a_handler_of_the_program_stays(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@posix
 def test_what_a_killed_process_leaves_can_be_removed(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=usual_signals) as process:
         process.stdout.readline()
         process.kill()
     left = names(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from support.builds import NO_PREBUILT, indented, use
 from support.native import ROOT, needs_native
+from support.processes import usual_signals
 
 from stylegan_ops.build import cache, compile
 
@@ -69,10 +70,11 @@ def test_a_compiler_with_arguments(tmp_path, compiler):
 @needs_native
 def test_an_interrupted_build_goes_on_the_next_time(tmp_path):
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n" + NO_PREBUILT
-    code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "import stylegan_ops; stylegan_ops.load('cpu')"
     env = {**os.environ, cache.VARIABLE: str(tmp_path)}
-    builder = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
+    builder = subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, preexec_fn=usual_signals
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*.tmp-*/build.ninja")):
         assert time.monotonic() < deadline and builder.poll() is None

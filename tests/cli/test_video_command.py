@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from support.processes import usual_signals
 
 from stylegan import Pipeline
 from stylegan.video import writers
@@ -101,7 +102,11 @@ def test_ctrl_c_leaves_nothing(trained, tmp_path, suffix):
     code = "from stylegan.cli.main import program; program()"
     args = ["video", str(trained), "--seconds", "9999", "--device", "cpu", "--out", f"a.{suffix}"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *args], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *args],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=usual_signals,
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:

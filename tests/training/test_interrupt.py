@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from support.processes import usual_signals
 
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import is_locked, runs_of
@@ -33,7 +34,7 @@ def training(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=_usual_signals,
+            preexec_fn=usual_signals,
         )
         processes.append(process)
         deadline = time.monotonic() + 60
@@ -105,12 +106,6 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def _usual_signals():
-    """As from a terminal, even where the tests run in the background or under nohup."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _children(pid):
