@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 
 import click
 import torch
-from support.common import race_ms, report, where
+from harness.common import race_ms, report, where
 
 import stylegan_ops
 from stylegan.config import preset

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import click
-from support.common import report, where
+from harness.common import report, where
 
 from stylegan import build_discriminator, build_generator
 from stylegan.checkpoints.nvidia import writer as nvidia_writer

@@ -10,8 +10,8 @@ from itertools import product
 import click
 import torch
 import torch.nn.functional as F
-from support.modconv_layers import layers
-from support.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor
+from harness.modconv_layers import layers
+from harness.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor
 
 from stylegan_ops import conv2d_resample, setup_filter
 from stylegan_ops.ops.conv2d_resample import conv2d_resample_ref

@@ -14,8 +14,8 @@ import time
 
 import click
 import torch
-from support import children
-from support.common import race_ms, report, where
+from harness import children
+from harness.common import race_ms, report, where
 
 import stylegan_ops
 from stylegan.config import preset

@@ -5,8 +5,8 @@ native op against four native ops ("chain") and the reference, over the layers o
 from functools import partial
 
 import click
-from support.modconv_layers import layers
-from support.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
+from harness.modconv_layers import layers
+from harness.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import bias_act, setup_filter, upfirdn2d
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref

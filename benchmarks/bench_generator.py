@@ -12,8 +12,8 @@ import time
 
 import click
 import torch
-from support import children, plots
-from support.common import report, save, where
+from harness import children, plots
+from harness.common import report, save, where
 
 import stylegan_ops
 from stylegan import build_generator

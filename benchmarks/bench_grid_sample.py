@@ -8,7 +8,7 @@ from functools import partial
 import click
 import torch
 import torch.nn.functional as F
-from support.op_race import PASSES, Case, Contest, Settings, measure, op_options, tensor
+from harness.op_race import PASSES, Case, Contest, Settings, measure, op_options, tensor
 
 from stylegan_ops import grid_sample
 from stylegan_ops.ops.grid_sample import grid_sample_ref

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 import torch
+from harness.common import report, where
 from PIL import Image
-from support.common import report, where
 
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches

@@ -20,9 +20,9 @@ from itertools import product
 
 import click
 import torch
-from support import plots
-from support.common import race_ms, report, save, settle, where
-from support.modconv_layers import Layer, layers, peak_gflops, shares
+from harness import plots
+from harness.common import race_ms, report, save, settle, where
+from harness.modconv_layers import Layer, layers, peak_gflops, shares
 from torch._dynamo.exc import TorchDynamoException
 
 import stylegan_ops

@@ -5,8 +5,8 @@ native op against three native ops ("chain") and the reference, over the layers 
 from functools import partial
 
 import click
-from support.modconv_layers import layers
-from support.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
+from harness.modconv_layers import layers
+from harness.op_race import Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import bias_act
 from stylegan_ops.layer.scale_act import scale_act, scale_act_ref

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 import click
-from support.common import report, where
+from harness.common import report, where
 
 from stylegan.config import TrainConfig, preset
 from stylegan.device import resolve_device

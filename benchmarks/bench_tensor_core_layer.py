@@ -7,8 +7,8 @@ from functools import partial
 import click
 import torch
 import torch.nn.functional as F
-from support.modconv_layers import layers
-from support.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor, vector
+from harness.modconv_layers import layers
+from harness.op_race import DTYPES, Case, Contest, Settings, measure, op_options, tensor, vector
 
 from stylegan_ops import setup_filter
 from stylegan_ops.layer.tensor_core_layer import (

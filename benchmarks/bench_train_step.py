@@ -9,8 +9,8 @@ profiler.
 
 import click
 import torch
-from support import children
-from support.common import report, where
+from harness import children
+from harness.common import report, where
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 

@@ -7,8 +7,8 @@ from functools import partial
 import click
 import torch
 import torch.nn.functional as F
-from support.modconv_layers import layers
-from support.op_race import Case, Contest, Settings, measure, op_options, tensor
+from harness.modconv_layers import layers
+from harness.op_race import Case, Contest, Settings, measure, op_options, tensor
 from torch.nn.grad import conv2d_weight
 
 from stylegan_ops.layer.convolution import weight_grad

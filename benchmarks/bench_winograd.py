@@ -24,9 +24,9 @@ from itertools import product
 import click
 import torch
 import torch.nn.functional as F
-from support import plots
-from support.common import race_ms, report, save, where
-from support.modconv_layers import PEAK_SHAPES, layers
+from harness import plots
+from harness.common import race_ms, report, save, where
+from harness.modconv_layers import PEAK_SHAPES, layers
 
 import stylegan_ops
 from stylegan_ops.layer import winograd

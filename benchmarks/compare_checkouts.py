@@ -178,7 +178,7 @@ def main(before, after, runs, cases, out, serving):
     """Time BEFORE against AFTER, two checkouts."""
     if serving:
         return serve(before)
-    from support.common import report, where  # not where another checkout is timed
+    from harness.common import report, where  # not where another checkout is timed
 
     roots, cases = (before, after), cases.split(";") if cases else CASES
     # The process that starts second is up to 10 % slower at some cases, whichever checkout it has.

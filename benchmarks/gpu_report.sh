@@ -94,7 +94,7 @@ done
 {
     echo "# Report of $(date +%F)"
     echo
-    "$python" -c "import sys; sys.path.insert(0, 'benchmarks'); from support import common; print(common.where('$device'))"
+    "$python" -c "import sys; sys.path.insert(0, 'benchmarks'); from harness import common; print(common.where('$device'))"
     echo
     echo "| step | result | last line |"
     echo "|---|---|---|"

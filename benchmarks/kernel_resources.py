@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import click
-from support.common import ROOT, report, where
+from harness.common import ROOT, report, where
 
 from stylegan_ops.build.cuda_tools import find_cuda_home
 from stylegan_ops.build.tools import Missing

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import click
-from support.common import report, where
+from harness.common import report, where
 
 from stylegan.networks import load_networks, snapshots_of
 from stylegan.runs.folder import runs_of

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bar charts of the results of bench_generator.py, bench_modconv.py and bench_winograd.py.
 
-    python benchmarks/support/plots.py RESULT.jsonl ...
+    python benchmarks/harness/plots.py RESULT.jsonl ...
 
 writes RESULT.png beside each file. Needs matplotlib (the extra "bench").
 """

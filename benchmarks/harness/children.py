@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
+from harness.common import settled
 from stylegan.training.memory import peak_memory_gb
-from support.common import settled
 
 
 class Died(Exception):

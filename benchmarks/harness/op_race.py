@@ -17,8 +17,8 @@ import click
 import torch
 
 import stylegan_ops
+from harness.common import race_ms, report, where
 from stylegan.device import resolve_device
-from support.common import race_ms, report, where
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

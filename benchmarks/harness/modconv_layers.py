@@ -10,11 +10,11 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import stylegan_ops
+from harness.common import race_ms
 from stylegan.config import preset
 from stylegan.models.precision import block_format
 from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan_ops import fold_weight
-from support.common import race_ms
 
 RGB = 3
 PEAK_SHAPES = (512, 32), (256, 64), (128, 128), (64, 256)  # channels, px: large and compute bound
