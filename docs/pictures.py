@@ -48,6 +48,7 @@ SHORT = {
     "spectra": "--images 4",
     "video": "--frames 2",
 }
+SHORT_STYLEGAN3 = "--num-layers 6"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def shortened(words: Sequence[str]) -> list[str]:
     extra = SHORT.get(name, "").split()
     if name == "train" and "--resume" in words and "auto" not in words:
         extra = ["--kimg", "0.024" if "--kimg" in words else "0.016"]
+    elif name == "train" and any(word.startswith("stylegan3") for word in words):
+        extra += SHORT_STYLEGAN3.split()
     if name == "video" and "--seconds" in words:
         extra = ["--seconds", "0.2"]
     return [*words, *extra]

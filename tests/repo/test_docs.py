@@ -8,9 +8,13 @@ import shutil
 
 import click
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 from support.docs import (
     KINDS,
+    NEEDS,
     NOT_RUN,
+    PICTURE,
     ROOT,
     Block,
     Playground,
@@ -19,6 +23,7 @@ from support.docs import (
     build_site,
     check_command,
     links,
+    make_pictures,
     name_of,
     pages,
     prepare,
@@ -90,6 +95,9 @@ def test_blocks_run(page, playground):
                 check_command(words)
         elif block.kind in ("sh", "python"):
             playground.run_block(block)
+            for picture in filter(None, map(PICTURE.fullmatch, block.notes)):
+                source = picture["source"]
+                assert list(playground.folder.glob(source)), f"{block.line}: no {source}"
         elif block.kind == "text" and previous and previous.kind == "sh":
             if _is_right_below(block, previous):
                 playground.check_output(block)
@@ -140,7 +148,12 @@ def test_wrong_links_would_be_found():
     assert links("[a](x.md) ![b](y.png 'z') `[c](d)`\n```sh\n[e](f)\n```") == ["x.md", "y.png"]
     for wrong in ("no.md", "install.md#no", "#no", "../../outside", "http://a.org", "https://a"):
         assert broken(page, wrong)
-    for good in ("install.md#the-kernels", "#two-commands", "https://pytorch.org/get", "../README.md"):
+    for good in (
+        "install.md#the-kernels",
+        "#two-commands",
+        "https://pytorch.org/get",
+        "../README.md",
+    ):
         assert broken(page, good) is None
 
 
@@ -154,6 +167,29 @@ def test_wrong_blocks_would_be_found(playground):
     playground.check_output(Block(page, 9, "text", "images    1000\n", ()))
     with pytest.raises(AssertionError, match="'pictures' is not in"):
         playground.check_output(Block(page, 9, "text", "pictures  24\n", ()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pictures_are_made_by_commands(page):
+    for block in blocks(page):
+        notes = [note for note in block.notes if note.startswith("picture")]
+        for note in notes:
+            picture = PICTURE.fullmatch(note)
+            assert picture or NEEDS.fullmatch(note), note
+            assert picture is None or picture["name"].startswith("images/")
+        assert not notes or all(words[0] == "stylegan" for words in block.commands)
+
+
+@pytest.mark.thorough
+def test_the_script_makes_a_picture(playground, tmp_path):
+    """What the picture needs is there already."""
+    args = ["--work", str(playground.folder), "--out", str(tmp_path), "--quick", "--only", "mix"]
+    result = CliRunner().invoke(make_pictures, args)
+    assert result.exit_code == 0, result.output
+    made, drawn = (
+        Image.open(p) for p in (tmp_path / "images/mix.png", playground.folder / "mix.png")
+    )
+    assert made.size == (2 * drawn.width, 2 * drawn.height)
 
 
 @pytest.mark.thorough

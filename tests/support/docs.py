@@ -15,13 +15,14 @@ import click
 import numpy as np
 from click.testing import CliRunner
 from PIL import Image
-from support.benchmarks import load_script
 
 from stylegan.cli.main import program
+from support.benchmarks import load_script
 
 ROOT = Path(__file__).parents[2]
 _pictures = load_script(ROOT / "docs" / "pictures.py")
 Block, blocks, shortened = _pictures.Block, _pictures.blocks, _pictures.shortened
+PICTURE, NEEDS, make_pictures = _pictures.PICTURE, _pictures.NEEDS, _pictures.main
 
 KINDS = {"sh", "python", "text", "json"}  # of blocks; the first two run
 NOT_RUN = {"not run: needs a GPU", "not run: changes the repository", "not run: takes hours"}
@@ -187,16 +188,15 @@ class Playground:
     def run(self, words, where=""):
         """Run one command: `stylegan` really, with tiny networks; others are only checked.
 
-        Returns: what it printed.
+        A command with a variable before it is only checked. Returns: what it printed.
         """
         check_command(words)
-        env = dict(w.split("=", 1) for w in words if re.fullmatch(r"[A-Z_]+=.*", w))
-        words = words[len(env) :]
+        # A variable may hold for the whole process, and for the tests after this one.
         if words[0] != "stylegan" or words[1:] == ["doctor", "--clean"]:
             return ""
         self._remove_outputs(words)
         with self._inside():
-            result = CliRunner(env=env).invoke(program, shortened(words)[1:])
+            result = CliRunner().invoke(program, shortened(words)[1:])
         text = result.stdout + result.stderr
         # doctor fails where there is no compiler, and says how to fix that
         good = result.exit_code == 0 or words[1] == "doctor" and "to fix:" in text
