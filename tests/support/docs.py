@@ -24,10 +24,17 @@ _pictures = load_script(ROOT / "docs" / "pictures.py")
 Block, blocks, shortened = _pictures.Block, _pictures.blocks, _pictures.shortened
 PICTURE, NEEDS, make_pictures = _pictures.PICTURE, _pictures.NEEDS, _pictures.main
 
-KINDS = {"sh", "python", "text", "json"}  # of blocks; the first two run
-NOT_RUN = {"not run: needs a GPU", "not run: changes the repository", "not run: takes hours"}
+KINDS = {"sh", "python", "text", "json", "bibtex", "cpp", "toml", "yaml"}  # the first two run
+NOT_RUN = {
+    "not run: needs a GPU",
+    "not run: an example of a change",
+    "not run: takes hours",
+}
 # Words that are checked in other ways, or are other programs'.
-CHECKED = {"pip", "pytest", "bash", "git", "cd", "ruff", "mypy", "mkdocs", "pre-commit", "python"}
+CHECKED = {
+    *("pip", "pytest", "bash", "git", "cd", "ruff", "mypy", "mkdocs", "pre-commit", "python"),
+    *("clang-format", ".", "source"),
+}
 
 
 def pages():
@@ -112,7 +119,7 @@ def check_command(words):
     elif word == "bash":
         assert (ROOT / args[0]).is_file(), f"{args[0]} does not exist"
     else:
-        assert word in CHECKED, f"unknown command {word}"
+        assert word in CHECKED or (ROOT / word).is_file(), f"unknown command {word}"
 
 
 def _check_pip(args):
