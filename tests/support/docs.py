@@ -33,7 +33,7 @@ NOT_RUN = {
 # Words that are checked in other ways, or are other programs'.
 CHECKED = {
     *("pip", "pytest", "bash", "git", "cd", "ruff", "mypy", "mkdocs", "pre-commit", "python"),
-    *("clang-format", ".", "source"),
+    *("python3", "clang-format", ".", "source"),
 }
 
 
@@ -190,7 +190,7 @@ class Playground:
         else:
             with self._inside(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                exec(compile("\n" * block.line + block.text, where, "exec"), self.names)
+                exec(compile("\n" * (block.line - 1) + block.text, where, "exec"), self.names)
 
     def run(self, words, where=""):
         """Run one command: `stylegan` really, with tiny networks; others are only checked.
