@@ -27,7 +27,7 @@ HOOKS = [
     for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     for hook in repo["hooks"]
 ]
-MADE = ("dist/", "site", "runs", "out/", "~", "/")  # what workflows make, or what is elsewhere
+MADE = ("dist/", "site", "runs", "out/", "_native/", "~", "/")  # made by workflows, or elsewhere
 FILE_SUFFIXES = "cff|md|py|sh|toml|txt|ya?ml"
 
 
