@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """StyleGAN and its variants on today's PyTorch: train, generate, edit.
 
-pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64")
+pipe = stylegan.Pipeline.from_pretrained("runs/00000-fluent-emoji-64-32x32")
 pipe(seeds=[1, 2], truncation_psi=0.7).images
 """
 
@@ -14,9 +14,11 @@ __version__ = "0.1.0"
 
 # Imported at first use, so that `stylegan --help` does not wait for torch.
 _HOMES = {
+    "Config": "stylegan.config",
     "CheckpointError": "stylegan.errors",
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.inference.pipeline",
+    "PipelineOutput": "stylegan.inference.pipeline",
     "UserError": "stylegan.errors",
     "build_discriminator": "stylegan.networks",
     "build_generator": "stylegan.networks",

@@ -29,7 +29,7 @@ BY_SUFFIX = {
 }
 
 
-@click.command()
+@click.command("convert")
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(

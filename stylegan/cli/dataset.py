@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stylegan.data.prepare import Prepared
 
 
-@click.command()
+@click.command("dataset")
 @click.argument("source", type=click.Path())
 @click.argument("dest", type=click.Path())
 @click.option(

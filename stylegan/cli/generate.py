@@ -24,7 +24,7 @@ MAX_WEBP_SIDE = 16383  # px, the limit of the format
 CHUNK = 64  # maximum number of images between two steps of the progress bar
 
 
-@click.command()
+@click.command("generate")
 @network_argument
 @click.option(
     "--seeds",
@@ -140,7 +140,8 @@ def command(
     if as_grid:
         metadata |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}
         save_image(grid(sheet, columns), folder / f"grid.{suffix}", metadata)
-    click.echo(folder / f"grid.{suffix}" if as_grid else f"{len(seeds)} images in {folder}")
+    images = "1 image" if len(seeds) == 1 else f"{len(seeds):,} images"
+    click.echo(folder / f"grid.{suffix}" if as_grid else f"{images} in {folder}")
 
 
 def _check_sheet(pipe: Pipeline, columns: int, count: int, suffix: str) -> None:

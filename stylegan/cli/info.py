@@ -21,7 +21,7 @@ MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
-@click.command()
+@click.command("info")
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(

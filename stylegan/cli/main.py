@@ -86,10 +86,20 @@ def _explain(e: BaseException) -> tuple[Any, str | None]:
         return 1, printable(one_line(e))
     text = printable(one_line(e))
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
-        return 1, f"out of memory; --batch-gpu with a smaller number needs less ({text[:120]})"
+        return 1, f"out of memory; {_less_memory()} ({text[:120]})"
     if isinstance(e, OSError):
         return 1, f"{e.filename}: {e.strerror}" if e.filename and e.strerror else text
     return 1, f"{type(e).__name__}: {text} (--debug shows where)"
+
+
+def _less_memory() -> str:
+    """What to change of the command that ran out of memory."""
+    command = click.get_current_context(silent=True)
+    options = {name for p in command.command.params for name in p.opts} if command else set()
+    for name in ("--batch-gpu", "--batch"):
+        if name in options:
+            return f"{name} with a smaller number needs less"
+    return "smaller images or fewer at once need less"
 
 
 @click.group(

@@ -40,7 +40,7 @@ class Names(click.ParamType):
         return names
 
 
-@click.command(epilog=f"\b\nMetrics:\n{LIST}")
+@click.command("metrics", epilog=f"\b\nMetrics:\n{LIST}")
 @network_argument
 @click.option("--metrics", "names", type=Names(), required=True, help="Names of metrics, eqt,eqr.")
 @click.option(

@@ -10,7 +10,7 @@ import click
 from stylegan.cli.params import Numbers, make_folder, network_argument, picture_options
 
 
-@click.command()
+@click.command("mix")
 @network_argument
 @click.option("--rows", type=Numbers(), default="0-3", show_default=True, help="Seeds of the rows.")
 @click.option(

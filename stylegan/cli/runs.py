@@ -19,7 +19,7 @@ HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "las
 TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
 
 
-@click.command()
+@click.command("runs")
 @click.argument("folder", metavar="[DIR]", default="runs")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--report", is_flag=True, help="Rewrite report.html of every run.")

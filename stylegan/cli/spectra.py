@@ -16,7 +16,7 @@ from stylegan.words import printable
 PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
 
-@click.command()
+@click.command("spectra")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
     "--out",

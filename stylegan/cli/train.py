@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stylegan.training.loop import Trainer
 
 
-@click.command(cls=SettingsCommand)
+@click.command("train", cls=SettingsCommand)
 @click.option(
     "--device",
     cls=GroupedOption,

@@ -32,7 +32,7 @@ class Cells(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-@click.command()
+@click.command("video")
 @network_argument
 @click.option(
     "--seeds",

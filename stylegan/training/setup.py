@@ -98,7 +98,7 @@ def check_ops(device: torch.device) -> None:
     """Load the kernels for `device`, and build them if necessary.
 
     Raises: UserError on a GPU without its kernels, where training would be slow, unless the backend
-        is "reference"; and if the backend is "native" and an op has no kernel.
+        is "reference"; and if the backend is "native" and the kernels cannot be loaded.
     """
     if stylegan_ops.mode() == "reference":
         return
@@ -109,11 +109,8 @@ def check_ops(device: torch.device) -> None:
             f"{missing}; stylegan doctor shows what is missing, --ops reference "
             "trains without them, several times slower",
         )
-    if stylegan_ops.mode() == "native":
-        for op, devices in stylegan_ops.info().items():
-            status = devices.get(device.type, {})
-            if status.get("backend") != "native":
-                raise UserError("backend native", f"no {op} kernel is loaded for {device.type}")
+    if missing and stylegan_ops.mode() == "native":
+        raise UserError("backend native", f"no {device.type} kernels: {missing}")
 
 
 def about(dataset: ImageDataset, device: torch.device) -> dict[str, Any]:
@@ -141,7 +138,7 @@ def header(
     cached = dataset.cache_bytes / 1e9 if device.type == "cpu" and not config.data.workers else 0
     rows = {
         "data": f"{dataset.path}",
-        "images": f"{len(dataset)}, {width}x{height} px, {kind}"
+        "images": f"{len(dataset):,}, {width}x{height} px, {kind}"
         + (", mirrored half of the time" if config.data.mirror else ""),
         "labels": _labels(config, dataset),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",

@@ -89,8 +89,10 @@ def _load_older(device: str, problem: Problem) -> ModuleType | None:
     for built in cache.find(device, same_torch=False):
         module = cache.import_extension(device, built)
         if module:
-            kernels = f"the {device} kernels that were built for torch {built.meta['torch']}"
-            print_progress(f"using {kernels}: {problem}")
+            print_progress(
+                f"there are no {device} kernels for this version of torch: {problem}. "
+                f"Using those of torch {built.meta['torch']}"
+            )
             return module
     return None
 
@@ -159,7 +161,7 @@ def _acquire(root: Path, name: str, device: str) -> Any:
             lock.acquire(timeout=MAX_WAIT_S)
         except Timeout:
             raise BuildFailed(
-                f"{_builder(root, name)} holds {lock.lock_file} for {MAX_WAIT_S // 60} minutes; "
+                f"{_builder(root, name)} has held {lock.lock_file} for {MAX_WAIT_S // 60} minutes; "
                 "end it, or set STYLEGAN_OPS=reference"
             ) from None
     return lock

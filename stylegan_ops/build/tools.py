@@ -61,10 +61,13 @@ def ask(*command: str, env: dict[str, str] | None = None) -> str | None:
 
 def find_compiler() -> tuple[str, str]:
     """(command, its first line about itself). Raises: Missing."""
-    for name in filter(None, [os.environ.get("CXX"), "c++", "g++", "clang++"]):
+    chosen = os.environ.get("CXX")
+    for name in [chosen] if chosen else ["c++", "g++", "clang++"]:
         about = ask(*name.split(), "--version")
         if about:
             return name, about.splitlines()[0]
+    if chosen:
+        raise Missing(f"CXX={chosen} does not work", "unset CXX, or name a C++ compiler")
     if os.name == "nt":  # torch's builder sets up the environment of cl.exe
         found = ask("where", "cl")
         if found:
