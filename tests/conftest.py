@@ -11,6 +11,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+import stylegan_ops  # noqa: E402
+
 try:
     import fcntl
 except ImportError:  # Windows, where tests run in one process: pytest -n 0
@@ -34,6 +36,13 @@ NO_GPU = "there is no CUDA GPU"
 def device(request):
     """Every device that a test shall run on: "cpu", and "cuda" with the mark `gpu`."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def auto_backend():
+    """The backend is "auto", whatever STYLEGAN_OPS says."""
+    with stylegan_ops.backend("auto"):
+        yield
 
 
 def pytest_configure(config):

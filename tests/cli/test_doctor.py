@@ -24,7 +24,7 @@ def test_doctor_shows_tools_libraries_and_every_op(run):
     assert "native" in line and "against the reference" in line
 
 
-def test_doctor_shows_how_to_fix_what_is_missing(run, monkeypatch):
+def test_doctor_shows_how_to_fix_what_is_missing(run, monkeypatch, auto_backend):
     def missing():
         raise tools.Missing("there is no C++ compiler", "sudo apt-get install g++")
 
@@ -55,7 +55,7 @@ def test_doctor_clean(run, tmp_path, monkeypatch):
     assert run("doctor", "--clean", "--what")[0] == 2
 
 
-def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch):
+def test_training_on_a_gpu_without_kernels_is_refused(monkeypatch, auto_backend):
     missing = dispatch.Extension(None, "there is no CUDA toolkit (nvcc) (fix: install it)")
     monkeypatch.setattr(dispatch, "_extensions", {"cuda": missing})
     with pytest.raises(UserError, match="no CUDA kernels: there is no CUDA toolkit.*--ops ref"):

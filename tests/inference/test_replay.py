@@ -39,7 +39,7 @@ def run(graphed, n, noise_mode="const", batch=None):
     assert torch.equal(graphed(ws, noise_mode, batch or n), ws + 1)
 
 
-def test_the_second_run_of_a_shape_is_captured_and_later_ones_replay():
+def test_the_second_run_of_a_shape_is_captured_and_later_ones_replay(auto_backend):
     gpu = Recorder()
     graphed = GraphedSynthesis(gpu.synthesis, gpu.capture)
     run(graphed, 4)

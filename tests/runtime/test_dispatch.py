@@ -26,7 +26,7 @@ def test_native_raises_where_no_kernel_is_loaded(monkeypatch):
         stylegan_ops.grid_sample(torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2))
 
 
-def test_a_registered_kernel_is_taken(monkeypatch):
+def test_a_registered_kernel_is_taken(monkeypatch, auto_backend):
     monkeypatch.setattr(dispatch, "_kernels", {})
     dispatch.register("bias_act", "cpu", lambda x, *rest: x + 41)
     assert torch.equal(bias_act(X), X + 41)

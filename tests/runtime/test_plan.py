@@ -122,7 +122,7 @@ def test_rejects():
             pass
 
 
-def test_info_shows_what_was_measured():
+def test_info_shows_what_was_measured(auto_backend):
     x, weight, styles = torch.randn(1, 8, 4, 4), torch.randn(8, 8, 3, 3), torch.rand(1, 8)
     with torch.no_grad():
         first, again = (stylegan_ops.modulated_conv2d(x, weight, styles) for _ in range(2))
