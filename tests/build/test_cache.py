@@ -58,6 +58,7 @@ def test_nowhere_to_write_is_one_line():
 
 
 @needs_native
+@pytest.mark.thorough
 @pytest.mark.parametrize("harm", ["truncated", "foreign"])
 def test_a_bad_binary_is_built_again(built, harm, compiler):
     (library,) = built.glob("cpu-*/*.so")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.builds import NO_PREBUILT, indented, use
 from support.native import ROOT, needs_native
 from support.processes import usual_signals
@@ -58,6 +59,7 @@ def test_a_compiler_that_fails(tmp_path):
     assert not list(tmp_path.glob("*.tmp-*"))
 
 
+@pytest.mark.thorough
 @needs_native
 def test_a_compiler_with_arguments(tmp_path, compiler):
     """As in CXX="ccache g++"."""

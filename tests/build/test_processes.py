@@ -15,6 +15,7 @@ from stylegan_ops.build import cache
 
 
 @needs_native
+@pytest.mark.thorough
 def test_eight_processes_build_once(checkout, tmp_path, compiler):
     """From a path with a space, a quote and a letter that is not ASCII, into another such path."""
     folder, hold = tmp_path / "Ü cache", compiler.parent / "hold"
@@ -45,6 +46,7 @@ def test_eight_processes_build_once(checkout, tmp_path, compiler):
     assert not list(folder.glob("*.tmp-*"))
 
 
+@pytest.mark.thorough
 @needs_native
 def test_a_builder_that_is_killed(tmp_path, compiler):
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n" + NO_PREBUILT
@@ -66,6 +68,7 @@ def test_a_builder_that_is_killed(tmp_path, compiler):
     assert not list(tmp_path.glob("*.tmp-*"))
 
 
+@pytest.mark.thorough
 @needs_native
 def test_a_full_disk_is_one_line_and_not_held_against_the_tools(tmp_path, compiler):
     """Without optimisation, which would take time and come to the same end."""

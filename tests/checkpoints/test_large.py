@@ -32,6 +32,7 @@ print(json.dumps({"s": seconds, "opened": opened, "peak": peak, "size": size, "c
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
 def test_30_million_parameters(tmp_path):
     config = preset("stylegan2").resolved()

@@ -179,10 +179,10 @@ def _state(**state):
 )
 def test_invalid_contents_are_refused(change, reason, G, path):
     _changed(change)(G, path)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=reason) as e:
         load_networks(path, "cpu")
-    assert time.perf_counter() - start < 1 and "\n" not in str(e.value)
+    assert time.process_time() - start < 1 and "\n" not in str(e.value)
     assert str(e.value).isprintable()
 
 

@@ -88,7 +88,8 @@ def test_known_errors():
 
 
 @pytest.mark.parametrize(
-    "name, base, channel_max, rotates", [("t", 4096, 64, False), ("r", 8192, 128, True)]
+    "name, base, channel_max, rotates",
+    [("t", 4096, 64, False), pytest.param("r", 8192, 128, True, marks=pytest.mark.thorough)],
 )
 def test_untrained_networks(name, base, channel_max, rotates):
     torch.manual_seed(0)

@@ -9,6 +9,7 @@ from support.benchmarks import FOLDER, load_script
 kill_and_compare = load_script(FOLDER / "kill_resume.py").kill_and_compare
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_at_random_it_goes_on_as_if_nothing_had_happened(tmp_path, workers):

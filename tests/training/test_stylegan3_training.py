@@ -83,7 +83,7 @@ def test_running_means_move_as_far_however_the_batch_is_cut():
     assert after[0] == pytest.approx(after[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("batch_gpu", [4, 2])
+@pytest.mark.parametrize("batch_gpu", [2, pytest.param(4, marks=pytest.mark.thorough)])
 def test_resume_is_exact(images, tmp_path, batch_gpu):
     settings = dict(BLUR, batch_gpu=batch_gpu)
     whole = trainer(images, tmp_path / "whole", **settings)
