@@ -38,7 +38,7 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     run. Of a data set, a folder or zip of images, it shows how many there are, their sizes,
     channels and labels, and a contact sheet of some.
 
-    Without a path: the embedded demo images.
+    Without a path: the embedded emoji. "faces" is the other embedded data set.
 
     \b
     stylegan info runs/00000-photos
@@ -102,13 +102,12 @@ def _network(path: str) -> dict[str, Any]:
 
 
 def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str, Any]:
-    from stylegan.data.dataset import DEMO
     from stylegan.data.decode import KINDS
     from stylegan.data.labels import read_labels
-    from stylegan.data.source import Problem, open_source
+    from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
     from stylegan.data.survey import images_in, survey
 
-    source = open_source(DEMO if path is None else path)
+    source = open_source(path or DEFAULT_DEMO)
     files = images_in(source)
     seen = survey(source, files, MAX_OPENED)
     some = "" if seen.opened == len(files) else f" (of {seen.opened:,} looked at)"

@@ -18,10 +18,10 @@ class DataConfig:
 
     path: str | None = _option(
         None,
-        "Folder or zip of images; nested folders count.",
+        "Folder or zip of images; nested folders count. emoji and faces come with the package.",
         names=("--data",),
         metavar="PATH",
-        none="the embedded demo",
+        none="emoji",
     )
     resolution: tuple[int, int] | None = _option(
         None,

@@ -15,6 +15,12 @@ from typing import Any, Protocol
 
 from stylegan.errors import UserError
 
+_EMBEDDED = Path(__file__).parent / "demo"
+DEMOS = {  # names of data sets that come with the package
+    "emoji": _EMBEDDED / "fluent-emoji-64.zip",
+    "faces": _EMBEDDED / "faces-64.zip",
+}
+DEFAULT_DEMO = "emoji"
 MAX_BYTES = 1 << 30  # of one file; no image has more, but a small zip entry may unpack to more
 
 
@@ -133,8 +139,10 @@ class ZipSource:
 
 
 def open_source(path: str | Path) -> Source:
-    """A folder or a zip as a source. Raises: UserError for anything else."""
+    """A folder, a zip or an embedded data set as a source. Raises: UserError for anything else."""
     path = Path(path)
+    if str(path) in DEMOS and not path.exists():
+        path = DEMOS[str(path)]
     try:
         if path.is_dir():
             return FolderSource(path)

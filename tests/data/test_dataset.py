@@ -249,3 +249,14 @@ def test_the_stream_is_a_function_of_seed_and_position():
     assert whole[:10] != whole[10:20] and whole != take(ImageStream(10, seed=2, mirror=True), 35)
     assert {flip for _, flip in whole} == {True, False}
     assert not any(flip for _, flip in take(ImageStream(10, seed=1), 35))
+
+
+def test_embedded_data_sets(tmp_path, monkeypatch):
+    """By name; a folder of that name comes first."""
+    monkeypatch.chdir(tmp_path)
+    faces = ImageDataset("faces")
+    assert (len(faces), faces.resolution, faces.channels, faces.c_dim) == (4000, (64, 64), 3, 10)
+    assert ImageDataset("emoji").path == ImageDataset().path
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "mine.png").write_bytes(encoded(picture((16, 16))))
+    assert len(ImageDataset("faces")) == 1
