@@ -80,6 +80,9 @@ def broken(page, target):
     if re.match(r"[a-z]+:", target):
         good = re.fullmatch(r"(https://[\w.-]+\.[a-z]{2,}(/\S*)?|mailto:\S+@\S+)", target)
         return None if good else "not a well-formed https link"
+    if match := re.fullmatch(r"\.\./\.\./actions/workflows/([\w-]+\.yml)(/badge\.svg)?", target):
+        workflow = ROOT / ".github" / "workflows" / match[1]  # on the forge, beside blob/main
+        return None if workflow.is_file() else "there is no such workflow"
     path, _, anchor = target.partition("#")
     file = (page.parent / path).resolve() if path else page
     if not file.exists():
