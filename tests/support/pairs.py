@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 def pairs(values: Mapping[str, Sequence]) -> list[dict]:
     """Cases in which every pair of values of two names occurs at least once.
 
-    The choice is greedy and deterministic. Each case starts with the first pair that no case has yet, and
-    takes, name by name, the value that adds most new pairs (ties: the value used least).
+    The choice is greedy and deterministic. Each case starts with the first pair that no case has
+    yet. It takes, name by name, the value that adds most new pairs (ties: the value used least).
 
     Args:
         values: name -> the values it may have, which need not be hashable.
