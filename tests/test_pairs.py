@@ -4,7 +4,7 @@
 import itertools
 
 import pytest
-from support.pairs import pairs
+from support.pairs import by_pairs, pairs
 
 GRID = {"act": list("abcdefghi"), "dtype": [1, 2, 3], "layout": [[0], [1]], "gain": [None, 0.5]}
 
@@ -29,3 +29,8 @@ def test_one_name_and_none():
     assert pairs({"act": ["a", "b"]}) == [{"act": "a"}, {"act": "b"}]
     assert pairs({}) == []
     assert pairs({"act": [], "dtype": [1]}) == []
+
+
+@by_pairs(act=["a", "b"], shape=[(2, 3), ()], on=[True, False])
+def test_arguments_of_a_test(act, shape, on):
+    assert act in "ab" and shape in ((2, 3), ()) and on in (True, False)
