@@ -116,7 +116,7 @@ def test_all_gradients_at_once(case):
 @pytest.mark.parametrize("number", range(32))
 def test_whatever_is_wanted(number):
     shapes = [Case(2, 3, 40), Case(2, 24, 9, True), Case(2, 264, 130, True), Case(1, 3, 5000)]
-    for i, case in enumerate(shapes):
+    for i, case in list(enumerate(shapes))[number % 2 :: 2]:
         e = EPILOGUES[(number * 4 + i) % len(EPILOGUES)]
         check_grad_of(case, DTYPES[i], e, number, MEMORY[number % 8], in_place=False)
 
