@@ -4,7 +4,8 @@
 import itertools
 
 import pytest
-from support.pairs import by_pairs, pairs
+from support.cases import by_pairs
+from support.pairs import pairs
 
 GRID = {"act": list("abcdefghi"), "dtype": [1, 2, 3], "layout": [[0], [1]], "gain": [None, 0.5]}
 

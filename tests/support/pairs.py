@@ -4,9 +4,6 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-import pytest
-import torch
-
 
 def pairs(values: Mapping[str, Sequence]) -> list[dict]:
     """Cases in which every pair of values of two names occurs at least once.
@@ -52,18 +49,3 @@ def _new(missing: dict, chosen: dict, option: tuple) -> list:
     return [
         1 for other in chosen.items() if (other, option) in missing or (option, other) in missing
     ]
-
-
-def by_pairs(**values: Sequence) -> pytest.MarkDecorator:
-    """Parametrizes a test with `pairs`: an argument of the test for each name."""
-    cases = [tuple(case.values()) for case in pairs(values)]
-    return pytest.mark.parametrize(list(values), cases, ids=_id)
-
-
-def _id(value) -> str | None:
-    """Of what pytest would only number."""
-    if type(value) is tuple and all(type(v) is int for v in value):
-        return "x".join(map(str, value))
-    return (
-        str(value) if isinstance(value, (tuple, list, torch.dtype, torch.memory_format)) else None
-    )

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from support.cases import by_pairs, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -14,9 +15,7 @@ from support.checks import (
     fixture_cases,
     rand,
 )
-from support.devices import on
 from support.native import BACKENDS, needs_native, run_in_new_process
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, bias_act
 from stylegan_ops.ops.bias_act import bias_act_ref

@@ -20,7 +20,8 @@ from ops.bias_act.cuda_on_host import (
     run_forward,
     signs,
 )
-from support.pairs import by_pairs, pairs
+from support.cases import by_pairs
+from support.pairs import pairs
 
 from stylegan_ops.ops.bias_act import bias_act_ref
 from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE

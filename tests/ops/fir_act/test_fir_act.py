@@ -7,10 +7,9 @@ import itertools
 import pytest
 import torch
 from ops.fir_act.cases import F2, F12, FILTERS, INPUTS, arguments, check
+from support.cases import by_pairs, on
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
-from support.devices import on
 from support.native import BACKENDS, needs_native
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, bias_act, setup_filter, upfirdn2d
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
@@ -148,7 +147,7 @@ def test_alpha_and_gain(alpha, gain):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
 
-@by_pairs(dtype=[torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_vectors_of_another_dtype_keep_that_of_x(dtype, ops):
     """As in a network: x in half precision, scale, noise and bias in float32."""
     inputs = {k: v.float() for k, v in arguments((2, 8, 9, 9), **FILTERS["layer"]).items()}
@@ -178,7 +177,8 @@ LAYOUT_NAMES = [name for name, _ in layouts_of(torch.zeros(1, 1, 1, 1))]
 @needs_native
 @by_pairs(
     shape=[(1, 1, 1, 1), (2, 3, 5, 7), (2, 8, 17, 17), (1, 40, 7, 9), (1, 3, 70, 33), (3, 1, 7, 70)]
-    + [(2, 64, 4, 5), (1, 8, 33, 33), (5, 3, 2, 40), (1, 2, 65, 65), (2, 13, 20, 3)],
+    + [(2, 64, 4, 5), (1, 8, 33, 33), (5, 3, 2, 40), (1, 2, 65, 65), (2, 13, 20, 3)]
+    + [(2, 64, 3, 73), (2, 1, 3, 4609)],  # rows of y that are cut into strips
     layout=LAYOUT_NAMES,
     act_and_clamp=[("linear", None), ("linear", 1.5), ("lrelu", None), ("lrelu", 1.5)]
     + [("swish", 1.5)],

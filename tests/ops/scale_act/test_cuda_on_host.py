@@ -8,7 +8,7 @@ import torch
 from cuda_on_host.build import missing
 from ops.scale_act.cuda_on_host import Case, Wanted, check_forward, check_grad, forward, grad
 from ops.upfirdn2d.cuda_on_host import CLAMP, DTYPES, Epilogue, Memory, epilogue_ref, rand
-from support.pairs import by_pairs
+from support.cases import by_pairs
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 

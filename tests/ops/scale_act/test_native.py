@@ -7,9 +7,9 @@ import torch
 from ops.fir_act.cases import F2, F12
 from ops.fir_act.cases import arguments as fir_arguments
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
+from support.cases import by_pairs
 from support.checks import DTYPES, LAYOUTS, rand
 from support.native import needs_native
-from support.pairs import by_pairs
 
 from stylegan_ops.layer.fir_act import fir_act, fir_act_out
 from stylegan_ops.layer.records import Epilogue

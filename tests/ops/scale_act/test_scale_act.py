@@ -6,10 +6,9 @@ import itertools
 import pytest
 import torch
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
+from support.cases import by_pairs, on
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
-from support.devices import on
 from support.native import BACKENDS, needs_native
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, bias_act
 from stylegan_ops.layer.gradients import _from_parts, _sums_channels

@@ -19,7 +19,7 @@ from ops.upfirdn2d.cuda_on_host import (
     launch,
     rand,
 )
-from support.pairs import by_pairs
+from support.cases import by_pairs
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 import torch
+from support.cases import by_pairs
 from support.checks import LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native, run_in_new_process
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, setup_filter, upfirdn2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref

@@ -4,9 +4,9 @@
 import pytest
 import torch
 from ops.upfirdn2d.cases import F1, F2, RANK2
+from support.cases import by_pairs
 from support.checks import LAYOUTS, rand
 from support.native import BACKENDS, needs_native, run_in_new_process
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, upfirdn2d
 

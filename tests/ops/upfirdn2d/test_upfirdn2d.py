@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ops.upfirdn2d.cases import CASES, F1, F2, F12, LONG_CASES, RANK2, without_filter
+from support.cases import by_pairs, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -15,9 +16,7 @@ from support.checks import (
     fixture_cases,
     rand,
 )
-from support.devices import on
 from support.native import BACKENDS
-from support.pairs import by_pairs
 
 from stylegan_ops import backend, downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
