@@ -6,7 +6,7 @@ import pytest
 import torch
 from ops.scale_act.cases import INPUTS, arguments, derivatives
 from support.checks import DTYPES, LAYOUTS
-from support.gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
+from support.gpu import check_graph, check_two_streams, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend
