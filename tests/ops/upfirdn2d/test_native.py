@@ -6,11 +6,12 @@ import os
 
 import pytest
 import torch
+from ops.upfirdn2d.cases import F2
 from support.cases import by_pairs
 from support.checks import LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native, run_in_new_process
 
-from stylegan_ops import backend, setup_filter, upfirdn2d
+from stylegan_ops import backend, upfirdn2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
 from stylegan_ops.runtime.images import memory_format
 
@@ -23,7 +24,6 @@ def taps(*shape):
     return f / f.sum()
 
 
-F2 = setup_filter([1, 3, 3, 1])
 FILTERS = {
     "none": None,
     "1": taps(1),
