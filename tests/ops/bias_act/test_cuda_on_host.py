@@ -20,6 +20,8 @@ from ops.bias_act.cuda_on_host import (
     run_forward,
     signs,
 )
+from support.cases import by_pairs
+from support.pairs import pairs
 
 from stylegan_ops.ops.bias_act import bias_act_ref
 from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
@@ -55,12 +57,8 @@ SLICED = [  # channels so long that several blocks add them up
 ]
 
 
-OPTIONS = [
-    Option(*o)
-    for o in itertools.product(
-        ["none", "all", "outputs"], [None, 0.8], [False, True], [False, True]
-    )
-]
+OFFSETS, CLAMPS = ["none", "all", "outputs"], [None, 0.8]
+OPTIONS = [Option(*o) for o in itertools.product(OFFSETS, CLAMPS, [False, True], [False, True])]
 ALL = Option("none", 0.8, vector=True, sums=True)
 KINDS = [("mask_grad", "lrelu"), ("grad", "swish"), ("grad_grad", "swish")]
 
@@ -129,36 +127,58 @@ def check_grad(kind, case, dtype, act, option, order):
     check(results, kind, t, case, act, option)
 
 
-def options_of(case):
-    """All of them; some, in turn, where no channels meet and where much is to add up."""
-    few = case.shape[0] == case.shape[-2:][0] == 1 or case in SLICED
-    return OPTIONS[sum(case.shape) % 5 :: 5] if few else OPTIONS
+def check_kind(kind, dtype, case, act, option, order):
+    if kind == "forward":
+        check_forward(case, dtype, act, option, order)
+    else:
+        check_grad(kind, case, dtype, act, option, order)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@by_pairs(
+    case=CASES,
+    dtype=DTYPES,
+    act=["lrelu", "swish"],
+    offset=OFFSETS,
+    clamp=CLAMPS,
+    vector=[False, True],
+    order=ORDERS,
+)
+def test_forward(case, dtype, act, offset, clamp, vector, order):
+    check_forward(case, dtype, act, Option(offset, clamp, vector, sums=False), order)
+
+
+@by_pairs(
+    case=CASES + SLICED,
+    dtype=DTYPES,
+    kind_and_act=KINDS,
+    offset=OFFSETS,
+    clamp=CLAMPS,
+    vector=[False, True],
+    sums=[True, False],
+    order=ORDERS,
+)
+def test_gradients(case, dtype, kind_and_act, offset, clamp, vector, sums, order):
+    kind, act = kind_and_act
+    check_grad(kind, case, dtype, act, Option(offset, clamp, vector, sums), order)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind, act", [("forward", "lrelu"), ("forward", "swish"), *KINDS])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_forward(dtype, case):
-    for i, option in enumerate(options_of(case)):
-        for act in ("lrelu", "swish"):
-            check_forward(case, dtype, act, option, ORDERS[i % 3])
-
-
-@pytest.mark.parametrize("kind, act", KINDS)
-@pytest.mark.parametrize("case", CASES + SLICED, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_gradients(dtype, case, kind, act):
-    for i, option in enumerate(options_of(case)):
-        check_grad(kind, case, dtype, act, option, ORDERS[i % 3])
+def test_every_case_and_dtype(dtype, kind, act):
+    """With one of the options in turn."""
+    for i, case in enumerate(CASES + SLICED, DTYPES.index(dtype)):
+        check_kind(kind, dtype, case, act, OPTIONS[i * 5 % len(OPTIONS)], ORDERS[i % 3])
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_activations(dtype, act):
-    for case in (Case((3, 40, 8, 8), 1), Case((2, 24, 9, 9), 1, LAST)):
-        for i, option in enumerate(OPTIONS[:8]):
-            check_forward(case, dtype, act, option, ORDERS[i % 3])
-            for kind in ("mask_grad",) if act in PIECEWISE else ("grad", "grad_grad"):
-                check_grad(kind, case, dtype, act, option, ORDERS[i % 3])
+def test_activations(act):
+    """In each dtype, forward and backward, with and without a clamp."""
+    kinds = ["forward", *(["mask_grad"] if act in PIECEWISE else ["grad", "grad_grad"])]
+    cases = [Case((3, 40, 8, 8), 1), Case((2, 24, 9, 9), 1, LAST)]
+    values = {"kind": kinds, "dtype": DTYPES, "case": cases, "option": OPTIONS[:8]}
+    for i, given in enumerate(pairs(values)):
+        check_kind(act=act, order=ORDERS[i % 3], **given)
 
 
 @pytest.mark.parametrize("kind, act", KINDS)
@@ -169,6 +189,7 @@ def test_the_same_bits_in_any_order(case, kind, act):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
+@pytest.mark.thorough
 def test_more_steps_where_there_would_be_too_many_slices():
     case = Case((1, 8193 * 256 + 1), 0)  # one element at a time: over 1024 slices of 8 steps
     check_grad("mask_grad", case, torch.float32, "lrelu", ALL, 0)

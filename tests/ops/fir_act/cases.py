@@ -2,15 +2,11 @@
 """What the tests of fir_act on every device share: filters, inputs that fit them, the 2x rule."""
 
 import torch
+from ops.upfirdn2d.cases import F1, F2, F12, RANK2
 from support.checks import check_dtype, rand
 
-from stylegan_ops import setup_filter
 from stylegan_ops.layer.fir_act import fir_act_ref
 
-F2 = setup_filter([1, 3, 3, 1])
-F1 = setup_filter([1, 2, 3, 4], separable=True)
-F12 = setup_filter([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])
-RANK2 = setup_filter([[1, -2, 3], [0.5, 4, 1], [2, 0, -1], [3, 1, 1], [1, 1, 2]])
 FILTERS = {
     "layer": dict(f=F2, padding=1, fir_gain=4.0),
     "separable": dict(f=F1, padding=[3, 2, 4, 1], flip_filter=True),

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fir_act: the filter of an up-sampling layer together with all that follows it, in one pass."""
+"""fir_act: the filter of an up-sampling layer together with all that follows it, in one pass. On
+every device."""
 
 import itertools
 
 import pytest
 import torch
 from ops.fir_act.cases import F2, F12, FILTERS, INPUTS, arguments, check
+from support.cases import by_pairs, on
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native
 
-from stylegan_ops import backend, setup_filter
+from stylegan_ops import backend, bias_act, setup_filter, upfirdn2d
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 from stylegan_ops.runtime.activation import ACTIVATIONS, PIECEWISE
 from stylegan_ops.runtime.images import memory_format
@@ -23,61 +25,94 @@ def ops(request):
         yield request.param
 
 
-@pytest.mark.parametrize("shape", [(2, 24, 8, 9), (2, 16, 33, 17), (3, 8, 33, 15)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("act", ["linear", "lrelu", "swish"])
-@pytest.mark.parametrize("name", FILTERS)
-def test_dtypes_and_layouts(name, act, dtype, layout, shape, ops):
+# Results that have no bytes of a mask, no blocks, or both. In the third the samples share a noise.
+@by_pairs(
+    name=list(FILTERS),
+    act=["linear", "relu", "lrelu", "swish"],
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    shape=[(2, 24, 8, 9), (2, 16, 33, 17), (3, 8, 33, 15), (1, 8, 65, 65)],
+)
+def test_dtypes_and_layouts(name, act, dtype, layout, shape, device):
     kwargs = FILTERS[name] | {"act": act, "clamp": 1.5}
     inputs = arguments(shape, samples=1 if shape[0] == 3 else None, **kwargs)
-    check(fir_act, fir_act_ref, inputs, dtype, layout, **kwargs)
+    check(on(device, fir_act), on(device, fir_act_ref), inputs, dtype, layout, **kwargs)
 
 
-@needs_native
-@pytest.mark.parametrize("clamp", [None, 0.8])
-@pytest.mark.parametrize("act", ["linear", "relu", "tanh"])
-@pytest.mark.parametrize("names", SUBSETS, ids=lambda names: "-".join(names) or "nothing")
-@pytest.mark.parametrize("size", [(7, 7), (17, 33)])  # 6 x 6 signs make no block, 16 x 32 one
-def test_any_of_scale_noise_and_bias(size, names, act, clamp):
+@by_pairs(
+    name=list(FILTERS),
+    act=["linear", "lrelu", "swish"],
+    dtype=[torch.float64, torch.bfloat16],
+    layout=LAYOUTS,
+)
+def test_the_reference_is_two_known_ops(name, act, dtype, layout):
+    """Each of which has known-good numbers."""
+    inputs = {k: v.to(dtype) for k, v in arguments((2, 4, 8, 9), **FILTERS[name]).items()}
+    x, scale, noise, b = inputs.values()
+    filters = {"fir_gain": 1.0} | FILTERS[name]
+    with backend("reference"):
+        y = fir_act(x.to(memory_format=layout), scale=scale, noise=noise, b=b, act=act, **filters)
+        gain = filters.pop("fir_gain")
+        u = upfirdn2d(x.double(), **filters, gain=gain) * scale.double()[:, :, None, None] + noise
+        expected = bias_act(u, b.double(), act=act)
+    assert y.dtype == dtype and y.is_contiguous(memory_format=layout)
+    limit = 1e-12 if dtype == torch.float64 else 0.06
+    torch.testing.assert_close(y.double(), expected, rtol=limit, atol=limit)
+
+
+# 6 x 6 signs make no block, 16 x 32 one.
+@by_pairs(
+    names=SUBSETS,
+    act=["linear", "relu", "tanh"],
+    size=[(7, 7), (17, 33)],
+    clamp=[None, 0.8],
+    dtype=[torch.float32, torch.bfloat16, torch.float16],
+    layout=LAYOUTS,
+)
+def test_any_of_scale_noise_and_bias(names, act, size, clamp, dtype, layout, device):
     kwargs = FILTERS["layer"] | {"act": act, "clamp": clamp}
-    for dtype, layout in itertools.product((torch.float32, torch.bfloat16), LAYOUTS):
-        inputs = arguments((2, 16, *size), names, **kwargs)
-        check(fir_act, fir_act_ref, inputs, dtype, layout, **kwargs)
+    inputs = arguments((2, 16, *size), names, **kwargs)
+    check(on(device, fir_act), on(device, fir_act_ref), inputs, dtype, layout, **kwargs)
 
 
+# The last has a block of signs, and too many values for all of the differences.
 @pytest.mark.parametrize("act", ["linear", "lrelu", "swish"])
-@pytest.mark.parametrize("name, shape", [("layer", (1, 2, 5, 5)), ("separable", (2, 2, 3, 2))])
-def test_gradgradcheck(name, shape, act, ops):
+@pytest.mark.parametrize(
+    "name, shape", [("layer", (1, 2, 3, 3)), ("separable", (2, 2, 3, 2)), ("layer", (1, 1, 17, 33))]
+)
+def test_gradgradcheck(name, shape, act, device):
     kwargs = FILTERS[name] | {"act": act, "clamp": 1.1, "gain": 1.3}
     inputs = arguments(shape, samples=1, **kwargs)
+    kwargs["f"] = kwargs["f"].to(device)
 
     def op(*values):
         return fir_act(**dict(zip(inputs, values)), **kwargs)
 
-    values, fast = [v.requires_grad_() for v in inputs.values()], ops == "reference"
+    values, fast = [v.to(device).requires_grad_() for v in inputs.values()], shape[2] > 3
     assert torch.autograd.gradcheck(op, values, fast_mode=fast)
     assert torch.autograd.gradgradcheck(op, values, fast_mode=fast)
 
 
-@pytest.mark.parametrize("subset", [["x"], ["scale"], ["noise"], ["b"], ["x", "b"], ["noise", "b"]])
-@pytest.mark.parametrize("act", ["lrelu", "swish"])
-def test_gradients_of_some(act, subset, ops):
+@by_pairs(
+    subset=[["x"], ["scale"], ["noise"], ["b"], ["x", "b"], ["noise", "b"]],
+    act=["lrelu", "swish"],
+    size=[8, 9, 17],
+)
+def test_gradients_of_some(subset, act, size):
     """Only these require one."""
     kwargs = FILTERS["layer"] | {"act": act, "clamp": 1.5}
-    for size in (8, 9):
-        inputs = {k: v.float() for k, v in arguments((2, 8, size, size), **kwargs).items()}
-        results = []
-        for run in (fir_act, fir_act_ref):
-            given = {k: v.clone().requires_grad_(k in subset) for k, v in inputs.items()}
-            y = run(**given, **kwargs)
-            dy = torch.linspace(-1, 1, y.numel()).view(y.shape)
-            results.append(torch.autograd.grad(y, [given[k] for k in subset], dy))
-        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    inputs = {k: v.float() for k, v in arguments((2, 8, size, size), **kwargs).items()}
+    results = []
+    for run in (fir_act, fir_act_ref):
+        given = {k: v.clone().requires_grad_(k in subset) for k, v in inputs.items()}
+        y = run(**given, **kwargs)
+        dy = torch.linspace(-1, 1, y.numel()).view(y.shape)
+        results.append(torch.autograd.grad(y, [given[k] for k in subset], dy))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (3, 6, 7), (1, 6, 1), (2, 3, 6, 7), (2, 1, 1, 1)])
-def test_noise_of_any_shape_that_broadcasts(shape, ops):
+def test_noise_of_any_shape_that_broadcasts(shape):
     x, noise = rand(2, 3, 7, 8).float(), rand(*shape).float()
     results = []
     for run in (fir_act, fir_act_ref):
@@ -88,7 +123,7 @@ def test_noise_of_any_shape_that_broadcasts(shape, ops):
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_every_activation(act, ops):
+def test_every_activation(act):
     inputs = arguments((2, 4, 9, 9), **FILTERS["layer"])
     kwargs = FILTERS["layer"] | {"act": act, "clamp": 2.0}
     values = [v.requires_grad_() for v in inputs.values()]
@@ -102,7 +137,7 @@ def test_every_activation(act, ops):
 
 
 @pytest.mark.parametrize("alpha, gain", [(0.0, 1.0), (0.5, 0.0), (1.0, None), (None, -1.5), (2, 3)])
-def test_alpha_and_gain(alpha, gain, ops):
+def test_alpha_and_gain(alpha, gain):
     inputs = {k: v.float() for k, v in arguments((2, 8, 9, 9), **FILTERS["layer"]).items()}
     values = [v.requires_grad_() for v in inputs.values()]
     results = []
@@ -136,37 +171,39 @@ def test_an_empty_batch(ops):
     assert dx.shape == x.shape and not db.any()
 
 
+LAYOUT_NAMES = [name for name, _ in layouts_of(torch.zeros(1, 1, 1, 1))]
+
+
 @needs_native
-@pytest.mark.parametrize(
-    "act, clamp",
-    [("linear", None), ("linear", 1.5), ("lrelu", None), ("lrelu", 1.5), ("swish", 1.5)],
+@by_pairs(
+    shape=[(1, 1, 1, 1), (2, 3, 5, 7), (2, 8, 17, 17), (1, 40, 7, 9), (1, 3, 70, 33), (3, 1, 7, 70)]
+    + [(2, 64, 4, 5), (1, 8, 33, 33), (5, 3, 2, 40), (1, 2, 65, 65), (2, 13, 20, 3)]
+    + [(2, 64, 3, 73), (2, 1, 3, 4609)],  # rows of y that are cut into strips
+    layout=LAYOUT_NAMES,
+    act_and_clamp=[("linear", None), ("linear", 1.5), ("lrelu", None), ("lrelu", 1.5)]
+    + [("swish", 1.5)],
+    taps=[4, 12],
 )
-@pytest.mark.parametrize(
-    "shape",
-    [(1, 1, 1, 1), (2, 3, 5, 7), (2, 8, 17, 17), (1, 40, 7, 9), (1, 3, 70, 33), (3, 1, 7, 70)]
-    + [(2, 64, 4, 5), (1, 8, 33, 33), (5, 3, 2, 40), (1, 2, 65, 65), (2, 13, 20, 3)],
-)
-def test_shapes_and_layouts(shape, act, clamp):
-    for i, (layout, x) in enumerate(layouts_of(rand(*shape))):
-        layer = F2, 1 if min(shape[2:]) > 1 else [2, 1, 2, 1]
-        for f, padding in (layer, (F12, 6))[: 2 if i < 2 else 1]:
-            kwargs = dict(f=f, padding=padding, act=act, clamp=clamp, fir_gain=2.0)
-            inputs, results = arguments(shape, **kwargs) | {"x": x}, []
-            for choice in BACKENDS:
-                with backend(choice):
-                    values = [v.detach().requires_grad_() for v in inputs.values()]
-                    y = fir_act(**dict(zip(inputs, values)), **kwargs)
-                    dy = rand(*y.shape).requires_grad_()
-                    first = torch.autograd.grad(y, values, dy, create_graph=True)
-                    total = sum((g * rand(*g.shape, seed=7)).sum() for g in first)
-                    second = torch.autograd.grad(total, [dy, *values[:2]])
-                    results.append([y, *first, *second])
-            assert y.is_contiguous(memory_format=memory_format(x)), layout
-            for j, (ours, theirs) in enumerate(zip(*results)):
-                given = f"{layout}, padding {padding}, result {j}: "
-                torch.testing.assert_close(
-                    ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, given=given: given + m
-                )
+def test_shapes_and_layouts(shape, layout, act_and_clamp, taps):
+    act, clamp = act_and_clamp
+    f, padding = (F12, 6) if taps == 12 else (F2, 1 if min(shape[2:]) > 1 else [2, 1, 2, 1])
+    x = dict(layouts_of(rand(*shape)))[layout]
+    kwargs = dict(f=f, padding=padding, act=act, clamp=clamp, fir_gain=2.0)
+    inputs, results = arguments(shape, **kwargs) | {"x": x}, []
+    for choice in BACKENDS:
+        with backend(choice):
+            values = [v.detach().requires_grad_() for v in inputs.values()]
+            y = fir_act(**dict(zip(inputs, values)), **kwargs)
+            dy = rand(*y.shape).requires_grad_()
+            first = torch.autograd.grad(y, values, dy, create_graph=True)
+            total = sum((g * rand(*g.shape, seed=7)).sum() for g in first)
+            second = torch.autograd.grad(total, [dy, *values[:2]])
+            results.append([y, *first, *second])
+    assert results[0][0].is_contiguous(memory_format=memory_format(x))
+    for j, (ours, theirs) in enumerate(zip(*results)):
+        torch.testing.assert_close(
+            ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, j=j: f"result {j}: {m}"
+        )
 
 
 @needs_native

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fir_act on a GPU: the five tests of every op, two streams, a graph, over 2^31 elements."""
+"""fir_act on a GPU: two streams, a graph, alignment, over 2^31 elements. Tests of every device are
+in test_fir_act.py and test_registered.py."""
 
 import pytest
 import torch
-from ops.fir_act.cases import F2, FILTERS, arguments, check
+from ops.fir_act.cases import F2, arguments
 from support.checks import DTYPES, LAYOUTS
-from support.gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
+from support.gpu import check_graph, check_two_streams, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend
@@ -35,72 +36,6 @@ def test_small_set_for_the_sanitizer(act, dtype, shape):
         first = torch.autograd.grad(y.double().square().mean(), values, create_graph=True)
         second = torch.autograd.grad(sum(g.double().square().mean() for g in first), values)
         assert all(t.isfinite().all() for t in (y, *first, *second))
-
-
-@pytest.mark.parametrize("shape", [(2, 24, 8, 9), (1, 16, 33, 65), (2, 64, 33, 17), (3, 8, 65, 65)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "swish"])
-@pytest.mark.parametrize("name", FILTERS)
-def test_dtypes_and_layouts(name, act, dtype, layout, shape):
-    kwargs = FILTERS[name] | {"act": act, "clamp": 1.5}
-    inputs = arguments(shape, samples=1 if shape[0] == 3 else None, **kwargs)
-
-    check(on_gpu(fir_act), on_gpu(fir_act_ref), inputs, dtype, layout, **kwargs)
-
-
-@pytest.mark.parametrize("names", [[], ["scale"], ["noise"], ["b"], ["scale", "b"]], ids=str)
-@pytest.mark.parametrize("clamp", [None, 0.8])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_some_of_scale_noise_and_bias(layout, clamp, names):
-    kwargs = FILTERS["layer"] | {"act": "lrelu", "clamp": clamp}
-    for dtype, size in ((torch.float32, 17), (torch.float16, 17), (torch.float16, 16)):
-        everything = arguments((2, 8, size, size), **kwargs)
-        inputs = {k: v for k, v in everything.items() if k in ("x", *names)}
-        check(on_gpu(fir_act), on_gpu(fir_act_ref), inputs, dtype, layout, **kwargs)
-
-
-@pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "swish"])
-@pytest.mark.parametrize("size", [6, 9])  # 9: the results are 8 wide, a byte of the mask
-def test_gradgradcheck(size, act):
-    inputs = arguments((1, 2, size, size), f=F2, padding=1)
-    kwargs = dict(padding=1, act=act, clamp=1.1, gain=1.3)
-
-    def op(*values):
-        return fir_act(f=F2.cuda(), **dict(zip(inputs, values)), **kwargs)
-
-    values = [v.cuda().requires_grad_() for v in inputs.values()]
-    assert torch.autograd.gradcheck(op, values)
-    assert torch.autograd.gradgradcheck(op, values)
-
-
-def opcheck_arguments(layout, planes):
-    """Of the op itself, for results of 8 x 8."""
-    given = arguments((2, 8, 9, 9), f=F2, padding=1)
-    given = {k: v.float().cuda().requires_grad_() for k, v in given.items()}
-    x = given["x"].detach().to(memory_format=layout).requires_grad_()
-    rest = given["scale"], given["noise"], given["b"]
-    return x, F2.cuda(), [1, 1], [8, 8], False, 4.0, *rest, 0.28, 1.4, 0.9, planes
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("planes", [0, 2])
-def test_opcheck(planes, layout):
-    op = torch.ops.stylegan_ops.fir_act.default
-    torch.library.opcheck(op, opcheck_arguments(layout, planes), atol=1e-4, rtol=1e-4)
-
-
-def test_compiles_without_a_break():
-    def layer(x, f, scale, noise, b):
-        return fir_act(x * 2, f, 1, scale=scale, noise=noise, b=b, act="lrelu", clamp=1).square()
-
-    given = {k: v.float().cuda() for k, v in arguments((2, 8, 17, 17), f=F2, padding=1).items()}
-    leaves = [v.requires_grad_() for v in given.values()]
-    args = leaves[0], F2.cuda(), *leaves[1:]
-    y, expected = torch.compile(layer, fullgraph=True)(*args), layer(*args)
-    torch.testing.assert_close(y, expected)
-    ours, theirs = (torch.autograd.grad(v.sum(), leaves) for v in (y, expected))
-    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["f", "scale", "noise", "b"])

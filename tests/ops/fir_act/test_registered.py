@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """fir_act as an op of torch.library: opcheck, function transforms, compiled and exported graphs."""
 
-import itertools
-
 import pytest
 import torch
 from ops.fir_act.cases import F2, FILTERS, INPUTS, arguments
@@ -13,6 +11,7 @@ from stylegan_ops import backend
 from stylegan_ops.layer.fir_act import fir_act, fir_act_ref
 
 pytestmark = needs_native
+thorough = pytest.mark.thorough
 
 
 def op_arguments(layout, planes, act="lrelu", names=INPUTS[1:]):
@@ -25,36 +24,60 @@ def op_arguments(layout, planes, act="lrelu", names=INPUTS[1:]):
     return x, F2, [1, 1], [16, 32], False, 4.0, *rest, *slopes, clamp, planes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("planes, act", [(0, "linear"), (0, "lrelu"), (1, "relu"), (2, "lrelu")])
-@pytest.mark.parametrize("names", [(), ("b",), INPUTS[1:]], ids=len)
-def test_opcheck(names, planes, act, layout):
-    args = op_arguments(layout, planes, act, names)
+@pytest.mark.parametrize(
+    "names, planes, act, layout",
+    [
+        (INPUTS[1:], 2, "lrelu", torch.channels_last),
+        (("b",), 1, "relu", torch.contiguous_format),
+        ((), 0, "lrelu", torch.channels_last),  # no mask: the gradient makes it
+        pytest.param(INPUTS[1:], 0, "lrelu", torch.contiguous_format, marks=thorough),
+        pytest.param(INPUTS[1:], 1, "relu", torch.channels_last, marks=thorough),
+        pytest.param(("b",), 0, "linear", torch.channels_last, marks=thorough),
+    ],
+)
+def test_opcheck(names, planes, act, layout, device):
+    args = [
+        a.detach().to(device).requires_grad_(a.requires_grad) if torch.is_tensor(a) else a
+        for a in op_arguments(layout, planes, act, names)
+    ]
     op = torch.ops.stylegan_ops.fir_act.default
-    torch.library.opcheck(op, args, atol=1e-4, rtol=1e-4)
+    torch.library.opcheck(op, tuple(args), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_a_break(dynamic, layout):
+@pytest.mark.parametrize(
+    "dynamic, layout",
+    [
+        (False, torch.channels_last),
+        pytest.param(True, torch.contiguous_format, marks=thorough),
+    ],
+)
+def test_compiles_without_a_break(dynamic, layout, device):
     def layer(x, f, scale, noise, b):
         return fir_act(x * 2, f, 1, scale=scale, noise=noise, b=b, act="lrelu", clamp=1).square()
 
     torch.compiler.reset()
-    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    for size, f in itertools.product(((9, 9), (17, 33)), (F2, F2.flip(0) ** 2)):
+    compiler = "aot_eager" if device.type == "cpu" else "inductor"
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=compiler)
+    for size, f in (((9, 9), F2), ((17, 33), F2.flip(0) ** 2)):
         given = arguments((2, 8, *size), **FILTERS["layer"])
-        x, *rest = (v.float().requires_grad_() for v in given.values())
-        x = x.detach().to(memory_format=layout).requires_grad_()
+        x, *rest = (v.float().to(device).requires_grad_() for v in given.values())
+        x, f = x.detach().to(memory_format=layout).requires_grad_(), f.to(device)
         y, expected = compiled(x, f, *rest), layer(x, f, *rest)
         torch.testing.assert_close(y, expected)
         ours, theirs = (torch.autograd.grad(v.sum(), [x, *rest]) for v in (y, expected))
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(9, 10), (17, 33)])  # without a block of signs and with
-@pytest.mark.parametrize("example_requires_grad", [False, True])
-def test_an_exported_model_has_its_gradients(example_requires_grad, size):
+@pytest.mark.parametrize(
+    "size, example_requires_grad",  # without a block of signs and with
+    [
+        ((9, 10), False),
+        ((17, 33), False),
+        pytest.param((9, 10), True, marks=thorough),
+        pytest.param((17, 33), True, marks=thorough),
+    ],
+)
+def test_an_exported_model_has_its_gradients(size, example_requires_grad):
     """Of a graph traced without a gradient, the mask is made when one is asked for."""
 
     class Layer(torch.nn.Module):

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scale_act on a GPU: the five tests of every op, two streams, a graph, over 2^31 elements."""
+"""scale_act on a GPU: sums in parts, two streams, a graph, alignment, over 2^31 elements. Tests of
+every device are in test_scale_act.py, test_native.py and test_registered.py."""
 
 import pytest
 import torch
-from ops.scale_act.cases import INPUTS, arguments, check, derivatives
-from support.checks import DTYPES, LAYOUTS, rand
-from support.gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
+from ops.scale_act.cases import INPUTS, arguments, derivatives
+from support.checks import DTYPES, LAYOUTS
+from support.gpu import check_graph, check_two_streams, pytestmark  # noqa: F401
 
 import stylegan_ops
 from stylegan_ops import backend
-from stylegan_ops.layer.fir_act import fir_act, fir_act_out
 from stylegan_ops.layer.records import Epilogue
 from stylegan_ops.layer.scale_act import scale_act, scale_act_out, scale_act_ref
 
@@ -57,15 +57,6 @@ def test_small_set_for_the_sanitizer(act, dtype, shape):
             assert torch.equal(x, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES[:7], ids=str)  # of the others the sums are a few numbers
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_dtypes_and_layouts(dtype, layout, shape):
-    for i, (act, clamp) in enumerate(ENDS):
-        inputs = arguments(shape, samples=1 if i % 2 else None)
-        check(on_gpu(scale_act), on_gpu(scale_act_ref), inputs, dtype, layout, act=act, clamp=clamp)
-
-
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_float64_and_every_order(layout, shape):
@@ -77,119 +68,12 @@ def test_float64_and_every_order(layout, shape):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-8)
 
 
-@pytest.mark.parametrize("names", [[], ["scale"], ["noise"], ["b"], ["scale", "b"]], ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_some_of_scale_noise_and_bias(layout, names):
-    for dtype, size in ((torch.float32, 7), (torch.float16, 7), (torch.float16, 16)):
-        for act, clamp in ENDS[:4]:
-            inputs = arguments((2, 8, size, size), names)
-            check(
-                on_gpu(scale_act),
-                on_gpu(scale_act_ref),
-                inputs,
-                dtype,
-                layout,
-                act=act,
-                clamp=clamp,
-            )
-
-
-@pytest.mark.parametrize("names", [["x"], ["scale"], ["noise"], ["b"], ["noise", "b"]], ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_gradients_of_some(layout, names):
-    for shape in ((2, 8, 5, 7), (2, 264, 16, 16)):
-        given = cuda_arguments(shape, torch.float64, layout)
-        ours, theirs = (
-            derivatives(op, given, 1, names, act="lrelu", clamp=1.5)
-            for op in (scale_act, scale_act_ref)
-        )
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-8)
-
-
-@pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "swish"])
-@pytest.mark.parametrize(
-    "shape, layout",
-    [
-        ((2, 2, 3, 3), torch.contiguous_format),
-        ((2, 2, 2, 8), torch.contiguous_format),
-        ((2, 8, 2, 2), torch.channels_last),
-    ],
-)
-def test_gradgradcheck(shape, layout, act):
-    given = cuda_arguments(shape, torch.float64, layout, samples=1)
-
-    def op(*values):
-        return scale_act(**dict(zip(INPUTS, values)), act=act, clamp=1.1, gain=1.3)
-
-    values = [v.requires_grad_() for v in given.values()]
-    assert torch.autograd.gradcheck(op, values)
-    assert torch.autograd.gradgradcheck(op, values)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("planes", [0, 2])
-def test_opcheck(planes, layout):
-    given = cuda_arguments((2, 8, 8, 8), layout=layout)
-    tensors = [v.requires_grad_() for v in given.values()]
-    ops, clamp = torch.ops.stylegan_ops, 0.9 if planes else -1.0
-    args = *tensors, 0.28, 1.4, clamp, planes
-    torch.library.opcheck(ops.scale_act.default, args, atol=1e-3, rtol=1e-4)
-    x, scale, mask = tensors[0], tensors[1], ops.scale_act(*args)[1]
-    dy, slopes = torch.randn_like(x).requires_grad_(), (0.28, 1.4) if planes else (1.4, 1.4)
-    sums_channels = layout == torch.channels_last
-    args = dy, mask, x, scale, list(x.stride()), *slopes, planes == 2, sums_channels, True
-    torch.library.opcheck(ops.scale_act_grad.default, args, atol=1e-3, rtol=1e-4)
-    detached = [t.detach() for t in tensors]
-    args = *detached, 0.28, 1.4, clamp, torch.zeros_like(detached[0])
-    torch.library.opcheck(ops.scale_act_out.default, args)
-
-
-def test_compiles_without_a_break():
-    def layer(x, scale, noise, b):
-        return scale_act(x * 2, scale, noise, b, act="lrelu", clamp=1).square()
-
-    leaves = [v.requires_grad_() for v in cuda_arguments((2, 8, 16, 16)).values()]
-    y, expected = torch.compile(layer, fullgraph=True)(*leaves), layer(*leaves)
-    torch.testing.assert_close(y, expected)
-    ours, theirs = (torch.autograd.grad(v.sum(), leaves) for v in (y, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("name", INPUTS[1:])
 def test_rejects_what_is_elsewhere(name):
     given = cuda_arguments((2, 8, 16, 16))
     given[name] = given[name].cpu()
     with pytest.raises((RuntimeError, ValueError)):
         scale_act(**given, act="lrelu")
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_empty_batch(layout):
-    given = cuda_arguments((0, 8, 9, 9), layout=layout, samples=1)
-    leaves = [v.requires_grad_() for v in given.values()]
-    grads = torch.autograd.grad(scale_act(*leaves, act="lrelu", clamp=1).sum(), leaves)
-    assert [g.shape for g in grads] == [t.shape for t in leaves]
-    assert not any(g.any() for g in grads)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(3, 9, 6, 7), (3, 24, 48, 64), (2, 5, 1, 1)])
-def test_out_is_the_same_in_place_and_in_a_slice(shape, layout):
-    """Of fir_act in a slice."""
-    for dtype in (*DTYPES, torch.float64):
-        x, scale, noise, b = cuda_arguments(shape, dtype, layout).values()
-        ends = scale, noise, b, "lrelu", None, 1.3, 0.9
-        given = scale, noise, Epilogue(b, "lrelu", None, 1.3, 0.9)
-        filtered = fir_act(x, None, 0, False, 1.7, *ends)
-        expected, batch = scale_act(x, *ends), torch.cat([x, x, x]).fill_(7)
-        batch, n = batch.contiguous(memory_format=layout), len(x)
-        scale_act_out(batch[n:-n], x, *given)
-        assert torch.equal(batch[n:-n], expected)
-        fir_act_out(batch[n:-n], x, None, [0] * 4, 1.7, *given)
-        assert torch.equal(batch[n:-n], filtered)
-        assert (batch[:n] == 7).all() and (batch[-n:] == 7).all()
-        scale_act_out(x, x, *given)
-        assert torch.equal(x, expected)
 
 
 def _both(x, scale, noise, b, dy):
@@ -219,21 +103,6 @@ def test_the_same_bits_every_time(layout):
     given = _inputs(layout=layout)
     results = [_both(*given) for _ in range(5)]
     assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0]))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_special_values(layout):
-    values = [float("inf"), float("-inf"), float("nan"), 3e38, -3e38, 1e-40, 0.0, -0.0]
-    for act, clamp in ENDS[:4]:
-        x, dy = rand(1, 16, 8, 8).float(), rand(1, 16, 8, 8, seed=1).float()
-        x[0, :, 2], dy[0, :, 3] = torch.tensor(values), torch.tensor(values)
-        dy[0, :, 2] = torch.inf
-        dy[0, :, 2, 2] = 0  # where x is NaN nothing says what its gradient is
-        x, results = x.cuda().contiguous(memory_format=layout).requires_grad_(), []
-        for run in (scale_act, scale_act_ref):
-            y = run(x, act=act, clamp=clamp, gain=1.0)
-            results.append([y, *torch.autograd.grad(y, x, dy.cuda())])
-        torch.testing.assert_close(*results, equal_nan=True)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -7,6 +7,7 @@ import torch
 from ops.fir_act.cases import F2, F12
 from ops.fir_act.cases import arguments as fir_arguments
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
+from support.cases import by_pairs
 from support.checks import DTYPES, LAYOUTS, rand
 from support.native import needs_native
 
@@ -24,26 +25,29 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize("shape", [(3, 9, 6, 7), (3, 24, 48, 64), (2, 5, 1, 1)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
-def test_out_is_the_same_in_place_and_in_a_slice(dtype, layout, shape):
-    for act, clamp, noise in ENDS:
-        given = arguments(shape, samples=1 if noise == "shared" else None)
-        x, *rest = (v.to(dtype) for v in given.values())
-        x = x.contiguous(memory_format=layout)
-        rest = [None] * 3 if noise == "nothing" else rest
-        assert supports_out(x, rest[1], act)
-        ends = act, None, 1.3, clamp
-        end = Epilogue(rest[2], *ends)
-        expected, original = scale_act(x, *rest, *ends), x.clone()
-        batch = x.new_full((shape[0] + 2, *shape[1:]), 7).contiguous(memory_format=layout)
-        written = scale_act_out(batch[1:-1], x, rest[0], rest[1], end)
-        assert written.data_ptr() == batch[1:-1].data_ptr()
-        assert torch.equal(batch[1:-1], expected) and torch.equal(x, original)
-        assert (batch[[0, -1]] == 7).all()
-        scale_act_out(x, x, rest[0], rest[1], end)
-        assert torch.equal(x, expected)
+@by_pairs(
+    end=ENDS,
+    dtype=[*DTYPES, torch.float64],
+    shape=[(3, 9, 6, 7), (3, 24, 48, 64), (2, 5, 1, 1)],
+    layout=LAYOUTS,
+)
+def test_out_is_the_same_in_place_and_in_a_slice(end, dtype, shape, layout, device):
+    act, clamp, noise = end
+    given = arguments(shape, samples=1 if noise == "shared" else None)
+    x, *rest = (v.to(dtype).to(device) for v in given.values())
+    x = x.contiguous(memory_format=layout)
+    rest = [None] * 3 if noise == "nothing" else rest
+    assert supports_out(x, rest[1], act)
+    ends = act, None, 1.3, clamp
+    end = Epilogue(rest[2], *ends)
+    expected, original = scale_act(x, *rest, *ends), x.clone()
+    batch = x.new_full((shape[0] + 2, *shape[1:]), 7).contiguous(memory_format=layout)
+    written = scale_act_out(batch[1:-1], x, rest[0], rest[1], end)
+    assert written.data_ptr() == batch[1:-1].data_ptr()
+    assert torch.equal(batch[1:-1], expected) and torch.equal(x, original)
+    assert (batch[[0, -1]] == 7).all()
+    scale_act_out(x, x, rest[0], rest[1], end)
+    assert torch.equal(x, expected)
 
 
 def test_what_out_does_not_support():
@@ -54,23 +58,26 @@ def test_what_out_does_not_support():
         assert not supports_out(x, noise, "lrelu")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_out_of_fir_act_is_the_same_in_a_slice(dtype, layout):
-    for f, padding, (act, clamp, noise) in zip((F2, F12, F2, F2), (1, 6, [3, 0, 1, 2], 1), ENDS):
-        given = fir_arguments(
-            (3, 8, 21, 18), f=f, padding=padding, samples=1 if noise == "shared" else None
-        )
-        x, *rest = (v.to(dtype) for v in given.values())
-        x = x.contiguous(memory_format=layout)
-        rest = [None] * 3 if noise == "nothing" else rest
-        expected = fir_act(x, f, padding, False, 1.7, *rest, act, None, 1.3, clamp)
-        batch = x.new_full((5, *expected.shape[1:]), 7).contiguous(memory_format=layout)
-        pads = [padding] * 4 if isinstance(padding, int) else padding
-        end = Epilogue(rest[2], act, None, 1.3, clamp)
-        fir_act_out(batch[1:-1], x, f, pads, 1.7, rest[0], rest[1], end)
-        assert torch.equal(batch[1:-1], expected)
-        assert (batch[[0, -1]] == 7).all()
+@by_pairs(
+    filter=[(4, 1), (12, 6), (4, (3, 0, 1, 2)), (1, 0)],
+    end=ENDS[:4],
+    dtype=DTYPES,
+    layout=LAYOUTS,
+)
+def test_out_of_fir_act_is_the_same_in_a_slice(filter, end, dtype, layout, device):
+    (taps, padding), (act, clamp, noise) = filter, end
+    f, samples = {4: F2, 12: F12, 1: None}[taps], 1 if noise == "shared" else None
+    given = fir_arguments((3, 8, 21, 18), f=f, padding=padding, samples=samples)
+    x, *rest = (v.to(dtype).to(device) for v in given.values())
+    x, f = x.contiguous(memory_format=layout), f if f is None else f.to(device)
+    rest = [None] * 3 if noise == "nothing" else rest
+    expected = fir_act(x, f, padding, False, 1.7, *rest, act, None, 1.3, clamp)
+    batch = x.new_full((5, *expected.shape[1:]), 7).contiguous(memory_format=layout)
+    pads = [padding] * 4 if isinstance(padding, int) else padding
+    end = Epilogue(rest[2], act, None, 1.3, clamp)
+    fir_act_out(batch[1:-1], x, f, pads, 1.7, rest[0], rest[1], end)
+    assert torch.equal(batch[1:-1], expected)
+    assert (batch[[0, -1]] == 7).all()
 
 
 @pytest.mark.parametrize("act, clamp", [("linear", None), ("relu", None), ("lrelu", 1)])
@@ -106,21 +113,19 @@ def test_the_same_bits_however_many_threads(layout):
     assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0]))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("act", PIECEWISE)
-def test_special_values(act, layout):
+@by_pairs(act=PIECEWISE, size=[(16, 32), (7, 9)], clamp=[None, 0.7], layout=LAYOUTS)
+def test_special_values(act, size, clamp, layout, device):
     values = [float("inf"), float("-inf"), float("nan"), 3e38, -3e38, 1e-40, 0.0, -0.0]
-    for clamp, size in ((None, (16, 32)), (0.7, (16, 32)), (0.7, (7, 9))):
-        x, dy = rand(1, 16, *size).float(), rand(1, 16, *size, seed=1).float()
-        x[0, :, 2, :8] = torch.tensor(values)
-        dy[0, :, 3, :8] = torch.tensor(values)
-        dy[0, :, 2, :8] = torch.inf
-        dy[0, :, 2, 2] = 0  # where x is NaN nothing says what its gradient is
-        x, results = x.contiguous(memory_format=layout).requires_grad_(), []
-        for run in (scale_act, scale_act_ref):
-            y = run(x, act=act, clamp=clamp, gain=1.0)
-            results.append([y, *torch.autograd.grad(y, x, dy)])
-        torch.testing.assert_close(*results, equal_nan=True)
+    x, dy = rand(1, 16, *size).float(), rand(1, 16, *size, seed=1).float()
+    x[0, :, 2, :8] = torch.tensor(values)
+    dy[0, :, 3, :8] = torch.tensor(values)
+    dy[0, :, 2, :8] = torch.inf
+    dy[0, :, 2, 2] = 0  # where x is NaN nothing says what its gradient is
+    x, results = x.to(device).contiguous(memory_format=layout).requires_grad_(), []
+    for run in (scale_act, scale_act_ref):
+        y = run(x, act=act, clamp=clamp, gain=1.0)
+        results.append([y, *torch.autograd.grad(y, x, dy.to(device))])
+    torch.testing.assert_close(*results, equal_nan=True)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

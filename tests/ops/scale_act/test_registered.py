@@ -13,8 +13,16 @@ from stylegan_ops import backend
 from stylegan_ops.layer.scale_act import scale_act
 
 pytestmark = needs_native
-OPS = torch.ops.stylegan_ops
+thorough = pytest.mark.thorough
+OPS, CPU = torch.ops.stylegan_ops, torch.device("cpu")
 SLOPES = {"linear": (1.3, 1.3), "lrelu": (0.26, 1.3), "relu": (0.0, 1.3)}
+
+
+def moved(args, device):
+    return tuple(
+        a.detach().to(device).requires_grad_(a.requires_grad) if torch.is_tensor(a) else a
+        for a in args
+    )
 
 
 def op_arguments(layout, planes, act="lrelu", names=INPUTS[1:]):
@@ -25,51 +33,69 @@ def op_arguments(layout, planes, act="lrelu", names=INPUTS[1:]):
     return *tensors, *SLOPES[act], 0.9 if planes == 2 else -1.0, planes
 
 
-def grad_arguments(layout, planes, act="lrelu", given=True):
+def grad_arguments(layout, planes, act="lrelu", given=True, device=CPU):
     """Of the gradient, with the op's own mask and with all that it can give."""
-    args = op_arguments(layout, planes, act)
+    args = moved(op_arguments(layout, planes, act), device)
     x, scale, mask = args[0], args[1], OPS.scale_act(*args)[1]
-    dy = rand(*x.shape, seed=1).float().contiguous(memory_format=layout).requires_grad_()
-    tensors = (dy, mask, x, scale) if given else (dy, mask, None, None)
-    return *tensors, list(x.stride()), *SLOPES[act], planes == 2, given, given
+    dy = rand(*x.shape, seed=1).float().contiguous(memory_format=layout)
+    tensors = (dy.to(device).requires_grad_(), mask, x, scale)
+    tensors = tensors if given else (*tensors[:2], None, None)
+    sums_channels = given and (device.type == "cpu" or layout == torch.channels_last)
+    return *tensors, list(x.stride()), *SLOPES[act], planes == 2, sums_channels, given
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("planes, act", [(0, "linear"), (0, "lrelu"), (1, "relu"), (2, "lrelu")])
-def test_opcheck(planes, act, layout):
+CONTIGUOUS, LAST = LAYOUTS
+OPCHECKS = [
+    *[(2, "lrelu", LAST), (1, "relu", CONTIGUOUS), (0, "lrelu", CONTIGUOUS)],
+    pytest.param(0, "linear", LAST, marks=thorough),
+    pytest.param(2, "lrelu", CONTIGUOUS, marks=thorough),
+]
+
+
+@pytest.mark.parametrize("planes, act, layout", OPCHECKS)
+def test_opcheck(planes, act, layout, device):
     names = () if act == "relu" else INPUTS[1:]
-    args = op_arguments(layout, planes, act, names)
+    args = moved(op_arguments(layout, planes, act, names), device)
     torch.library.opcheck(OPS.scale_act.default, args, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("planes, act", [(0, "linear"), (1, "relu"), (2, "lrelu")])
-def test_opcheck_of_the_gradient(planes, act, layout):
-    args = grad_arguments(layout, planes, act, act != "relu")
+@pytest.mark.parametrize(
+    "planes, act, layout",
+    [
+        *[(2, "lrelu", LAST), (1, "relu", CONTIGUOUS)],
+        pytest.param(0, "linear", LAST, marks=thorough),
+        pytest.param(2, "lrelu", CONTIGUOUS, marks=thorough),
+    ],
+)
+def test_opcheck_of_the_gradient(planes, act, layout, device):
+    args = grad_arguments(layout, planes, act, act != "relu", device)
     torch.library.opcheck(OPS.scale_act_grad.default, args, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_opcheck_of_outputs_given(layout):
+@pytest.mark.parametrize("layout", [pytest.param(CONTIGUOUS, marks=thorough), LAST])
+def test_opcheck_of_outputs_given(layout, device):
     x, scale, noise, b, *numbers, _ = (
-        a.detach() if torch.is_tensor(a) else a for a in op_arguments(layout, 2)
+        a.detach().to(device) if torch.is_tensor(a) else a for a in op_arguments(layout, 2)
     )
     y = torch.zeros_like(x)
     torch.library.opcheck(OPS.scale_act_out.default, (x, scale, noise, b, *numbers, y))
-    filtered = x, F2, [2, 2], False, 4.0, scale, rand(1, 1, 17, 33).float(), b, *numbers
-    y = torch.zeros(2, 8, 17, 33).contiguous(memory_format=layout)
+    noise, f = rand(1, 1, 17, 33).float().to(device), F2.to(device)
+    filtered = x, f, [2, 2], False, 4.0, scale, noise, b, *numbers
+    y = torch.zeros(2, 8, 17, 33, device=device).contiguous(memory_format=layout)
     torch.library.opcheck(OPS.fir_act_out.default, (*filtered, y))
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_a_break(dynamic):
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=thorough)])
+def test_compiles_without_a_break(dynamic, device):
     def layer(x, scale, noise, b):
         return scale_act(x * 2, scale, noise, b, act="lrelu", clamp=1).square()
 
     torch.compiler.reset()
-    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    compiler = "aot_eager" if device.type == "cpu" else "inductor"
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=compiler)
     for size, layout in zip(((9, 9), (16, 32)), LAYOUTS):
-        x, *rest = (v.float().requires_grad_() for v in arguments((2, 8, *size)).values())
+        leaves = arguments((2, 8, *size)).values()
+        x, *rest = (v.float().to(device).requires_grad_() for v in leaves)
         x = x.detach().contiguous(memory_format=layout).requires_grad_()
         y, expected = compiled(x, *rest), layer(x, *rest)
         torch.testing.assert_close(y, expected)

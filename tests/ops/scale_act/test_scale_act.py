@@ -6,10 +6,11 @@ import itertools
 import pytest
 import torch
 from ops.scale_act.cases import INPUTS, arguments, check, derivatives
+from support.cases import by_pairs, on
 from support.checks import DTYPES, LAYOUTS, layouts_of, rand
 from support.native import BACKENDS, needs_native
 
-from stylegan_ops import backend
+from stylegan_ops import backend, bias_act
 from stylegan_ops.layer.gradients import _from_parts, _sums_channels
 from stylegan_ops.layer.scale_act import _op, scale_act, scale_act_ref
 from stylegan_ops.runtime.activation import PIECEWISE
@@ -28,45 +29,70 @@ def ops(request):
         yield request.param
 
 
-# No block of signs in either layout, in both, and in channels_last alone.
-@pytest.mark.parametrize("shape", [(2, 24, 8, 9), (3, 40, 48, 32), (2, 64, 4, 10)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_dtypes_and_layouts(dtype, layout, shape, ops):
-    for i, (act, clamp) in enumerate(ACTS[1::2] + ACTS[-1:]):
-        inputs = arguments(shape, samples=1 if i % 2 else None)
-        check(scale_act, scale_act_ref, inputs, dtype, layout, act=act, clamp=clamp)
+# No block of signs in either layout, in both, and in channels_last alone; several tiles of channels
+# and several slices on a GPU. Of images of a pixel the sums are a few numbers.
+@by_pairs(
+    shape=[(2, 24, 8, 9), (3, 40, 48, 32), (2, 64, 4, 10), (2, 264, 12, 16), (2, 3, 5, 7)]
+    + [(1, 3, 131, 129), (2, 1, 40, 200)],
+    ends=ACTS,
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    samples=[None, 1],
+)
+def test_dtypes_and_layouts(shape, ends, dtype, layout, samples, device):
+    act, clamp = ends
+    inputs = arguments(shape, samples=samples)
+    ops = on(device, scale_act), on(device, scale_act_ref)
+    check(*ops, inputs, dtype, layout, act=act, clamp=clamp)
 
 
-@needs_native
-@pytest.mark.parametrize("names", SUBSETS, ids=lambda names: "-".join(names) or "nothing")
-@pytest.mark.parametrize("size", [(6, 7), (16, 32)])  # without a block of signs and with
-def test_any_of_scale_noise_and_bias(size, names):
-    for i, (act, clamp) in enumerate(ACTS):
-        dtype, layout = (torch.float32, torch.bfloat16)[i % 2], LAYOUTS[i // 2 % 2]
-        inputs = arguments((2, 9, *size), names)
-        check(scale_act, scale_act_ref, inputs, dtype, layout, act=act, clamp=clamp)
+@by_pairs(ends=ACTS, dtype=[torch.float64, torch.bfloat16], layout=LAYOUTS)
+def test_the_reference_is_its_formula(ends, dtype, layout):
+    """With `bias_act`, of which there are known-good numbers."""
+    act, clamp = ends
+    inputs = {k: v.to(dtype) for k, v in arguments((2, 4, 6, 7)).items()}
+    inputs["x"] = inputs["x"].to(memory_format=layout)
+    with backend("reference"):
+        y = scale_act(**inputs, act=act, clamp=clamp)
+        x, scale, noise, b = (v.double() for v in inputs.values())
+        expected = bias_act(x * scale[:, :, None, None] + noise, b, act=act, clamp=clamp)
+    assert y.dtype == dtype and y.is_contiguous(memory_format=layout)
+    limit = 1e-12 if dtype == torch.float64 else 0.06
+    torch.testing.assert_close(y.double(), expected, rtol=limit, atol=limit)
 
 
-# The second and the third have a block of signs, and too many values for all of the differences.
+@by_pairs(
+    names=SUBSETS,
+    ends=ACTS,
+    size=[(6, 7), (16, 32)],  # without a block of signs and with
+    dtype=DTYPES,
+    layout=LAYOUTS,
+)
+def test_any_of_scale_noise_and_bias(names, ends, size, dtype, layout, device):
+    act, clamp = ends
+    inputs = arguments((2, 9, *size), names)
+    ops = on(device, scale_act), on(device, scale_act_ref)
+    check(*ops, inputs, dtype, layout, act=act, clamp=clamp)
+
+
+# The last two have a block of signs, and too many values for all of the differences.
 @pytest.mark.parametrize("act", ["linear", "lrelu", "swish"])
 @pytest.mark.parametrize(
     "shape, layout, samples",
     [
-        ((2, 2, 2, 3), torch.contiguous_format, 1),
+        ((2, 2, 1, 2), torch.contiguous_format, 1),
         ((2, 1, 16, 32), torch.contiguous_format, None),
         ((2, 16, 4, 8), torch.channels_last, 1),
     ],
 )
-def test_gradgradcheck(shape, layout, samples, act, ops):
+def test_gradgradcheck(shape, layout, samples, act, device):
     inputs = arguments(shape, samples=samples)
     inputs["x"] = inputs["x"].contiguous(memory_format=layout)
 
     def op(*values):
         return scale_act(**dict(zip(inputs, values)), act=act, clamp=1.1, gain=1.3)
 
-    values = [v.requires_grad_() for v in inputs.values()]
-    fast = ops == "reference" or len(values[0][0, 0]) > 2
+    values, fast = [v.to(device).requires_grad_() for v in inputs.values()], shape[3] > 2
     assert torch.autograd.gradcheck(op, values, fast_mode=fast)
     assert torch.autograd.gradgradcheck(op, values, fast_mode=fast)
 
@@ -74,57 +100,64 @@ def test_gradgradcheck(shape, layout, samples, act, ops):
 SHAPES = [
     *[(1, 1, 1, 1), (2, 3, 5, 7), (2, 8, 16, 32), (1, 40, 7, 9), (2, 64, 4, 8), (3, 16, 1, 1)],
     *[(2, 512, 1, 1), (3, 13, 32, 48), (1, 1, 9, 300), (5, 3, 2, 40), (2, 1, 64, 96)],
-    # Several tasks a sample, of which each is several pieces; with blocks of signs and without.
-    *[(1, 40, 64, 64), (2, 3, 200, 128), (1, 2, 301, 149), (1, 264, 17, 16)],
 ]
+# Several tasks a sample, of which each is several pieces; with blocks of signs and without.
+LARGE = [(1, 40, 64, 64), (2, 3, 200, 128), (1, 2, 301, 149), (1, 264, 17, 16)]
+
+
+LAYOUT_NAMES = [name for name, _ in layouts_of(torch.zeros(1, 1, 1, 1))]
+
+
+def check_derivatives(shape, layout, ends, samples):
+    """By kernels and by the reference."""
+    x, (act, clamp), results = dict(layouts_of(rand(*shape)))[layout], ends, []
+    for choice in BACKENDS:
+        with backend(choice):
+            inputs = arguments(shape, samples=samples) | {"x": x}
+            results.append(derivatives(scale_act, inputs, act=act, clamp=clamp))
+    assert results[0][0].is_contiguous(memory_format=memory_format(x))
+    for j, (ours, theirs) in enumerate(zip(*results)):
+        torch.testing.assert_close(
+            ours, theirs, rtol=1e-9, atol=1e-8, msg=lambda m, j=j: f"result {j}: {m}"
+        )
 
 
 @needs_native
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_shapes_and_layouts(shape):
-    turn = SHAPES.index(shape)
-    for i, (layout, x) in enumerate(layouts_of(rand(*shape))):
-        if i > 1 and x.numel() > 20000:
-            continue
-        for act, clamp in (ACTS[(turn + i) % 7], ACTS[(turn + i + 3) % 7]):
-            inputs = arguments(shape, samples=1 if (turn + i) % 2 else None) | {"x": x}
-            kwargs, results = dict(act=act, clamp=clamp), []
-            for choice in BACKENDS:
-                with backend(choice):
-                    results.append(derivatives(scale_act, inputs, **kwargs))
-            assert results[0][0].is_contiguous(memory_format=memory_format(x)), layout
-            for j, (ours, theirs) in enumerate(zip(*results)):
-                given = f"{layout}, {act}, {clamp}, result {j}: "
-                torch.testing.assert_close(
-                    ours, theirs, rtol=1e-9, atol=1e-8, msg=lambda m, given=given: given + m
-                )
+@by_pairs(shape=SHAPES, layout=LAYOUT_NAMES, ends=ACTS, samples=[None, 1])
+def test_shapes_and_layouts(shape, layout, ends, samples):
+    check_derivatives(shape, layout, ends, samples)
 
 
-@pytest.mark.parametrize("act", PIECEWISE)
-def test_third_derivatives(act, ops):
-    for size, layout in itertools.product(((3, 5), (16, 32)), LAYOUTS):
-        inputs = arguments((2, 3, *size), samples=1)
-        inputs["x"] = inputs["x"].contiguous(memory_format=layout)
-        ours, theirs = (
-            derivatives(op, inputs, 3, act=act, clamp=1.5) for op in (scale_act, scale_act_ref)
-        )
-        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-6)
+@needs_native
+@by_pairs(shape=LARGE, layout=LAYOUT_NAMES[:2], ends=ACTS, samples=[None, 1])
+def test_large_images(shape, layout, ends, samples):
+    check_derivatives(shape, layout, ends, samples)
 
 
-@pytest.mark.parametrize(
-    "names",
-    [["x"], ["scale"], ["noise"], ["b"], ["scale", "noise"], ["x", "b"], ["noise", "b"]],
-    ids="-".join,
+@by_pairs(act=PIECEWISE, size=[(3, 5), (16, 32)], layout=LAYOUTS)
+def test_third_derivatives(act, size, layout):
+    inputs = arguments((2, 3, *size), samples=1)
+    inputs["x"] = inputs["x"].contiguous(memory_format=layout)
+    ours, theirs = (
+        derivatives(op, inputs, 3, act=act, clamp=1.5) for op in (scale_act, scale_act_ref)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-6)
+
+
+@by_pairs(
+    names=[["x"], ["scale"], ["noise"], ["b"], ["scale", "noise"], ["x", "b"], ["noise", "b"]],
+    act=["lrelu", "swish"],
+    shape=[(2, 8, 5, 6), (2, 8, 16, 32), (2, 264, 16, 16)],
+    layout=LAYOUTS,
 )
-def test_gradients_of_some(names, ops):
+def test_gradients_of_some(names, act, shape, layout, device):
     """Only these require one."""
-    for act, size in itertools.product(("lrelu", "swish"), ((5, 6), (16, 32))):
-        inputs = {k: v.float() for k, v in arguments((2, 8, *size)).items()}
-        ours, theirs = (
-            derivatives(op, inputs, 1, names, act=act, clamp=1.5)
-            for op in (scale_act, scale_act_ref)
-        )
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    inputs = {k: v.to(device) for k, v in arguments(shape).items()}
+    inputs["x"] = inputs["x"].contiguous(memory_format=layout)
+    ours, theirs = (
+        derivatives(op, inputs, 1, names, act=act, clamp=1.5) for op in (scale_act, scale_act_ref)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-8)
 
 
 @needs_native
@@ -137,8 +170,8 @@ def test_gradients_in_any_layout(size, late):
     x = inputs["x"]
     every_other = x.repeat_interleave(2, 0).contiguous(memory_format=torch.channels_last)[::2]
     layouts = [*layouts_of(x), ("every other sample of channels_last", every_other)]
-    for (layout, x), theirs in itertools.product(layouts, LAYOUTS):
-        results = []
+    for i, (layout, x) in enumerate(layouts):
+        results, theirs = [], LAYOUTS[(i + late) % 2]
         for run in (scale_act, scale_act_ref):
             leaves = [v.detach().requires_grad_() for v in (inputs | {"x": x}).values()]
             if late and run is scale_act:
@@ -154,16 +187,16 @@ def test_gradients_in_any_layout(size, late):
     "shape",
     [(1,), (1, 1, 1, 1), (2, 3, 8, 8), (3, 1, 1), (8, 8), (1, 8, 1), (1, 3, 8, 8), (2, 1, 1, 1)],
 )
-def test_noise_of_any_shape_that_broadcasts(shape, ops):
-    for act in ("lrelu", "swish"):
-        inputs = {k: v.float() for k, v in arguments((2, 3, 8, 8), ["scale", "b"]).items()}
-        inputs["noise"] = rand(*shape).float()
-        ours, theirs = (derivatives(op, inputs, act=act) for op in (scale_act, scale_act_ref))
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+def test_noise_of_any_shape_that_broadcasts(shape):
+    inputs = {k: v.float() for k, v in arguments((2, 3, 8, 8), ["scale", "b"]).items()}
+    inputs["noise"] = rand(*shape).float()
+    act = ["lrelu", "swish"][len(shape) % 2]
+    ours, theirs = (derivatives(op, inputs, act=act) for op in (scale_act, scale_act_ref))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("alpha, gain", [(0.0, 1.0), (0.5, 0.0), (1.0, None), (None, -1.5), (2, 3)])
-def test_alpha_and_gain(alpha, gain, ops):
+def test_alpha_and_gain(alpha, gain):
     for size in ((5, 7), (16, 32)):
         inputs = {k: v.float() for k, v in arguments((2, 3, *size)).items()}
         kwargs = dict(act="lrelu", alpha=alpha, gain=gain, clamp=2.0)
@@ -187,9 +220,10 @@ def test_vectors_of_another_dtype_keep_that_of_x(dtype, ops):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_empty_batch(layout, ops):
-    x = torch.zeros(0, 8, 9, 9).to(memory_format=layout).requires_grad_()
-    scale, noise, b = (torch.ones(*s, requires_grad=True) for s in ((0, 8), (1, 1, 9, 9), (8,)))
+def test_an_empty_batch(layout, device):
+    x = torch.zeros(0, 8, 9, 9, device=device).to(memory_format=layout).requires_grad_()
+    shapes = (0, 8), (1, 1, 9, 9), (8,)
+    scale, noise, b = (torch.ones(*s, device=device, requires_grad=True) for s in shapes)
     for act in ("lrelu", "swish"):
         y = scale_act(x, scale, noise, b, act, clamp=1)
         assert y.shape == x.shape

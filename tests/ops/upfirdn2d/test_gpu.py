@@ -1,48 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""upfirdn2d on a GPU: the five tests of every op, two streams, a graph, over 2^31 elements."""
+"""upfirdn2d on a GPU: every size of tile, two streams, a graph, alignment, over 2^31 elements.
+Tests of every device are in test_upfirdn2d.py and test_registered.py."""
 
 import itertools
 
 import pytest
 import torch
-from support.checks import (
-    DTYPES,
-    LAYOUTS,
-    check_dtype,
-    check_fixture,
-    check_fixture_dtype,
-    fixture_cases,
-    layouts_of,
-    rand,
-)
-from support.gpu import check_graph, check_two_streams, on_gpu, pytestmark  # noqa: F401
+from ops.upfirdn2d.cases import CASES, F1, F2, F12, LONG_CASES, RANK2
+from support.checks import DTYPES, LAYOUTS, layouts_of, rand
+from support.gpu import check_graph, check_two_streams, pytestmark  # noqa: F401
 
 import stylegan_ops
-from stylegan_ops import backend, setup_filter, upfirdn2d
+from stylegan_ops import backend, upfirdn2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
-
-F2 = setup_filter([1, 3, 3, 1])
-F1 = setup_filter([1, 2, 3, 4], separable=True)
-F12 = setup_filter([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])
-RANK2 = setup_filter([[1, -2, 3], [0.5, 4, 1], [2, 0, -1], [3, 1, 1], [1, 1, 2]])
-LONG = rand(24, 17).abs().float() / 300
-CASES = {
-    "filter": dict(f=F2, padding=[2, 1, 2, 1]),
-    "up": dict(f=F2, up=2, padding=[2, 1, 2, 1], gain=4.0),
-    "down": dict(f=F2, down=2, padding=1),
-    "separable up and down": dict(f=F1, up=[2, 3], down=[3, 2], padding=[3, 2, 4, 1]),
-    "crop": dict(f=F2, up=2, padding=[-1, 3, 2, -2], flip_filter=True),
-    "wide padding": dict(f=F1, up=2, padding=9),
-    "no filter": dict(f=None, up=2, down=3),
-    "12 taps": dict(f=F12, padding=[6, 5, 6, 5]),
-    "12 taps up": dict(f=F12, up=2, padding=[6, 5, 6, 5], gain=4.0),
-    "12 taps down": dict(f=F12, down=2, padding=5),
-    "rank 2": dict(f=RANK2, padding=[2, 3, 1, 3], flip_filter=True, gain=0.7),
-    "rank 2 up": dict(f=RANK2, up=[1, 2], padding=3),
-    "long": dict(f=LONG, padding=12),
-    "long up": dict(f=LONG, up=4, padding=[10, 9, 12, 13], flip_filter=True),
-    "long down": dict(f=LONG, down=[4, 3], padding=12),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +20,6 @@ def native():
     assert stylegan_ops.load("cuda") is None
     with backend("native"):
         yield
-
-
-@pytest.mark.parametrize("number", fixture_cases("upfirdn2d"))
-def test_known_good(number):
-    check_fixture(on_gpu(upfirdn2d), number)
 
 
 def derivatives(x, dy, v, **kwargs):
@@ -84,39 +49,11 @@ def test_small_set_for_the_sanitizer(case, dtype, shape):
         assert all(t.isfinite().all() for t in derivatives(x, dy, v, **kwargs))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", fixture_cases("upfirdn2d"))
-def test_known_good_in_every_dtype(number, dtype, layout):
-    check_fixture_dtype(on_gpu(upfirdn2d), on_gpu(upfirdn2d_ref), number, dtype, layout)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 16, 33, 70), (2, 64, 32, 16)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES)
-def test_dtypes_and_layouts(case, dtype, layout, shape):
-    def run(op):
-        return on_gpu(lambda x, f: op(x, f, **{k: v for k, v in CASES[case].items() if k != "f"}))
-
-    inputs = {"x": rand(*shape), "f": CASES[case]["f"]}
-    check_dtype(run(upfirdn2d), run(upfirdn2d_ref), inputs, ["x"], dtype, layout)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_gradgradcheck(case):
-    f = CASES[case]["f"]
-    kwargs = CASES[case] | {"f": f if f is None else f.cuda()}
-    x = rand(1, 2, 5, 4).cuda().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: upfirdn2d(x, **kwargs), x)
-    fast = "long" in case  # thousands of results
-    assert torch.autograd.gradgradcheck(lambda x: upfirdn2d(x, **kwargs), x, fast_mode=fast)
-
-
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES | LONG_CASES)
 def test_every_size_and_layout(case):
-    f = CASES[case]["f"]
-    kwargs = CASES[case] | {"f": f if f is None else f.cuda()}
+    kwargs = (CASES | LONG_CASES)[case]
+    f = kwargs["f"]
+    kwargs = kwargs | {"f": f if f is None else f.cuda()}
     sizes = [8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130]
     for i, width in enumerate(sizes):
         height, channels = sizes[(5 * i + 3) % len(sizes)], (1, 3, 8, 64)[i % 4]
@@ -126,30 +63,6 @@ def test_every_size_and_layout(case):
             for result, allowed in ((y, 2e-6), (wide, 1e-12)):
                 error = (result - expected).abs().max() / expected.abs().max()
                 assert error < allowed, f"{layout}, {list(x.shape)}: {error:.3g}"
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", ["filter", "up", "down", "no filter"])
-def test_opcheck(case, layout):
-    x = torch.randn(2, 3, 6, 5, device="cuda").to(memory_format=layout).requires_grad_()
-    f = None if case == "no filter" else F2.cuda()
-    up, down = ([2, 2] if case == "up" else [1, 1]), ([2, 2] if case == "down" else [1, 1])
-    args = (x, f, up, down, [1, 1], [3, 2], False, 1.5)
-    torch.library.opcheck(torch.ops.stylegan_ops.upfirdn2d.default, args)
-
-
-@pytest.mark.parametrize("up, down", [(2, 1), (1, 2)])
-def test_compiles_without_a_break(up, down):
-    def layer(x, f):
-        return upfirdn2d(x * 2, f, up=up, down=down, padding=[2, 1, 2, 1]).square()
-
-    compiled = torch.compile(layer, fullgraph=True)
-    for f in (F2.cuda(), F2.flip(0).cuda() ** 2):
-        x = torch.randn(2, 8, 16, 16, device="cuda", requires_grad=True)
-        y, expected = compiled(x, f), layer(x, f)
-        torch.testing.assert_close(y, expected)
-        ours, theirs = (torch.autograd.grad(v.sum(), x)[0] for v in (y, expected))
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_rejects_a_filter_elsewhere():

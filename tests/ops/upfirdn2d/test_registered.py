@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """upfirdn2d as an op of torch.library: opcheck, transforms, compiled and exported graphs."""
 
-import itertools
-
 import pytest
 import torch
+from ops.upfirdn2d.cases import F1, F2, RANK2
+from support.cases import by_pairs
 from support.checks import LAYOUTS, rand
 from support.native import BACKENDS, needs_native, run_in_new_process
 
-from stylegan_ops import backend, setup_filter, upfirdn2d
+from stylegan_ops import backend, upfirdn2d
 
 pytestmark = needs_native
-
-F2 = setup_filter([1, 3, 3, 1])
-F1 = setup_filter([1, 2, 3, 4], separable=True)
-RANK2 = setup_filter([[1, -2, 3], [0.5, 4, 1], [2, 0, -1], [3, 1, 1], [1, 1, 2]])
+thorough = pytest.mark.thorough
 
 
 def test_function_transforms_and_forward_mode():
@@ -53,33 +50,42 @@ OPCHECKS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", OPCHECKS)
-def test_opcheck(case, layout):
-    op = torch.ops.stylegan_ops.upfirdn2d.default
-    for shape in ((2, 3, 6, 5), (2, 1, 6, 5), (1, 4, 1, 1)):
-        x = torch.randn(shape).to(memory_format=layout).requires_grad_()
-        torch.library.opcheck(op, (x, *OPCHECKS[case]))
-    torch.library.opcheck(op, (x.detach(), *OPCHECKS[case]))
+@by_pairs(case=list(OPCHECKS), layout=LAYOUTS)
+def test_opcheck(case, layout, device):
+    """Images of several channels, of one channel and of one pixel in turn."""
+    f, *numbers = OPCHECKS[case]
+    shape = ((2, 3, 6, 5), (2, 1, 6, 5), (1, 4, 1, 1))[list(OPCHECKS).index(case) % 3]
+    x = rand(*shape).float().to(device).to(memory_format=layout)
+    args = x.requires_grad_(), f if f is None else f.to(device), *numbers
+    torch.library.opcheck(torch.ops.stylegan_ops.upfirdn2d.default, args)
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("up, down, layout", [(2, 1, LAYOUTS[0]), (1, 2, LAYOUTS[1])])
-def test_compiles_without_a_break(up, down, dynamic, layout):
+@pytest.mark.parametrize(
+    "up, down, layout, dynamic",
+    [
+        (2, 1, torch.channels_last, False),
+        pytest.param(1, 2, torch.contiguous_format, True, marks=thorough),
+    ],
+)
+def test_compiles_without_a_break(up, down, layout, dynamic, device):
     def layer(x, f):
         return upfirdn2d(x * 2, f, up=up, down=down, padding=[2, 1, 2, 1]).square()
 
     torch.compiler.reset()
-    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    for size, f in itertools.product((4, 6), (F2, F2.flip(0) ** 2, F1)):
-        x = torch.randn(2, 3, size, size).to(memory_format=layout).requires_grad_()
+    compiler = "aot_eager" if device.type == "cpu" else "inductor"
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=compiler)
+    for size, f in ((4, F2), (6, F2.flip(0) ** 2), (6, F1)):
+        x, f = rand(2, 3, size, size).float().to(device), f.to(device)
+        x = x.to(memory_format=layout).requires_grad_()
         expected, y = layer(x, f), compiled(x, f)
         torch.testing.assert_close(y, expected)
-        assert y.stride() == expected.stride()
+        if compiler == "aot_eager":
+            assert y.stride() == expected.stride()
         ours, theirs = (torch.autograd.grad(v.sum(), x)[0] for v in (y, expected))
         torch.testing.assert_close(ours, theirs)
 
 
+@thorough
 def test_compiles_before_anything_is_loaded():
     run_in_new_process("""
         import torch, stylegan_ops
@@ -104,7 +110,7 @@ class Layer(torch.nn.Module):
         return upfirdn2d(x, self.f, up=2, padding=[2, 1, 2, 1], gain=4)
 
 
-@pytest.mark.parametrize("example_requires_grad", [False, True])
+@pytest.mark.parametrize("example_requires_grad", [False, pytest.param(True, marks=thorough)])
 def test_an_exported_model_has_its_gradients_and_other_sizes(example_requires_grad):
     auto = torch.export.Dim.AUTO
     example = rand(2, 3, 8, 9).float().requires_grad_(example_requires_grad)

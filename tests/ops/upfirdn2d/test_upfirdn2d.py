@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""upfirdn2d and its special cases, by either backend. What only kernels can get wrong is in
-test_upfirdn2d_native.py."""
+"""upfirdn2d and its special cases, on every device. What only kernels can get wrong is in
+test_native.py."""
 
 import numpy as np
 import pytest
 import torch
+from ops.upfirdn2d.cases import CASES, F1, F2, F12, LONG_CASES, RANK2, without_filter
+from support.cases import by_pairs, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -19,23 +21,6 @@ from support.native import BACKENDS
 from stylegan_ops import backend, downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
 
-F2 = setup_filter([1, 3, 3, 1])
-F1 = setup_filter([1, 2, 3, 4], separable=True)
-F12 = setup_filter([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])
-RANK2 = setup_filter([[1, -2, 3], [0.5, 4, 1], [2, 0, -1], [3, 1, 1], [1, 1, 2]])
-CASES = {
-    "filter": dict(f=F2, padding=[2, 1, 2, 1]),
-    "up": dict(f=F2, up=2, padding=[2, 1, 2, 1], gain=4.0),
-    "down": dict(f=F2, down=2, padding=1),
-    "separable up and down": dict(f=F1, up=[2, 3], down=[3, 2], padding=[3, 2, 4, 1]),
-    "crop": dict(f=F2, up=2, padding=[-1, 3, 2, -2], flip_filter=True),
-    "wide padding": dict(f=F1, up=2, padding=9),
-    "no filter": dict(f=None, up=2, down=3),
-    "12 taps up": dict(f=F12, up=2, padding=[6, 5, 6, 5], gain=4.0),
-    "12 taps down": dict(f=F12, down=2, padding=5),
-    "rank 2": dict(f=RANK2, padding=[2, 3, 1, 3], flip_filter=True, gain=0.7),
-    "rank 2 up": dict(f=RANK2, up=[1, 2], padding=3),
-}
 RESAMPLERS = {"filter": filter2d, "up": upsample2d, "down": downsample2d}
 
 
@@ -46,76 +31,113 @@ def ops(request):
 
 
 @pytest.mark.parametrize("number", fixture_cases("upfirdn2d"))
-def test_known_good(number, ops):
-    check_fixture(upfirdn2d, number)
+def test_known_good(number, device):
+    check_fixture(on(device, upfirdn2d), number)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", fixture_cases("upfirdn2d"))
-def test_known_good_in_every_dtype(number, dtype, layout, ops):
-    check_fixture_dtype(upfirdn2d, upfirdn2d_ref, number, dtype, layout)
+def test_the_reference_is_known_good(number):
+    with backend("reference"):
+        check_fixture(upfirdn2d, number)
 
 
-# Few and many channels, rows that do and do not fill a vector.
-@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 16, 19, 33), (2, 8, 32, 16)])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES)
-def test_dtypes_and_layouts(case, dtype, layout, shape, ops):
-    def ours(x):
-        return upfirdn2d(x, **CASES[case])
-
-    def plain(x):
-        return upfirdn2d_ref(x, **CASES[case])
-
-    check_dtype(ours, plain, {"x": rand(*shape)}, ["x"], dtype, layout)
+@by_pairs(case=list(CASES), layout=LAYOUTS)
+def test_the_reference_in_bfloat16(case, layout):
+    x = rand(2, 8, 9, 10).to(memory_format=layout).bfloat16()
+    with backend("reference"):
+        y = upfirdn2d(x, **CASES[case])
+    assert y.dtype == x.dtype and y.is_contiguous(memory_format=layout)
+    expected = upfirdn2d_ref(x.double(), **CASES[case])
+    torch.testing.assert_close(y.double(), expected, rtol=0.03, atol=0.03)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_gradgradcheck(case, ops):
+@pytest.mark.parametrize("number", fixture_cases("upfirdn2d"))
+def test_known_good_in_other_dtypes(number, device):
+    """In turn."""
+    given = DTYPES[number % 3], LAYOUTS[number // 3 % 2]
+    check_fixture_dtype(on(device, upfirdn2d), on(device, upfirdn2d_ref), number, *given)
+
+
+# Few and many channels, rows that do and do not fill a vector or a tile.
+@by_pairs(
+    case=list(CASES),
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    shape=[(2, 3, 8, 9), (1, 16, 33, 70), (2, 64, 32, 16)],
+)
+def test_dtypes_and_layouts(case, dtype, layout, shape, device):
+    check(case, dtype, layout, shape, device)
+
+
+@by_pairs(case=list(LONG_CASES), dtype=DTYPES, layout=LAYOUTS)
+def test_long_filters(case, dtype, layout, device):
+    """In half precision PyTorch's own takes minutes for large images on a CPU."""
+    shape = (1, 3, 12, 13) if device.type == "cpu" else (1, 16, 33, 70)
+    check(case, dtype, layout, shape, device)
+
+
+def check(case, dtype, layout, shape, device):
+    f, kwargs = without_filter(case)
+
+    def run(op):
+        return on(device, lambda x, f: op(x, f, **kwargs))
+
+    inputs = {"x": rand(*shape), "f": f}
+    check_dtype(run(upfirdn2d), run(upfirdn2d_ref), inputs, ["x"], dtype, layout)
+
+
+# The op is linear and its derivative is the op itself, which the tests above compare with the
+# reference. What remains is that of the derivative.
+@pytest.mark.parametrize(
+    "case",
+    [
+        *["filter", "up", "down", "separable up and down", "crop"],
+        *(pytest.param(c, marks=pytest.mark.thorough) for c in ("wide padding", "12 taps down")),
+        *(pytest.param(c, marks=pytest.mark.thorough) for c in ("rank 2 up", "long down")),
+    ],
+)
+def test_gradgradcheck(case, device):
+    f, kwargs = without_filter(case)
+
     def op(x):
-        return upfirdn2d(x, **CASES[case])
+        return upfirdn2d(x, f.to(device), **kwargs)
 
-    x = rand(1, 2, 5, 4, grad=True)
+    x = rand(1, 2, 4, 3).to(device).requires_grad_()
     assert torch.autograd.gradcheck(op, x)
-    assert torch.autograd.gradgradcheck(op, x)
+    assert torch.autograd.gradgradcheck(op, x, fast_mode="long" in case)  # hundreds of results
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RESAMPLERS)
-def test_special_cases_are_their_formulas(name, dtype, layout, ops):
+@by_pairs(
+    name=list(RESAMPLERS),
+    taps=["F2", "F12", "RANK2"],
+    factor=[(2, 2), (3, 1)],
+    dtype=[torch.float32, torch.float64],
+)
+def test_special_cases_are_their_formulas(name, taps, factor, dtype, ops):
     """Paddings and gains as the specification has them; even and odd filters, factors 2 and 3."""
-    for f in (F2, F12, RANK2):
-        kh, kw = f.shape[0], f.shape[-1]
-        for factor in [[1, 1]] if name == "filter" else [[2, 2], [3, 1]]:
-            (sx, sy), (x0, x1, y0, y1) = factor, (1, -1, 2, 0)
-            if name == "filter":
-                padding = [x0 + kw // 2, x1 + (kw - 1) // 2, y0 + kh // 2, y1 + (kh - 1) // 2]
-                given, plain = {}, {}
-            elif name == "up":
-                padding = [x0 + (kw + sx - 1) // 2, x1 + (kw - sx) // 2]
-                padding += [y0 + (kh + sy - 1) // 2, y1 + (kh - sy) // 2]
-                given, plain = {"up": factor}, {"up": factor, "gain": 1.5 * sx * sy}
-            else:
-                padding = [x0 + (kw - sx + 1) // 2, x1 + (kw - sx) // 2]
-                padding += [y0 + (kh - sy + 1) // 2, y1 + (kh - sy) // 2]
-                given, plain = {"down": factor}, {"down": factor}
-            given |= {"padding": [1, -1, 2, 0], "gain": 1.5, "flip_filter": True}
-            plain = {"padding": padding, "gain": 1.5, "flip_filter": True} | plain
-
-            def ours(x, f=f, given=given):
-                return RESAMPLERS[name](x, f, **given)
-
-            def theirs(x, f=f, plain=plain):
-                return upfirdn2d_ref(x, f, **plain)
-
-            check_dtype(ours, theirs, {"x": rand(2, 3, 12, 10)}, ["x"], dtype, layout)
+    f = {"F2": F2, "F12": F12, "RANK2": RANK2}[taps]
+    kh, kw = f.shape[0], f.shape[-1]
+    (sx, sy), (x0, x1, y0, y1) = factor, (1, -1, 2, 0)
+    if name == "filter":
+        padding = [x0 + kw // 2, x1 + (kw - 1) // 2, y0 + kh // 2, y1 + (kh - 1) // 2]
+        given, plain = {}, {}
+    elif name == "up":
+        padding = [x0 + (kw + sx - 1) // 2, x1 + (kw - sx) // 2]
+        padding += [y0 + (kh + sy - 1) // 2, y1 + (kh - sy) // 2]
+        given, plain = {"up": factor}, {"up": factor, "gain": 1.5 * sx * sy}
+    else:
+        padding = [x0 + (kw - sx + 1) // 2, x1 + (kw - sx) // 2]
+        padding += [y0 + (kh - sy + 1) // 2, y1 + (kh - sy) // 2]
+        given, plain = {"down": factor}, {"down": factor}
+    given |= {"padding": [1, -1, 2, 0], "gain": 1.5, "flip_filter": True}
+    plain = {"padding": padding, "gain": 1.5, "flip_filter": True} | plain
+    x = rand(2, 3, 12, 10).to(dtype)
+    ours, theirs = RESAMPLERS[name](x, f, **given), upfirdn2d_ref(x, f, **plain)
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-@pytest.mark.parametrize("case", ["up", "down", "12 taps up", "rank 2"])
+@by_pairs(dtype=[torch.float64, torch.float16], case=["up", "down", "12 taps up", "rank 2"])
 def test_a_filter_of_another_dtype(case, dtype, ops):
     """x decides the dtype of the result; taps that float16 holds exactly give the same numbers."""
     kwargs = dict(CASES[case])
@@ -155,7 +177,7 @@ def test_a_filter_that_requires_a_gradient(ops):
 
 
 def test_an_empty_batch(ops):
-    for case in CASES.values():
+    for case in (CASES[name] for name in ("up", "down", "separable up and down", "no filter")):
         x = torch.zeros(0, 3, 8, 8, requires_grad=True)
         y = upfirdn2d(x, **case)
         assert y.shape == (0, *upfirdn2d(torch.zeros(1, 3, 8, 8), **case).shape[1:])
