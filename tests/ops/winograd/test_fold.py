@@ -7,6 +7,7 @@ import pytest
 import torch
 from ops.winograd.cases import logged, rule
 from ops.winograd.layers import F, check, expected, forced, inputs
+from support.cases import by_pairs
 from support.checks import LAYOUTS, rand
 from support.native import needs_native
 from support.tiny import tiny
@@ -65,9 +66,7 @@ def test_fold_weight_without_tiles(monkeypatch):
         assert fold_weight(weight, **known).tiles is None
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize("case", ["3x3", "up"])
+@by_pairs(case=["3x3", "up"], flip=[True, False], layout=LAYOUTS)
 def test_folded_weights(case, flip, layout, calls, monkeypatch):
     """Its tiles are taken, by images of any size. Where they do not fit, others are made."""
     rule(monkeypatch, "tile2", "up")
