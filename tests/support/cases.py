@@ -14,7 +14,7 @@ def by_pairs(indirect=(), **values):
         indirect: names of arguments that are fixtures, which get the value.
         values: argument -> the values it may have.
     """
-    cases = [tuple(case.values()) for case in pairs(values)]
+    cases = [tuple(case.values()) for case in pairs({k: list(v) for k, v in values.items()})]
     return pytest.mark.parametrize(",".join(values), cases, ids=_name, indirect=list(indirect))
 
 

@@ -110,7 +110,7 @@ def test_shapes_without_values(up, down, k, ops):
 @pytest.mark.parametrize(
     "up, down, k", some_thorough([(2, 1, 3), (1, 2, 3), (1, 2, 1)], [(2, 1, 3)])
 )
-@pytest.mark.parametrize("dynamic", some_thorough([False, True], [True]))
+@pytest.mark.parametrize("dynamic", some_thorough([False, True], [False]))
 def test_compiles_without_a_break(up, down, k, dynamic):
     def layer(x, weight, f):
         return conv2d_resample(x * 2, weight, f, up, down, k // 2).square()

@@ -149,6 +149,7 @@ def test_registered():
     torch.library.opcheck(OP, (x, dy[:, :, ::2, :5], 3, [1, 1], 2))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["tile2", "tile4"])
 def test_sums_over_many_tiles_keep_their_digits(form):
     """As one chain of additions they would lose ten times what a direct sum does."""
