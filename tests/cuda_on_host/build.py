@@ -11,13 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock
+
 from stylegan_ops.build import cuda_tools, tools
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 CACHE = HERE.parents[1] / ".pytest_cache" / "cuda_on_host"
 FLAGS = [
-    *("-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden"),
+    *("-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden"),
     "-fno-strict-aliasing",  # kernels read 16 bytes of any dtype at a time, as nvcc lets them
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-parameter"),
 ]
@@ -82,26 +84,45 @@ def _load_once(*sources):
 
 def _load(*sources):
     include = find_cuda_home() / "include"
-    sources = [*SHIM, *map(Path, sources)]
-    library = CACHE / f"{sources[-1].stem}-{_key(sources, include)}.so"
-    if not library.is_file():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            built = _build(sources, include, Path(folder))
-            os.replace(built, library)  # at once: another test run may build or load the same
+    sources = list(map(Path, sources))
+
+    def link(folder):
+        shim = _built(
+            "shim.o", SHIM, include, lambda folder: _compiled(SHIM, include, folder, "-r")
+        )
+        return _compiled(sources, include, folder, "-shared", shim, "-ldl")
+
+    library = _built(f"{sources[-1].stem}.so", [*SHIM, *sources], include, link)
     return ctypes.CDLL(str(library))
 
 
+def _built(name, sources, include, build):
+    """The file that `build` makes in a folder, unless it was made of the same sources before."""
+    stem, suffix = name.split(".")
+    file = CACHE / f"{stem}-{_key(sources, include)}.{suffix}"
+    if not file.is_file():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):  # other processes wait for what one builds
+            if not file.is_file():
+                with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                    os.replace(build(Path(folder)), file)
+    return file
+
+
 def _key(sources, include):
-    headers = [f for d in (HERE, CSRC) for f in sorted(d.rglob("*.*h"))]
+    headers = [*sorted(HERE.rglob("*.*h")), *sorted(CSRC.rglob("*.*h"))]
+    headers = [file for file in headers if file.parent.name != "cpu"]
     version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True).stdout
-    digest = hashlib.sha256(repr([version, str(include), FLAGS, KERNEL_FLAGS]).encode())
+    flags = [flag.replace(str(HERE), "") for flag in FLAGS + KERNEL_FLAGS]
+    digest = hashlib.sha256(repr([version, str(include), flags]).encode())
     for file in [*sources, *headers]:
         digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build(sources, include, folder):
+def _compiled(sources, include, folder, *link):
+    """All sources in one file, made by the compiler with the arguments `link`."""
+
     def compile(source):
         target = folder / f"{source.name}.o"
         kernel = KERNEL_FLAGS if source.suffix == ".cu" else []
@@ -111,9 +132,9 @@ def _build(sources, include, folder):
 
     with ThreadPoolExecutor() as pool:
         objects = list(pool.map(compile, sources))
-    library = folder / "library.so"
-    _run(["-shared", *objects, "-ldl"], library)
-    return library
+    target = folder / "linked"
+    _run([*objects, *map(str, link)], target)
+    return target
 
 
 def _run(arguments, target):

@@ -23,16 +23,12 @@ def _name(value):
     return str(value).removeprefix("torch.").replace(" ", "")[:30]
 
 
-def some_thorough(cases, quick):
-    """`cases` as parameters; those not in `quick` are thorough."""
-    thorough = pytest.mark.thorough
-    return [
-        case if case in quick else pytest.param(*_values(case), marks=thorough) for case in cases
-    ]
-
-
-def _values(case):
-    return case if isinstance(case, tuple) else (case,)
+def mostly_thorough(names, cases, quick, ids=None):
+    """A decorator: pytest.mark.parametrize, where cases that are not in `quick` are thorough."""
+    values = (lambda case: case) if "," in names else (lambda case: (case,))
+    marks = [() if case in quick else pytest.mark.thorough for case in cases]
+    parameters = [pytest.param(*values(case), marks=mark) for case, mark in zip(cases, marks)]
+    return pytest.mark.parametrize(names, parameters, ids=ids)
 
 
 def on(device, op):

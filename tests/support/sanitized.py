@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".pytest_cache" / "sanitized"
@@ -48,14 +49,19 @@ def _built(op):
     headers = sorted(CSRC.rglob("*.h"))
     key = hashlib.sha256(b"".join(p.read_bytes() for p in [main, *sources, *headers]))
     program = CACHE / f"{op}-{key.hexdigest()[:16]}"
-    if program.exists():
-        return program
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / f"{op}.lock"):  # other processes wait for what one builds
+        if not program.exists():
+            _build(op, program, main, kernels, sources)
+    return program
+
+
+def _build(op, program, main, kernels, sources):
     renamed = [(kernels / f"{op}_{i}.cpp", f"-D{i}_kernels=real_{i}") for i in ISAS]
     renamed[-1] += (CALLS,)
     plain = ["-DSTYLEGAN_PLAIN_VECTORS=1", "-Dportable_kernels=plain_portable"]
     others = [(s,) for s in [main, *sources] if s not in [job[0] for job in renamed]]
     jobs = [*renamed[::-1], (renamed[0][0], *plain), *others]  # the longest first
-    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
 
         def compile(number):
@@ -69,7 +75,7 @@ def _built(op):
         for old in CACHE.glob(f"{op}-*"):
             old.unlink(missing_ok=True)
         _compiled(*objects, "-o", f"{folder}/program", "-pthread")
-        return Path(folder, "program").rename(program)
+        Path(folder, "program").rename(program)
 
 
 def _compiled(*args):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from support.cases import by_pairs, on, some_thorough
+from support.cases import by_pairs, mostly_thorough, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -107,10 +107,8 @@ def test_shapes_without_values(up, down, k, ops):
 
 
 @needs_native
-@pytest.mark.parametrize(
-    "up, down, k", some_thorough([(2, 1, 3), (1, 2, 3), (1, 2, 1)], [(2, 1, 3)])
-)
-@pytest.mark.parametrize("dynamic", some_thorough([False, True], [False]))
+@mostly_thorough("up, down, k", [(2, 1, 3), (1, 2, 3), (1, 2, 1)], [(2, 1, 3)])
+@mostly_thorough("dynamic", [False, True], [False])
 def test_compiles_without_a_break(up, down, k, dynamic):
     def layer(x, weight, f):
         return conv2d_resample(x * 2, weight, f, up, down, k // 2).square()

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 from ops.filtered_lrelu.cases import check_near, derivatives, random_geometry
-from support.cases import some_thorough
+from support.cases import mostly_thorough
 from support.native import ROOT, needs_native, run_in_new_process
 from support.sanitized import check_under_the_sanitizer
 
@@ -20,7 +20,7 @@ def test_under_the_sanitizer():
 
 
 @needs_native
-@pytest.mark.parametrize("capability", some_thorough(["avx2", "default"], ["default"]))
+@mostly_thorough("capability", ["avx2", "default"], ["default"])
 def test_other_instructions_give_the_same(capability, tmp_path):
     """To rounding. Inputs go by a file: other instructions make other random numbers."""
     geometries = [random_geometry(seed) for seed in range(40)]

@@ -13,7 +13,7 @@ from ops.filtered_lrelu.cases import (
     random_mask,
     taps,
 )
-from support.cases import by_pairs, some_thorough
+from support.cases import by_pairs, mostly_thorough
 from support.checks import LAYOUTS, rand
 from support.native import BACKENDS, needs_native
 from support.pairs import pairs
@@ -77,9 +77,10 @@ def test_the_mask_is_written_or_made_again(name, layout):
     assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0]))
 
 
-@pytest.mark.parametrize(
+@mostly_thorough(
     "dynamic, layout",
-    some_thorough([(d, la) for d in (False, True) for la in LAYOUTS], [(False, LAYOUTS[1])]),
+    [(d, la) for d in (False, True) for la in LAYOUTS],
+    [(False, LAYOUTS[1])],
 )
 def test_compiles_without_a_break(dynamic, layout, device):
     torch.compiler.reset()
@@ -102,12 +103,10 @@ def test_compiles_without_a_break(dynamic, layout, device):
             torch.testing.assert_close(compiled(x, b, fu), expected)
 
 
-@pytest.mark.parametrize(
+@mostly_thorough(
     "name, layout, example_requires_grad",
-    some_thorough(
-        [tuple(case.values()) for case in pairs(EXPORTED)],
-        [("layer", LAYOUTS[1], False), ("radial", LAYOUTS[0], True)],
-    ),
+    [tuple(case.values()) for case in pairs(EXPORTED)],
+    [("layer", LAYOUTS[1], False), ("radial", LAYOUTS[0], True)],
 )
 def test_an_exported_model_has_its_gradients(example_requires_grad, name, layout):
     """Of a graph traced without a gradient, the mask is made when one is asked for."""

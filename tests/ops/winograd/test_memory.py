@@ -5,7 +5,7 @@ import os
 
 import pytest
 from ops.winograd.cases import convolve, images, threads
-from support.cases import some_thorough
+from support.cases import mostly_thorough
 from support.checks import rand
 from support.native import ROOT, needs_native, run_in_new_process
 from support.sanitized import check_under_the_sanitizer
@@ -65,9 +65,7 @@ def test_beside_no_memory():
 
 
 @needs_native
-@pytest.mark.parametrize(
-    "capability, isa", some_thorough([("avx2", 1), ("default", 0)], [("default", 0)])
-)
+@mostly_thorough("capability, isa", [("avx2", 1), ("default", 0)], [("default", 0)])
 def test_instructions_are_those_that_pytorch_takes(capability, isa):
     run_in_new_process(
         f"""
