@@ -39,7 +39,7 @@ WINDOWS = dict(LAYER, fu=taps(6, 5), fd=taps(4, 7), padding=[3, -1, 4, 6], clamp
 PLAIN = dict(fu=None, fd=None, up=1, down=1, padding=[0, 0, 0, 0])
 CASES = {"layer": LAYER, "radial": RADIAL, "windows": WINDOWS, "plain": PLAIN}
 WIDE = [
-    *[("layer", (1, 16, 300, 700)), ("layer", (2, 40, 33, 1500)), ("radial", (1, 16, 70, 350))],
+    *[("layer", (1, 16, 300, 700)), ("layer", (1, 40, 33, 1500)), ("radial", (1, 16, 70, 350))],
     *[("windows", (1, 20, 33, 900)), ("windows", (1, 3, 400, 90)), ("plain", (1, 20, 200, 900))],
 ]
 DEFAULTS = dict(gain=1.4, slope=0.2, clamp=None, flip_filter=False)
