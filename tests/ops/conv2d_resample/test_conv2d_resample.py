@@ -107,8 +107,11 @@ def test_shapes_without_values(up, down, k, ops):
 
 
 @needs_native
-@mostly_thorough("up, down, k", [(2, 1, 3), (1, 2, 3), (1, 2, 1)], [(2, 1, 3)])
-@mostly_thorough("dynamic", [False, True], [False])
+@mostly_thorough(
+    "up, down, k, dynamic",
+    [(2, 1, 3, False), (2, 1, 3, True), (1, 2, 3, True), (1, 2, 1, False)],
+    [(2, 1, 3, False)],
+)
 def test_compiles_without_a_break(up, down, k, dynamic):
     def layer(x, weight, f):
         return conv2d_resample(x * 2, weight, f, up, down, k // 2).square()
