@@ -2,64 +2,30 @@
 """The harness's tensor-core instructions by the PTX manual; asynchronous copies that go wrong."""
 
 import ctypes
-import re
 
 import pytest
 import torch
 from cuda_on_host.buffers import Buffers
-from cuda_on_host.build import HERE, counts, load, missing
+from cuda_on_host.build import counts, load, missing
+from cuda_on_host.instructions import (
+    DTYPES,
+    SOURCE,
+    accumulators,
+    emulated,
+    fault_of,
+    fragments,
+    packed,
+    rand,
+    truncated,
+)
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-SOURCE = HERE / "instructions.cu"
-DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 ORDERS = [0, 1, 7, 8]
-GROUP, PLACE = torch.arange(32) // 4, torch.arange(32) % 4  # of a lane
-
-
-def run(name, *args, order=0):
-    """Calls run_<name>; what went wrong as a string, or None."""
-    library = load(SOURCE)
-    function = getattr(library, f"run_{name}")
-    function.restype = ctypes.c_char_p
-    library.cuda_on_host_order(order)
-    message = function(*(ctypes.c_void_p(a.data_ptr()) if torch.is_tensor(a) else a for a in args))
-    return message and message.decode()
-
-
-def rand(*shape, dtype=torch.float32, seed=0):
-    generator = torch.Generator().manual_seed(seed + sum(shape))
-    return torch.randn(shape, generator=generator).to(dtype)
-
-
-def packed(numbers):
-    """[32, n] numbers of 16 bits, as registers with two, the first in the lower half; or of 32."""
-    return numbers.contiguous().view(torch.int32)
-
-
-def fragments(a, b):
-    """Of a [16, K] and b [K, 8], element by element as in the PTX manual."""
-    if a.dtype == torch.float32:  # m16n8k8: a0 to a3, b0 and b1
-        rows, columns = [0, 8, 0, 8], [0, 0, 4, 4]
-        x = [a[GROUP + i, PLACE + j] for i, j in zip(rows, columns)]
-        return torch.stack(x, 1), torch.stack([b[PLACE + i, GROUP] for i in (0, 4)], 1)
-    rows, columns = [0, 0, 8, 8, 0, 0, 8, 8], [0, 1, 0, 1, 8, 9, 8, 9]  # m16n8k16: a0 to a7
-    x = [a[GROUP + i, PLACE * 2 + j] for i, j in zip(rows, columns)]
-    return torch.stack(x, 1), torch.stack([b[PLACE * 2 + i, GROUP] for i in (0, 1, 8, 9)], 1)
-
-
-def accumulators(d):
-    """[32, 4] of d [16, 8]."""
-    places = [(0, 0), (0, 1), (8, 0), (8, 1)]
-    return torch.stack([d[GROUP + i, PLACE * 2 + j] for i, j in places], 1)
-
-
-def truncated(x):
-    return (x.view(torch.int32) & ~0x1FFF).view(torch.float32)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("order", ORDERS)
-def test_products(order, dtype):
+def test_products(order, dtype, run):
     depth = 8 if dtype == torch.float32 else 16
     a, b, d = rand(16, depth, dtype=dtype), rand(depth, 8, dtype=dtype, seed=1), rand(16, 8)
     a[3, 1], b[2, 2] = 2e-7, -3e-6  # subnormal in float16
@@ -72,7 +38,7 @@ def test_products(order, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
-def test_every_number_of_16_bits(dtype):
+def test_every_number_of_16_bits(dtype, run):
     """As an element of a, times 1."""
     every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16).view(dtype)
     b = torch.zeros(16, 8, dtype=dtype)
@@ -102,12 +68,12 @@ def test_rounding_to_tf32():
     expected += [b - (1 << 31) for b in expected] + [0x7FFFFFFF]
     y = torch.zeros(len(bits), dtype=torch.int32)
     x = torch.tensor(bits, dtype=torch.int32)
-    assert run("rounded", len(bits), x, y) is None
+    assert emulated("rounded", len(bits), x, y) is None
     assert y.tolist() == expected
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_matrices(order):
+def test_matrices(order, run):
     """Rows in any order."""
     x = torch.arange(1024, dtype=torch.int16).view(64, 16)  # rows of 32 bytes
     perm = torch.randperm(64, generator=torch.Generator().manual_seed(3))[:32]
@@ -129,18 +95,12 @@ def test_rows_that_share_banks_or_do_not_fit(order):
     counts(load(SOURCE))
     for stride, conflicts in [(16, 0), (32, 4), (48, 0), (64, 12), (0, 0)]:
         starts = torch.arange(32, dtype=torch.int32) % 8 * stride
-        assert run("matrices", 0, 2048, x, starts, r, order=order) is None
+        assert emulated("matrices", 0, 2048, x, starts, r, order=order) is None
         assert counts(load(SOURCE))["read_conflicts"] == conflicts
     starts = torch.arange(32, dtype=torch.int32) * 16
-    assert "misaligned" in run("matrices", 0, 2048, x, starts + 8, r, order=order)
-    message = run("matrices", 0, 511, x, starts, r, order=order)
+    assert "misaligned" in emulated("matrices", 0, 2048, x, starts + 8, r, order=order)
+    message = emulated("matrices", 0, 511, x, starts, r, order=order)
     assert message == "16 bytes outside of dynamic shared memory"
-
-
-def fault_of(name):
-    """Its number in instructions.cu."""
-    names = re.search(r"enum Fault \{(.*?)\}", SOURCE.read_text(), re.DOTALL)[1]
-    return re.findall(r"\w+", names).index(name)
 
 
 class Pipeline:
@@ -154,7 +114,7 @@ class Pipeline:
     def __call__(self, fault="none", pitch=48, neighbours=0, order=0, steps=None):
         self.y.fill_(torch.nan)
         numbers = fault_of(fault), pitch, neighbours, steps or self.steps
-        return run("pipeline", *numbers, *self.given, self.y, order=order)
+        return emulated("pipeline", *numbers, *self.given, self.y, order=order)
 
     def right(self):
         expected = self.x.double() @ self.w.double()
@@ -228,9 +188,14 @@ def test_a_wrong_pipeline(fault, order):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_what_a_thread_has_copied_it_may_use(order):
+def test_what_a_thread_has_copied_it_may_use(order, run):
     x, y = rand(256), torch.zeros(256)
     assert run("own_copies", 1, x, y, order=order) is None
     assert torch.equal(y, 2 * x.roll(128))
-    assert run("own_copies", 0, x, y, order=order) is None
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_others_have_copied_it_may_not(order):
+    x, y = rand(256), torch.zeros(256)
+    assert emulated("own_copies", 0, x, y, order=order) is None
     assert y.isnan().all()

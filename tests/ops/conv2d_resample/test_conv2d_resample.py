@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-import itertools
-
 import pytest
 import torch
+from support.cases import by_pairs, mostly_thorough, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
@@ -18,13 +17,8 @@ from stylegan_ops import backend, conv2d_resample, setup_filter
 from stylegan_ops.ops.conv2d_resample import conv2d_resample_ref
 
 F = setup_filter([1, 3, 3, 1])
-ODD = setup_filter([1, 2, 1])
-CASES = [
-    (up, down, k, flip)
-    for (up, down), k, flip in itertools.product(
-        [(1, 1), (2, 1), (1, 2), (2, 2)], [1, 3], [True, False]
-    )
-]
+FACTORS = [(1, 1), (2, 1), (1, 2), (2, 2)]  # up, down
+NUMBERS = [parameter.values[0] for parameter in fixture_cases("conv2d_resample")]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -39,53 +33,61 @@ def test_known_good(number, ops):
     check_fixture(conv2d_resample, number)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", fixture_cases("conv2d_resample"))
-def test_known_good_in_every_dtype(number, dtype, layout, ops):
+@by_pairs(number=NUMBERS, dtype=DTYPES, layout=LAYOUTS)
+def test_known_good_in_every_dtype(number, dtype, layout):
     check_fixture_dtype(conv2d_resample, conv2d_resample_ref, number, dtype, layout)
 
 
-@pytest.mark.parametrize("f", [F, ODD, None], ids=["1331", "121", "none"])
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("up, down, k, flip", [*CASES, (3, 1, 3, True), (1, 3, 3, True)])
-def test_cheapest_order_equals_the_definition(up, down, k, flip, groups, f, ops):
+@by_pairs(
+    factors=[*FACTORS, (3, 1), (1, 3)],
+    taps=["1331", "121", ""],
+    padding=[1, 0, [2, 0, 1, 3]],
+    k=[3, 1],
+    groups=[1, 2],
+    flip=[True, False],
+)
+def test_cheapest_order_equals_the_definition(factors, k, flip, groups, taps, padding):
     x, weight = rand(2, 4, 9, 8), rand(6, 4 // groups, k, k)
-    for padding in (k // 2, 0, [2, 0, 1, 3]):
-        args = (x, weight, f, up, down, padding, groups, flip)
-        y, expected = conv2d_resample(*args), conv2d_resample_ref(*args)
-        torch.testing.assert_close(y, expected)
-        torch.testing.assert_close(conv2d_resample_ref(*args), expected)
+    f = setup_filter([int(tap) for tap in taps]) if taps else None
+    args = (x, weight, f, *factors, padding, groups, flip)
+    torch.testing.assert_close(conv2d_resample(*args), conv2d_resample_ref(*args))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("up, down, k, flip", CASES)
-def test_dtypes_and_layouts(up, down, k, flip, dtype, layout, ops):
-    kwargs = dict(f=F, up=up, down=down, padding=k // 2, flip_weight=flip)
+@by_pairs(factors=FACTORS, dtype=DTYPES, k=[3, 1], flip=[True, False], layout=LAYOUTS)
+def test_dtypes_and_layouts(factors, k, flip, dtype, layout, device):
+    up, down = factors
+    kwargs = dict(up=up, down=down, padding=k // 2, flip_weight=flip)
 
-    def ours(x, weight):
-        return conv2d_resample(x, weight, **kwargs)
+    def ours(x, weight, f):
+        return conv2d_resample(x, weight, f, **kwargs)
 
-    def plain(x, weight):
-        return conv2d_resample_ref(x, weight, **kwargs)
+    def plain(x, weight, f):
+        return conv2d_resample_ref(x, weight, f, **kwargs)
 
-    inputs = {"x": rand(2, 4, 8, 6), "weight": rand(5, 4, k, k) / 6}
-    check_dtype(ours, plain, inputs, ["x", "weight"], dtype, layout)
+    inputs = {"x": rand(2, 4, 8, 6), "weight": rand(5, 4, k, k) / 6, "f": F}
+    run = on(device, ours), on(device, plain)
+    check_dtype(*run, inputs, ["x", "weight"], dtype, layout)
 
 
-@pytest.mark.parametrize("up, down, k, flip", CASES)
-def test_gradgradcheck(up, down, k, flip, ops):
+def test_the_reference_keeps_dtype_and_layout():
+    x = rand(2, 4, 8, 6).bfloat16().contiguous(memory_format=torch.channels_last)
+    with backend("reference"):
+        y = conv2d_resample(x, rand(5, 4, 3, 3).bfloat16(), F, up=2, padding=1)
+    assert y.dtype == x.dtype and y.is_contiguous(memory_format=torch.channels_last)
+
+
+@by_pairs(factors=FACTORS, k=[3, 1], flip=[True, False])
+def test_gradgradcheck(factors, k, flip):
     def op(x, weight):
-        return conv2d_resample(x, weight, F, up, down, k // 2, 1, flip)
+        return conv2d_resample(x, weight, F, *factors, k // 2, 1, flip)
 
-    inputs = (rand(1, 2, 4, 4, grad=True), rand(2, 2, k, k, grad=True))
+    inputs = (rand(1, 2, 3, 4, grad=True), rand(1, 2, k, k, grad=True))
     assert torch.autograd.gradcheck(op, inputs)
     assert torch.autograd.gradgradcheck(op, inputs)
 
 
 @pytest.mark.parametrize("up, down, k", [(2, 1, 3), (2, 1, 1), (1, 2, 3), (1, 2, 1), (2, 2, 3)])
-def test_the_filter_is_flipped_when_asked(up, down, k, ops):
+def test_the_filter_is_flipped_when_asked(up, down, k):
     f = setup_filter([[1, 2, 3], [0, 1, 4], [2, 2, 5], [1, 0, 7]])
     x, weight = rand(2, 4, 9, 8), rand(6, 4, k, k)
     y = conv2d_resample(x, weight, f, up, down, k // 2, flip_filter=True)
@@ -105,8 +107,11 @@ def test_shapes_without_values(up, down, k, ops):
 
 
 @needs_native
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("up, down, k", [(2, 1, 3), (1, 2, 3), (1, 2, 1)])
+@mostly_thorough(
+    "up, down, k, dynamic",
+    [(2, 1, 3, False), (2, 1, 3, True), (1, 2, 3, True), (1, 2, 1, False)],
+    [(2, 1, 3, False)],
+)
 def test_compiles_without_a_break(up, down, k, dynamic):
     def layer(x, weight, f):
         return conv2d_resample(x * 2, weight, f, up, down, k // 2).square()

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolutions with second derivatives of their own, against PyTorch's."""
 
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
+from support.cases import by_pairs, on
 from support.checks import DTYPES, LAYOUTS, check_dtype, rand
 
 from stylegan_ops import backend
 from stylegan_ops.layer.convolution import _Conv, _ConvTranspose, conv2d, conv_transpose2d
 
 SIZES = [(8, 7), (9, 12)]
-CASES = list(itertools.product([1, 2, 3], [(0, 0), (1, 2)], [1, 2]))  # stride, padding, groups
 
 
 def inputs(groups, size, kernel=(3, 2)):
@@ -30,8 +28,7 @@ def derivatives(op, x, w):
     return results + list(values)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("stride, padding, groups", CASES)
+@by_pairs(stride=[1, 2, 3], size=SIZES, padding=[(0, 0), (1, 2)], groups=[1, 2])
 def test_derivatives_are_those_of_pytorch(stride, padding, groups, size):
     x, w = inputs(groups, size)
     ours = derivatives(lambda x, w: conv2d(x, w, stride, padding, groups), x, w)
@@ -41,8 +38,7 @@ def test_derivatives_are_those_of_pytorch(stride, padding, groups, size):
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("stride, groups", [(1, 1), (2, 1), (2, 2), (3, 1)])
+@by_pairs(stride=[1, 2, 3], size=SIZES, groups=[1, 2])
 def test_derivatives_of_the_transposed_one(stride, groups, size):
     x, w = rand(2, 4, *size, grad=True), rand(4, 6 // groups, 3, 3, seed=3, grad=True)
     ours = derivatives(lambda x, w: conv_transpose2d(x, w, stride, groups), x, w)
@@ -52,18 +48,18 @@ def test_derivatives_of_the_transposed_one(stride, groups, size):
 
 @pytest.mark.parametrize("op", [conv2d, conv_transpose2d])
 def test_gradgradcheck(op):
-    x, w = rand(1, 2, 4, 5, grad=True), rand(2, 2, 3, 3, grad=True)
+    x, w = rand(1, 2, 3, 4, grad=True), rand(2, 1, 3, 3, grad=True)
+    w = w if op is conv_transpose2d else w.detach().transpose(0, 1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, w: op(x, w, 2), (x, w))
     assert torch.autograd.gradgradcheck(lambda x, w: op(x, w, 2), (x, w))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_dtypes_and_layouts(dtype, layout):
+@by_pairs(dtype=DTYPES, layout=LAYOUTS)
+def test_dtypes_and_layouts(dtype, layout, device):
     given = {"x": rand(2, 8, 9, 9), "w": rand(6, 8, 3, 3)}
     check_dtype(
-        lambda x, w: conv2d(x, w, 2, (1, 1)),
-        lambda x, w: F.conv2d(x, w, stride=2, padding=1),
+        on(device, lambda x, w: conv2d(x, w, 2, (1, 1))),
+        on(device, lambda x, w: F.conv2d(x, w, stride=2, padding=1)),
         given,
         ["x", "w"],
         dtype,

@@ -24,6 +24,32 @@ def taps(*shape, seed=0, symmetric=False):
     return f / f.norm() / 2 ** (len(shape) / 2)
 
 
+F12, F24, F12X12, ODD = taps(12), taps(24), taps(12, 12), dict(fu=taps(7), fd=taps(3, 4))
+LAYERS = {  # of networks, for which CUDA has a kernel of its own
+    "up 2 down 2": dict(fu=F12, fd=F12, up=2, down=2, padding=[9, 8, 9, 8], clamp=0.8),
+    "up 4 down 2": dict(fu=F24, fd=F12, up=4, down=2, padding=[-6, -9, -6, -9], clamp=0.8),
+    "up 2 radial": dict(fu=F12, fd=F12X12, up=2, down=2, padding=[9, 8, 10, 7]),
+    "up 4 radial": dict(fu=F24, fd=F12X12, up=4, down=2, padding=[18, 19, 16, 17], slope=0.0),
+}
+OTHERS = {
+    "no filters": dict(gain=1.0, clamp=0.8),
+    "up 2 down 4": dict(fu=F12, fd=F24, up=2, down=4, padding=[12] * 4, flip_filter=True),
+    "odd": dict(**ODD, up=2, down=1, padding=[3, 5, -1, 6], slope=-0.3, clamp=1.0),
+    "odd down": dict(**ODD, up=1, down=4, padding=[7, 5, 4, 6], slope=0.0),
+    "longest": dict(fu=taps(32), fd=taps(9, 32), up=4, down=2, padding=[33] * 4, clamp=0.5),
+    "symmetric": dict(fu=F24, fd=taps(12, 12, symmetric=True), up=4, down=2, padding=[20] * 4),
+    "windows": dict(fu=taps(3, 4), fd=taps(5, 2), up=2, padding=[3, 4, 5, 2], flip_filter=True),
+    "down": dict(fd=F24, down=4, padding=[12, 11, 10, 13], slope=0.0, clamp=0.5),
+}
+DEFAULTS = dict(fu=None, fd=None, up=1, down=1, padding=[0] * 4, gain=GAIN, slope=0.2, clamp=None)
+DEFAULTS |= {"flip_filter": False}
+
+
+def moved(kwargs, device):
+    """Arguments with their tensors on a device."""
+    return {k: v.to(device) if torch.is_tensor(v) else v for k, v in kwargs.items()}
+
+
 class Geometry(NamedTuple):
     """x's shape and layout, and what `filtered_lrelu` is called with besides x and b."""
 

@@ -25,6 +25,7 @@ from ops.filtered_lrelu.cuda_on_host import (
     samples,
     transposed,
 )
+from support.cases import by_pairs, mostly_thorough
 from support.checks import rand
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -35,6 +36,7 @@ STREAMED = [  # up, down, filters: layers of networks,
 TRANSPOSED = [  # and their derivatives
     *[(2, 4, "12", "24"), (2, 2, "12x12", "12"), (2, 4, "12x12", "24")],
 ]
+RATES = STREAMED + TRANSPOSED
 FACTORS = list(itertools.product((1, 2, 4), (1, 2, 4)))
 PAIRS = [  # of filters, for the general kernel
     *[("none", "none"), ("none", "7"), ("6", "none"), ("12", "13"), ("7", "2"), ("3", "4x4")],
@@ -61,17 +63,14 @@ def rate_name(rate):
 
 
 streamed = pytest.mark.parametrize("rate", STREAMED, ids=rate_name)
-every_rate = pytest.mark.parametrize("rate", STREAMED + TRANSPOSED, ids=rate_name)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+every_rate = pytest.mark.parametrize("rate", RATES, ids=rate_name)
 layouts = pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
 
 
-@every_rate
-@layouts
-@dtypes
+@by_pairs(rate=RATES, dtype=DTYPES, last=[False, True])
 def test_layers(dtype, last, rate):
     """Sizes and everything else in turn."""
-    turn = DTYPES.index(dtype) + last
+    turn = DTYPES.index(dtype) + last + RATES.index(rate)
     modes = (GIVEN,) if rate in TRANSPOSED else (OWN, WRITTEN, GIVEN)
     for i, shape in enumerate(SIZES[turn % 2 :: 2], turn):
         origins = [(0, 0), (3, 2), (-5, 1), (11, -6)][i % 4] if i % 3 else (0, 0)
@@ -80,9 +79,7 @@ def test_layers(dtype, last, rate):
         check(case, dtype, MEMORY[i % 4], modes[i % len(modes)])
 
 
-@pytest.mark.parametrize("factors", FACTORS, ids=rate_name)
-@layouts
-@dtypes
+@by_pairs(factors=FACTORS, dtype=DTYPES, last=[False, True])
 def test_factors_and_filters(dtype, last, factors):
     """Every pair of factors with every other pair of filters; sizes and everything else in turn."""
     turn = 5 * DTYPES.index(dtype) + 3 * FACTORS.index(factors) + last
@@ -124,8 +121,11 @@ def test_phases(last, rate):
             check(case._replace(down_origin=(3 * b - 4, 2 - 5 * a)), torch.float32, signs=WRITTEN)
 
 
-@streamed
-@layouts
+@mostly_thorough(
+    "rate, last",
+    [(rate, last) for rate in STREAMED for last in (False, True)],
+    [(rate, i in (1, 2)) for i, rate in enumerate(STREAMED)],
+)
 def test_the_mask_has_all_samples(last, rate):
     """Also those that y has no need of: before it, after it, and where it is cropped."""
     for origins, extra in [((-37, -20), (-3, -2)), ((0, 0), (-11, -6)), ((-3, -29), (0, -1))]:
@@ -151,13 +151,13 @@ def test_channels(last):
             check(Case((2, c, 3, 4), last, *rate), DTYPES[i % 3], signs=(WRITTEN, GIVEN)[i % 2])
 
 
-@pytest.mark.parametrize("rate", [STREAMED[0], (1, 1, "none", "none")], ids=rate_name)
+@mostly_thorough("rate", [STREAMED[0], (1, 1, "none", "none")], [STREAMED[0]], ids=rate_name)
 def test_more_tiles_than_blocks(rate):
     padding = (11, 11, 11, 11) if rate[0] == 2 else (0, 0, 0, 0)
     check(Case((2060, 4, 1, 1), False, *rate, padding), torch.float32, signs=GIVEN)
 
 
-@every_rate
+@mostly_thorough("rate", RATES, [STREAMED[0]], ids=rate_name)
 def test_wide_tiles(rate):
     """Many planes: a tile is as wide as a row, and as high as the image."""
     factor = rate[1] / rate[0]
@@ -217,11 +217,11 @@ def test_adjoint(last, rate):
         assert torch.equal(again, y)
 
 
-@pytest.mark.parametrize(
-    "rate", [*STREAMED, (1, 1, "none", "none"), (2, 1, "3", "2x3")], ids=rate_name
+@by_pairs(
+    rate=[*STREAMED, (1, 1, "none", "none"), (2, 1, "3", "2x3")],
+    negative=[0.0, 0.3, -0.2],
+    last=[False, True],
 )
-@layouts
-@pytest.mark.parametrize("negative", [0.0, 0.3, -0.2])
 def test_values_that_are_not_finite(negative, last, rate):
     """They reach what their taps meet, and nothing else; as the definition has it in float64."""
     values = [torch.nan, torch.inf, -torch.inf]

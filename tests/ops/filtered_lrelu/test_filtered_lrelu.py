@@ -5,14 +5,24 @@ import warnings
 
 import pytest
 import torch
-from ops.filtered_lrelu.cases import Geometry, check_near, derivatives, taps
+from ops.filtered_lrelu.cases import (
+    DEFAULTS,
+    LAYERS,
+    OTHERS,
+    Geometry,
+    check_near,
+    derivatives,
+    moved,
+    taps,
+)
+from support.cases import by_pairs, on
 from support.checks import (
     DTYPES,
     LAYOUTS,
     check_dtype,
     check_fixture,
-    check_fixture_dtype,
     fixture_cases,
+    fixture_inputs,
     layouts_of,
     rand,
 )
@@ -20,19 +30,12 @@ from support.native import BACKENDS, needs_native, run_in_new_process
 
 import stylegan_ops
 from stylegan_ops import backend, filtered_lrelu
-from stylegan_ops.ops.filtered_lrelu import GAIN, filtered_lrelu_ref
+from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
 from stylegan_ops.runtime.images import memory_format
 
 LAYER = dict(fu=taps(12), fd=taps(12, seed=1), up=2, down=2, padding=[9, 8, 10, 7])
-CASES = {
-    "layer": LAYER | {"clamp": 0.8},
-    "radial": dict(fu=taps(24), fd=taps(12, 12, symmetric=True), up=4, down=2, padding=[20] * 4),
-    "windows": dict(fu=taps(3, 4), fd=taps(5, 2), up=2, padding=[3, 4, 5, 2], flip_filter=True),
-    "down": dict(fd=taps(24), down=4, padding=[12, 11, 10, 13], slope=0.0, clamp=0.5),
-    "nothing": dict(clamp=0.8),
-}
-DEFAULTS = dict(fu=None, fd=None, up=1, down=1, padding=[0] * 4, gain=GAIN, slope=0.2, clamp=None)
-DEFAULTS |= {"flip_filter": False}
+CASES = LAYERS | OTHERS
+NUMBERS = [parameter.values[0] for parameter in fixture_cases("filtered_lrelu")]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -45,38 +48,45 @@ def ops(request):
 @pytest.mark.parametrize("number", fixture_cases("filtered_lrelu"))
 def test_fixtures(number, ops):
     check_fixture(filtered_lrelu, number)
-    check_fixture(filtered_lrelu_ref, number)
+
+
+def check_kernel(device, inputs, names, dtype, layout, **kwargs):
+    """The 2x rule; filters stay in float32."""
+    filters = {
+        k: v.float() for k, v in (inputs | kwargs).items() if k in ("fu", "fd") and v is not None
+    }
+    rest = {k: v for k, v in kwargs.items() if k not in ("fu", "fd")}
+    run = [
+        on(device, lambda op=op, **given: op(**given, **rest))
+        for op in (filtered_lrelu, filtered_lrelu_ref)
+    ]
+    with backend("native"):
+        check_dtype(*run, inputs | filters, names, dtype, layout)
 
 
 @needs_native
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", fixture_cases("filtered_lrelu"))
-def test_fixtures_in_other_dtypes(number, dtype, layout):
-    """Of the kernel: the reference rounds once more than PyTorch's own ops here do."""
-    check_fixture_dtype(filtered_lrelu, filtered_lrelu_ref, number, dtype, layout)
+@by_pairs(number=NUMBERS, dtype=DTYPES, layout=LAYOUTS)
+def test_fixtures_in_other_dtypes(number, dtype, layout, device):
+    inputs, kwargs, names = fixture_inputs(number)
+    check_kernel(device, inputs, names, dtype, layout, **kwargs)
 
 
 @needs_native
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", CASES)
-def test_dtypes_and_layouts(name, dtype, layout):
-    shape = 2, 19, 8, 9
-    inputs = {"x": rand(*shape), "b": rand(shape[1])}
-    check_dtype(
-        lambda **given: filtered_lrelu(**given, **CASES[name]),
-        lambda **given: filtered_lrelu_ref(**given, **CASES[name]),
-        inputs,
-        ["x", "b"],
-        dtype,
-        layout,
-    )
+@by_pairs(
+    name=CASES,
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    shape=[(1, 17, 18, 19), (1, 16, 17, 70), (1, 40, 18, 16)],
+)
+def test_dtypes_and_layouts(name, dtype, layout, shape, device):
+    inputs = {"x": rand(*shape), "b": 0.5 * rand(shape[1])}
+    check_kernel(device, inputs, ["x", "b"], dtype, layout, **CASES[name])
 
 
+@needs_native
 @pytest.mark.filterwarnings("ignore:filtered_lrelu. no fused kernel")
-@pytest.mark.parametrize("name", CASES)
-def test_gradgradcheck(name, ops):
+@pytest.mark.parametrize("name", ["up 2 down 2", "no filters", "symmetric", "windows", "down"])
+def test_gradgradcheck(name):
     x, b = rand(1, 2, 4, 3, grad=True), rand(2, grad=True)
 
     def op(x, b):
@@ -86,30 +96,34 @@ def test_gradgradcheck(name, ops):
     assert torch.autograd.gradgradcheck(op, (x, b), fast_mode=True)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", CASES)
-def test_second_derivatives_by_x_and_b(name, layout, ops):
+@needs_native
+@by_pairs(name=CASES, layout=LAYOUTS)
+def test_second_derivatives_by_x_and_b(name, layout, device):
     """Of a loss that has them, in float32."""
-    g, results = Geometry((2, 5, 9, 8), layout, DEFAULTS | CASES[name], True), []
+    g, results = Geometry((2, 5, 14, 13), layout, DEFAULTS | CASES[name], True), []
     x, b = g.inputs()
+    kwargs = moved(g.kwargs, device)
     for dtype, run in ((torch.float32, filtered_lrelu), (torch.float64, filtered_lrelu_ref)):
-        leaves = [t.to(dtype).requires_grad_() for t in (x, b)]
-        y = run(leaves[0], b=leaves[1], **g.kwargs)
+        leaves = [t.to(device, dtype).requires_grad_() for t in (x, b)]
+        with backend("native"):
+            y = run(leaves[0], b=leaves[1], **kwargs)
         grads = torch.autograd.grad(y.square().sum(), leaves, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in grads), leaves)
         results.append([grads[0], grads[1], *second])
-    check_near(*results, tolerance=5e-6)
+    check_near(*results, tolerance=5e-6 if device.type == "cpu" else 1e-3)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("clamp", [None, 0.0, 0.6])
-@pytest.mark.parametrize(
-    "slope, gain", [(1, 1.3), (0, 1), (0.2, 0), (0.3, -1.4), (-1.5, 2), (2, 1)]
+@needs_native
+@by_pairs(
+    factors=[(1, 1.3), (0, 1), (0.2, 0), (0.3, -1.4), (-1.5, 2), (2, 1)],
+    clamp=[None, 0.0, 0.6],
+    layout=LAYOUTS,
 )
-def test_slopes_gains_and_clamps(slope, gain, clamp, layout, ops):
+def test_slopes_gains_and_clamps(factors, clamp, layout):
+    slope, gain = factors
     kwargs = DEFAULTS | LAYER | {"slope": slope, "gain": gain, "clamp": clamp}
     x, b = Geometry((1, 3, 7, 8), layout, kwargs, True).inputs()
-    ours = derivatives(x, b, ops, **kwargs)
+    ours = derivatives(x, b, "native", **kwargs)
     exact = derivatives(x.double(), b.double(), "reference", **kwargs)
     check_near(ours, exact)
     assert bool(ours[0].any()) == bool(gain and clamp != 0)
@@ -126,7 +140,7 @@ def test_what_is_kept_for_the_gradient():
 
 
 @pytest.mark.parametrize("requires", ["x", "b", "nothing"])
-def test_gradients_of_some(requires, ops):
+def test_gradients_of_some(requires):
     x, b = rand(2, 3, 8, 9).float(), rand(3).float()
     results = []
     for run in (filtered_lrelu, filtered_lrelu_ref):
@@ -143,7 +157,7 @@ def test_gradients_of_some(requires, ops):
 
 
 @pytest.mark.parametrize("which", ["fu", "fd"])
-def test_a_filter_that_requires_a_gradient(which, ops):
+def test_a_filter_that_requires_a_gradient(which):
     x, results = rand(1, 2, 8, 9).float(), []
     for run in (filtered_lrelu, filtered_lrelu_ref):
         kwargs = LAYER | {which: LAYER[which].clone().requires_grad_()}
@@ -154,12 +168,15 @@ def test_a_filter_that_requires_a_gradient(which, ops):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_bias_of_another_dtype(dtype, ops):
+@pytest.mark.parametrize(
+    "dtype, choice", [(torch.float16, BACKENDS[0]), *[(torch.bfloat16, b) for b in BACKENDS]]
+)
+def test_a_bias_of_another_dtype(dtype, choice):
     """As in a network: x in half precision, the bias in float32; and the other way round."""
     for x_dtype, b_dtype in ((dtype, torch.float32), (torch.float32, dtype)):
         x, b = rand(2, 5, 9, 8).to(x_dtype).requires_grad_(), rand(5).to(b_dtype).requires_grad_()
-        y = filtered_lrelu(x, b=b, **LAYER)
+        with backend(choice):
+            y = filtered_lrelu(x, b=b, **LAYER)
         grads = torch.autograd.grad(y.float().square().sum(), (x, b))
         exact = filtered_lrelu_ref(x.double(), b=b.double(), **LAYER)
         assert (y.dtype, grads[0].dtype, grads[1].dtype) == (x_dtype, x_dtype, b_dtype)
@@ -176,7 +193,7 @@ def test_the_gradient_of_a_float32_bias_is_summed_in_float32():
     assert torch.equal(db, torch.full_like(db, 3.0 * 256 * 256))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["up 2 down 2", "windows", "down", "no filters"])
 def test_layouts_are_kept(name, ops):
     for layout, x in layouts_of(rand(2, 5, 9, 8).float()):
         x.requires_grad_()
@@ -207,7 +224,7 @@ def test_paddings_of_every_form(ops):
 
 @pytest.mark.parametrize("factors", [(1, 1), (3, 2), (2, 3), (1, 5)])
 @pytest.mark.filterwarnings("ignore:filtered_lrelu. no fused kernel")
-def test_the_size_of_the_result(factors, ops):
+def test_the_size_of_the_result(factors):
     (up, down), x = factors, rand(1, 2, 9, 11).float()
     for fu, fd in ((None, None), (taps(5), taps(4, 3)), (taps(40), taps(3))):
         y = filtered_lrelu(x, fu, fd, up=up, down=down, padding=[20, 21, 18, 25])
@@ -269,7 +286,7 @@ def test_the_general_path_is_said_once():
     ],
     ids=lambda v: v[:20] if isinstance(v, str) else next(iter(v)),
 )
-def test_rejects(kwargs, message, ops):
+def test_rejects(kwargs, message):
     given = {"x": torch.zeros(1, 3, 8, 8), **LAYER, **kwargs}
     with pytest.raises(ValueError, match="filtered_lrelu: .*" + message):
         filtered_lrelu(**given)

@@ -6,19 +6,21 @@ import os
 import pytest
 import torch
 from ops.filtered_lrelu.cases import check_near, derivatives, random_geometry
+from support.cases import mostly_thorough
 from support.native import ROOT, needs_native, run_in_new_process
 from support.sanitized import check_under_the_sanitizer
 
 PATH = (ROOT, ROOT / "tests", ROOT / "tests" / "ops")
 
 
+@pytest.mark.thorough
 def test_under_the_sanitizer():
     """All dtypes, instruction sets and orders of tasks, on memory of exactly their sizes."""
     check_under_the_sanitizer("filtered_lrelu")
 
 
 @needs_native
-@pytest.mark.parametrize("capability", ["avx2", "default"])
+@mostly_thorough("capability", ["avx2", "default"], ["default"])
 def test_other_instructions_give_the_same(capability, tmp_path):
     """To rounding. Inputs go by a file: other instructions make other random numbers."""
     geometries = [random_geometry(seed) for seed in range(40)]

@@ -3,9 +3,20 @@
 
 import pytest
 import torch
-from ops.filtered_lrelu.cases import OP, op_arguments, random_mask, taps
+from ops.filtered_lrelu.cases import (
+    DEFAULTS,
+    LAYERS,
+    OP,
+    OTHERS,
+    moved,
+    op_arguments,
+    random_mask,
+    taps,
+)
+from support.cases import by_pairs, mostly_thorough
 from support.checks import LAYOUTS, rand
 from support.native import BACKENDS, needs_native
+from support.pairs import pairs
 
 from stylegan_ops import backend, filtered_lrelu
 from stylegan_ops.ops.filtered_lrelu import filtered_lrelu_ref
@@ -20,6 +31,8 @@ CASES = {
     "nothing": dict(fu=None, fd=None, up=1, down=1, padding=[0] * 4),
     "linear": LAYER | {"slope": 1.0, "clamp": None},
 }
+OPCHECKED = LAYERS | OTHERS | {"linear": CASES["linear"]}
+EXPORTED = {"name": list(CASES), "layout": LAYOUTS, "example_requires_grad": [False, True]}
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "channels_last"])
 
 
@@ -28,15 +41,19 @@ def inputs(layout, channels=5):
     return x.requires_grad_(), rand(channels).float().requires_grad_()
 
 
-@every_layout
-@pytest.mark.parametrize("signs", ["own", "written", "given"])
-@pytest.mark.parametrize("name", CASES)
-def test_opcheck(name, signs, layout):
-    x, b = inputs(layout)
-    with_b = name != "radial" or signs == "written"
-    args = op_arguments(x, b if with_b else None, write=signs == "written", **CASES[name])
+@by_pairs(
+    name=["up 2 down 2", "up 4 radial", "odd", "no filters", "linear"],
+    signs=["own", "written", "given"],
+    layout=LAYOUTS,
+)
+def test_opcheck(name, signs, layout, device):
+    channels = 16 if name == "no filters" else 5  # whole words of a mask, or parts
+    x, b = (t.detach().to(device).requires_grad_() for t in inputs(layout, channels))
+    with_b = name != "up 4 radial" or signs == "written"
+    kwargs = moved(DEFAULTS | OPCHECKED[name], device)
+    args = op_arguments(x, b if with_b else None, write=signs == "written", **kwargs)
     if signs == "given":
-        args = (*args[:4], random_mask(x, args[9]), *args[5:])
+        args = (*args[:4], random_mask(x, args[9]).to(device), *args[5:])
     torch.library.opcheck(OP.default, args, atol=1e-4, rtol=1e-4)
 
 
@@ -59,19 +76,24 @@ def test_the_mask_is_written_or_made_again(name, layout):
     assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0]))
 
 
-@every_layout
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_a_break(dynamic, layout):
+@mostly_thorough(
+    "dynamic, layout",
+    [(False, LAYOUTS[0]), (False, LAYOUTS[1]), (True, LAYOUTS[1])],
+    [(False, LAYOUTS[1])],
+)
+def test_compiles_without_a_break(dynamic, layout, device):
     torch.compiler.reset()
+    given = moved(CASES["layer"], device)
 
     def layer(x, b, fu):
-        y = filtered_lrelu(x * 2, **LAYER | {"fu": fu, "b": b})
+        y = filtered_lrelu(x * 2, **given | {"fu": fu, "b": b})
         return y.square()
 
-    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    for size, fu in (((9, 8), LAYER["fu"]), ((13, 20), LAYER["fd"]), ((6, 7), LAYER["fd"])):
-        x = rand(2, 5, *size).float().to(memory_format=layout).requires_grad_()
-        b = rand(5).float().requires_grad_()
+    how = "aot_eager" if device.type == "cpu" else "inductor"
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=how)
+    for size, fu in (((9, 8), given["fu"]), ((13, 20), given["fd"]), ((6, 7), given["fd"])):
+        x = rand(2, 5, *size).float().to(device, memory_format=layout).requires_grad_()
+        b = rand(5).float().to(device).requires_grad_()
         y, expected = compiled(x, b, fu), layer(x, b, fu)
         torch.testing.assert_close(y, expected)
         ours, theirs = (torch.autograd.grad(v.sum(), (x, b)) for v in (y, expected))
@@ -80,9 +102,11 @@ def test_compiles_without_a_break(dynamic, layout):
             torch.testing.assert_close(compiled(x, b, fu), expected)
 
 
-@every_layout
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("example_requires_grad", [False, True])
+@mostly_thorough(
+    "name, layout, example_requires_grad",
+    [tuple(case.values()) for case in pairs(EXPORTED)],
+    [("layer", LAYOUTS[1], False), ("radial", LAYOUTS[0], True)],
+)
 def test_an_exported_model_has_its_gradients(example_requires_grad, name, layout):
     """Of a graph traced without a gradient, the mask is made when one is asked for."""
 
@@ -93,14 +117,14 @@ def test_an_exported_model_has_its_gradients(example_requires_grad, name, layout
     x, b = inputs(layout)
     examples = [t.detach().clone().requires_grad_(example_requires_grad) for t in (x, b)]
     exported = torch.export.export(Layer(), tuple(examples)).module()
-    pairs = []
+    results = []
     for run in (exported, Layer()):
         y = run(x, b)
-        pairs.append([y, *torch.autograd.grad(y.square().sum(), (x, b))])
-    torch.testing.assert_close(*pairs)
+        results.append([y, *torch.autograd.grad(y.square().sum(), (x, b))])
+    torch.testing.assert_close(*results)
     exact = filtered_lrelu_ref(x.double(), b=b.double(), **CASES[name])
     exact = torch.autograd.grad(exact.square().sum(), (x, b))
-    torch.testing.assert_close(pairs[0][1:], list(exact), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(results[0][1:], list(exact), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("of", ["x", "b", "fu", "fd"])

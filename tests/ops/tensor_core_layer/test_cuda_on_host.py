@@ -30,6 +30,8 @@ from ops.upfirdn2d.cuda_on_host import (
     epilogue_ref,
     rand,
 )
+from support.cases import by_pairs, mostly_thorough
+from support.pairs import pairs
 
 from stylegan_ops import backend, setup_filter
 from stylegan_ops.layer import tensor_core_layer
@@ -39,8 +41,17 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 VARIANTS = {torch.float16: 4, torch.bfloat16: 4, torch.float32: 3}
 TILES = [(d, v) for d, count in VARIANTS.items() for v in range(count)]
-by_tile = pytest.mark.parametrize(
-    "dtype, variant", TILES, ids=[f"{str(d)[6:]}-{v}" for d, v in TILES]
+
+
+def by_pairs_of_tiles(**values):
+    """A decorator: by pairs of values, dtypes and variants. float32 has one variant less."""
+    cases = pairs({**values, "variant": list(range(4)), "dtype": list(DTYPES)})
+    cases = [{**case, "variant": case["variant"] % VARIANTS[case["dtype"]]} for case in cases]
+    return pytest.mark.parametrize(",".join(cases[0]), [tuple(case.values()) for case in cases])
+
+
+each_tile = mostly_thorough(
+    "dtype, variant", TILES, [TILES[0], TILES[5], TILES[10], TILES[3]], ids=str
 )
 
 
@@ -65,8 +76,7 @@ def epilogue(case, turn):
     return e._replace(mask=case.channels[1] % 8 == 0 and turn % 3 != 1)
 
 
-@by_tile
-@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(map(str, c)).replace(" ", ""))
+@by_pairs_of_tiles(case=CASES)
 def test_every_tile(case, dtype, variant):
     """With some of the epilogues, memory, styles and parts of the sum in turn."""
     turn = CASES.index(case) * 3 + TILES.index((dtype, variant)) * 7
@@ -75,8 +85,15 @@ def test_every_tile(case, dtype, variant):
     check(case, dtype, epilogue(case, turn), variant, split, MEMORY[turn % 8])
 
 
-@pytest.mark.parametrize("e", EPILOGUES, ids=lambda e: "-".join(map(str, e[:5])))
-def test_every_epilogue(e):
+@by_pairs(
+    act=["lrelu", "relu", "linear"],
+    noise=["each", None, "shared"],
+    scale=[True, False],
+    b=[True, False],
+    clamp=[CLAMP, torch.inf],
+)
+def test_every_epilogue(scale, noise, b, act, clamp):
+    e = Epilogue(scale, noise, b, act, clamp)
     cases = [Case(3, (8, 16), (4, 5)), Case(2, (40, 13), (5, 4), 1, NONE)]
     cases.append(Case(2, (40, 16), (3, 5), up=True))
     for i, case in enumerate(cases):
@@ -85,8 +102,7 @@ def test_every_epilogue(e):
             check(case, DTYPES[(i + split) % 3], given, 0, split, MEMORY[2 * i + split])
 
 
-@by_tile
-@pytest.mark.parametrize("case", SUMS, ids=lambda c: str(c.channels[1]))
+@by_pairs_of_tiles(case=SUMS)
 def test_parts_of_a_sum(case, dtype, variant):
     """Any number of parts, also more than chunks."""
     e = EPILOGUES[0]._replace(mask=case.channels[1] % 8 == 0)
@@ -97,7 +113,7 @@ def test_parts_of_a_sum(case, dtype, variant):
     check(case, dtype, e, variant, 20)
 
 
-@by_tile
+@each_tile
 def test_the_same_bits_in_any_order(dtype, variant):
     case, e = Case(2, (72, 40), (9, 7)), EPILOGUES[0]._replace(mask=True)
     for split in (1, 3):
@@ -109,8 +125,7 @@ def test_the_same_bits_in_any_order(dtype, variant):
             assert all(torch.equal(a, b) for a, b in zip(planes, first[1]))
 
 
-@by_tile
-@pytest.mark.parametrize("up", [False, True])
+@by_pairs_of_tiles(up=[False, True])
 def test_values_that_are_not_finite_stay_where_they_belong(up, dtype, variant):
     """To the pixels that a NaN of x reaches, to the channel that a NaN of the weight makes."""
     case = Case(6, (40, 24), (5, 4), up=up)
@@ -159,11 +174,10 @@ def check_layer(case, dtype, w, own, weight):
     assert (y - exact).square().mean() <= TF32_EPS**2 * exact.square().mean()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("taps, padding", LAYERS, ids=str)
-def test_an_up_sampling_convolution_with_its_filter(taps, padding, flip, dtype):
+@by_pairs(layer=LAYERS, dtype=DTYPES, flip=[False, True])
+def test_an_up_sampling_convolution_with_its_filter(layer, flip, dtype):
     """Of stylegan_ops, as four phases."""
+    taps, padding = layer
     f = None if taps is None else setup_filter(taps) + torch.arange(len(taps)) / 100
     size, channels = (7, 6), (24, 16)
     i, o = channels
@@ -194,8 +208,7 @@ def test_the_gradient_by_x_is_the_same_op(kernel, padding, dtype):
     check_layer(case, dtype, tensor_core_layer.adjoint(weight)[None], own, weight)
 
 
-@by_tile
-@pytest.mark.parametrize("kernel", [1, 3])
+@by_pairs_of_tiles(kernel=[1, 3])
 def test_no_product_too_many(kernel, dtype, variant):
     """An image and channels that are whole tiles, and two chunks and a bit in two parts."""
     tile = tiles(dtype)[variant]

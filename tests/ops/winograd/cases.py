@@ -3,7 +3,6 @@
 
 from contextlib import contextmanager
 
-import pytest
 import torch
 import torch.nn.functional as F
 from support.checks import rand
@@ -20,15 +19,6 @@ def has_isa(isa):
     """Whether this CPU has what isa 0, 1 or 2 asks for."""
     most = {"AVX2": 1, "AVX512": 2}.get(torch.backends.cpu.get_cpu_capability(), 0)
     return isa <= most
-
-
-def isa_parameters():
-    """The instruction sets, as pytest parameters."""
-    names = ["portable", "avx2", "avx512"]
-    skip = pytest.mark.skip(reason="not on this CPU")
-    return [
-        pytest.param(i, id=name, marks=[] if has_isa(i) else [skip]) for i, name in enumerate(names)
-    ]
 
 
 @contextmanager

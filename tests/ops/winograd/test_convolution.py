@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ops.winograd.cases import BOUND, logged, rule
+from support.cases import by_pairs
 from support.checks import LAYOUTS, rand
 from support.native import needs_native
 
@@ -35,7 +36,11 @@ def calls(monkeypatch):
     return logged(monkeypatch)
 
 
-@pytest.fixture(params=["tile2", "tile4"])
+TILES = ["tile2", "tile4"]
+of_tile4 = pytest.mark.parametrize("always", ["tile4"], indirect=True)  # where none is taken
+
+
+@pytest.fixture(params=TILES)
 def always(request, monkeypatch):
     """The rule takes this form at stride 1, and that of stride 2, however small the images are."""
     rule(monkeypatch, request.param, "up", "down")
@@ -80,8 +85,7 @@ def check(values, exact):
         assert error <= BOUND, f"value {number}: error {error:.3g}"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", CASES)
+@by_pairs(("always",), case=CASES, always=TILES, layout=LAYOUTS)
 def test_derivatives(case, layout, always, calls):
     size, stride, padding, images, weights = CASES[case]
     ours, theirs = pair(stride, padding)
@@ -108,8 +112,12 @@ def test_without_gradient(case, always, calls):
     assert len(calls["convolve"]) == 2
 
 
-@pytest.mark.parametrize("case", ["1", "2, odd", "transposed, 1", "transposed, 2"])
-@pytest.mark.parametrize("channels", [(24, 32), (32, 24), (8, 8), (3, 5)])
+@by_pairs(
+    ("always",),
+    case=["1", "2, odd", "transposed, 1", "transposed, 2"],
+    channels=[(24, 32), (32, 24), (8, 8), (3, 5)],
+    always=TILES,
+)
 def test_other_channels(case, channels, always, calls):
     size, stride, padding, *_ = CASES[case]
     ours, theirs = pair(stride, padding)
@@ -119,6 +127,7 @@ def test_other_channels(case, channels, always, calls):
     assert calls["convolve"]
 
 
+@of_tile4
 @pytest.mark.parametrize("case", ["1", "2, odd", "transposed, 1", "transposed, 2"])
 def test_where_pytorch_serves(case, always, calls):
     size, stride, padding, *_ = CASES[case]
@@ -144,6 +153,7 @@ def test_where_pytorch_serves(case, always, calls):
     assert not any(calls.values())
 
 
+@of_tile4
 @pytest.mark.parametrize("kernel", [(5, 5), (3, 1), (1, 3), (1, 1), (2, 2)])
 def test_other_kernels(kernel, always, calls):
     x = rand(2, 32, 9, 8).float().requires_grad_()
@@ -169,6 +179,7 @@ def test_small_images_and_none(samples, size, always, calls):
         assert not any(calls.values())
 
 
+@of_tile4
 @pytest.mark.parametrize("stride", [1, 2])
 def test_groups(stride, always, calls):
     x, w = rand(2, 64, 9, 9).float().requires_grad_(), rand(64, 32, 3, 3).float().requires_grad_()

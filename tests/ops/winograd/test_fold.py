@@ -7,6 +7,7 @@ import pytest
 import torch
 from ops.winograd.cases import logged, rule
 from ops.winograd.layers import F, check, expected, forced, inputs
+from support.cases import by_pairs, mostly_thorough
 from support.checks import LAYOUTS, rand
 from support.native import needs_native
 from support.tiny import tiny
@@ -65,9 +66,7 @@ def test_fold_weight_without_tiles(monkeypatch):
         assert fold_weight(weight, **known).tiles is None
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize("case", ["3x3", "up"])
+@by_pairs(case=["3x3", "up"], flip=[True, False], layout=LAYOUTS)
 def test_folded_weights(case, flip, layout, calls, monkeypatch):
     """Its tiles are taken, by images of any size. Where they do not fit, others are made."""
     rule(monkeypatch, "tile2", "up")
@@ -150,7 +149,7 @@ def ours(graph):
     return {name[1] for name in names if name[0] == "stylegan_ops"}
 
 
-@pytest.mark.parametrize("case", ["3x3", "up"])
+@mostly_thorough("case", ["3x3", "up"], ["3x3"])
 @pytest.mark.filterwarnings("error:.*lru_cache")
 def test_compiled(case, monkeypatch):
     """Folded tiles are taken; others would be transformed in every call. Without a break, and at
@@ -174,6 +173,7 @@ def test_compiled(case, monkeypatch):
             assert {op for op in ours(graph) if op.startswith("winograd")} == taken
 
 
+@pytest.mark.thorough
 def test_compiled_to_the_end(monkeypatch):
     rule(monkeypatch, "tile4")
     given, kwargs = inputs("3x3", 1)

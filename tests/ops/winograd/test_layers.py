@@ -5,6 +5,7 @@ import pytest
 import torch
 from ops.winograd.cases import logged, rule
 from ops.winograd.layers import CASES, check, expected, forced, inputs
+from support.cases import by_pairs
 from support.checks import LAYOUTS, rand
 from support.native import needs_native
 
@@ -24,9 +25,7 @@ def calls(monkeypatch):
     return logged(monkeypatch)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize("case", CASES)
+@by_pairs(case=CASES, flip=[True, False], layout=LAYOUTS)
 def test_layers(case, flip, layout, calls, monkeypatch):
     """All that a layer may have, samples by themselves or together; inputs are not written to."""
     form = "up" if "up" in case else "tile2" if flip else "tile4"

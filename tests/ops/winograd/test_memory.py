@@ -5,6 +5,7 @@ import os
 
 import pytest
 from ops.winograd.cases import convolve, images, threads
+from support.cases import mostly_thorough
 from support.checks import rand
 from support.native import ROOT, needs_native, run_in_new_process
 from support.sanitized import check_under_the_sanitizer
@@ -12,6 +13,7 @@ from support.sanitized import check_under_the_sanitizer
 PATH = (ROOT, ROOT / "tests", ROOT / "tests" / "ops")
 
 
+@pytest.mark.thorough
 def test_under_the_sanitizer():
     """All forms, instruction sets and orders of tasks, on memory of exactly their sizes."""
     check_under_the_sanitizer("winograd")
@@ -63,7 +65,7 @@ def test_beside_no_memory():
 
 
 @needs_native
-@pytest.mark.parametrize("capability, isa", [("avx2", 1), ("default", 0)])
+@mostly_thorough("capability, isa", [("avx2", 1), ("default", 0)], [("default", 0)])
 def test_instructions_are_those_that_pytorch_takes(capability, isa):
     run_in_new_process(
         f"""

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ops.winograd.cases import FORMS, LAST, check, convolve, images, isa_parameters, plain, threads
+from ops.winograd.cases import FORMS, LAST, check, convolve, has_isa, images, plain, threads
+from support.cases import by_pairs
 from support.checks import layouts_of, rand
 from support.native import needs_native
 
@@ -30,28 +31,24 @@ UP = [((h, w), (0, 0)) for h, w in [(1, 1), (1, 4), (4, 1), (3, 3), (5, 7), (8, 
 SIZES = {"tile2": STRIDE1, "tile4": STRIDE1, "up": UP, "down": STRIDE2}
 CHANNELS = [(16, 16), (32, 48), (48, 32), (64, 80), (16, 96), (80, 16)]
 CHANNELS += [(1, 1), (3, 18), (17, 5), (24, 33), (91, 64), (40, 91)]  # parts of vectors
-ISAS = isa_parameters()
+ISAS = [isa for isa in range(3) if has_isa(isa)]
 
 
 def padding_of(form):
     return (0, 0) if form == "up" else (1, 1)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(
-    "form, size, padding", [(f, *case) for f in FORMS for case in SIZES[f]], ids=str
-)
-def test_sizes(form, size, padding, isa):
+@by_pairs(number=range(9), form=FORMS, isa=ISAS)
+def test_sizes(form, number, isa):
     """One pixel, one tile, parts of tiles; every padding up to 2, other ones in y than in x."""
+    size, padding = SIZES[form][number % len(SIZES[form])]
     x, w = images(2, 32, *size), rand(48, 32, 3, 3).float()
     y = convolve(x, w, form, padding, isa=isa)
     check(y, plain(x.double(), w, form, padding))
     assert y.is_contiguous(memory_format=LAST)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("channels", CHANNELS, ids=str)
-@pytest.mark.parametrize("form", FORMS)
+@by_pairs(channels=CHANNELS, form=FORMS, isa=ISAS)
 def test_channels(form, channels, isa):
     """Also parts of a panel of 32; the weight as it is and turned."""
     i, o = channels
@@ -99,9 +96,7 @@ ENDS = [  # act, clamp, samples of the noise, whether there are styles, scale, b
 ]
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("end", ENDS, ids=str)
+@by_pairs(end=ENDS, form=FORMS, isa=ISAS)
 def test_styles_scale_noise_bias_and_activation(end, form, isa):
     act, clamp, noise, *others = end
     x, w = images(3, 32, 9, 6), rand(80, 32, 3, 3).float() / 17
@@ -204,9 +199,7 @@ def test_where_what_is_not_finite_goes(form, value):
         assert finite[[0, 2]].all() and finite[1][:, ~may].all()
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("clamp", [None, 0.7])
-@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
+@by_pairs(act=["linear", "relu", "lrelu"], isa=ISAS, clamp=[None, 0.7])
 def test_special_values(act, clamp, isa):
     """NaN stays NaN, through activation and clamp; infinity becomes the clamp."""
     x, w = images(1, 16, 6, 8), rand(48, 16, 3, 3).float()
