@@ -235,9 +235,10 @@ def _from_file(path: str | Path, device: torch.device) -> Networks:
 
 
 def find_snapshot(path: str | Path) -> Path:
-    """The snapshot folder that `path` means: itself, or the newest of a run. Raises: UserError."""
+    """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
+    newest run in a folder of runs. Raises: UserError."""
     path = Path(path)
-    snapshots = snapshots_of(path)
+    snapshots = snapshots_of(path) or snapshots_of_runs(path)
     if snapshots:
         return snapshots[-1]
     if is_snapshot(path):
@@ -260,6 +261,14 @@ def snapshots_of(run_dir: str | Path) -> list[Path]:
     folders = Path(run_dir).glob("snapshots/[0-9]*")
     names = re.compile(r"\d{6,}\.\d{3}")
     return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
+
+
+def snapshots_of_runs(outdir: str | Path) -> list[Path]:
+    """The snapshot folders of the newest run in `outdir` that has any, oldest first."""
+    for run_dir in sorted(Path(outdir).glob("[0-9]*-*"), reverse=True):
+        if snapshots := snapshots_of(run_dir):
+            return snapshots
+    return []
 
 
 def read_json(path: Path) -> Any:

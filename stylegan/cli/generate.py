@@ -101,7 +101,7 @@ def command(
     """Generate images from NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
-    stylegan generate runs/00000-photos --seeds 0-31 --trunc 0.7 --grid
+    stylegan generate runs --seeds 0-31 --trunc 0.7 --grid
     stylegan generate runs/00001-photos --translate 0.25,0 --rotate 30
     """
     from tqdm import tqdm

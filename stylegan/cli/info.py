@@ -41,12 +41,12 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     Without a path: the embedded emoji. "faces" is the other embedded data set.
 
     \b
-    stylegan info runs/00000-photos
+    stylegan info runs
     stylegan info ffhq.pkl
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
-    from stylegan.networks import is_snapshot, snapshots_of
+    from stylegan.networks import is_snapshot, snapshots_of, snapshots_of_runs
     from stylegan.runs.folder import is_run
 
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
@@ -54,7 +54,9 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise click.UsageError(f"{path}: there is no such file")
     rows: dict[str, Any]
-    if path and (is_run(path) or snapshots_of(path) or is_snapshot(path)):
+    if path and (
+        is_run(path) or is_snapshot(path) or snapshots_of(path) or snapshots_of_runs(path)
+    ):
         rows = _network(path)
     elif path and is_checkpoint(path):
         rows = checkpoint_rows(path)

@@ -35,6 +35,21 @@ VARIABLES = {
 }
 
 
+# Options of other StyleGAN programs that have no counterpart of the same name, and what to do.
+FOREIGN_OPTIONS = {
+    "--gpus": "training uses one GPU; choose it with --device cuda:0",
+    "--aug": "there is no adaptive augmentation (ADA) yet",
+    "--freezed": "layers cannot be frozen yet",
+    "--snap": "snapshots are counted in kimg: --snapshot-kimg 200",
+    "--network": "give the network without a name: stylegan generate NETWORK",
+    "--glr": "--g-lr is its name here",
+    "--dlr": "--d-lr is its name here",
+    "--cbase": "--channel-base is its name here",
+    "--cmax": "--channel-max is its name here",
+    "--map-depth": "--mapping-layers is its name here",
+}
+
+
 class Program(click.Group):
     """Commands are imported when they are used. None imports torch before it runs."""
 
@@ -76,6 +91,8 @@ def _explain(e: BaseException) -> tuple[Any, str | None]:
         return e.exit_code, None
     if isinstance(e, (click.Abort, KeyboardInterrupt)):
         return 130, "interrupted"
+    if isinstance(e, click.NoSuchOption) and e.option_name in FOREIGN_OPTIONS:
+        return 2, f"{e.option_name}: {FOREIGN_OPTIONS[e.option_name]}"
     if isinstance(e, click.ClickException):
         return 2, printable(one_line(e.format_message()))
     if isinstance(e, UserError):
@@ -119,7 +136,7 @@ def program(ctx: click.Context, debug: bool) -> None:
     \b
     stylegan train                        the demo, no data needed
     stylegan train --data photos.zip      your images
-    stylegan generate runs/00000-photos   pictures from the trained network
+    stylegan generate runs                pictures from the trained network
     """
     for variable, values in VARIABLES.items():
         value = os.environ.get(variable, values[0])

@@ -36,7 +36,7 @@ class Names(click.ParamType):
         names = list(dict.fromkeys(part.strip() for part in value.split(",")))
         for name in names:
             if name not in METRICS:
-                self.fail(f"expected of {', '.join(METRICS)}, got {name!r}", param, ctx)
+                self.fail(f"expected some of {', '.join(METRICS)}, got {name!r}", param, ctx)
         return names
 
 
@@ -84,7 +84,7 @@ def command(
     """Measure NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
-    stylegan metrics runs/00000-photos --metrics eqt,eqr --samples 1000 --json metrics.json
+    stylegan metrics runs --metrics eqt,eqr --samples 1000 --json metrics.json
     """
     import stylegan_ops
     from stylegan.errors import UserError

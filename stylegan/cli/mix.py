@@ -45,7 +45,7 @@ def command(
     """Mix the styles of images of NETWORK: the images of the rows take styles of the columns.
 
     \b
-    stylegan mix runs/00000-photos --rows 1-4 --columns 10-15 --layers 0-3 --trunc 0.7
+    stylegan mix runs --rows 1-4 --columns 10-15 --layers 0-3 --trunc 0.7
     """
     from PIL import Image
 

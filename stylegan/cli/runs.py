@@ -29,7 +29,7 @@ def command(folder: str, as_json: bool, report: bool) -> None:
     \b
     stylegan runs
     stylegan runs experiments --json
-    stylegan runs runs/00000-photos --report
+    stylegan runs runs/00000-photos-256x256 --report
     """
     rows = [_row(run_dir) for run_dir in _runs(Path(folder))]
     failed = _report(rows) if report else []

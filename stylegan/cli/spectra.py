@@ -63,7 +63,7 @@ def command(
     composited on white. Images of a network are rounded to 8 bits, like those of a data set.
 
     \b
-    stylegan spectra photos.zip runs/00000-photos --out spectra.png --out spectra.npz
+    stylegan spectra photos.zip runs --out spectra.png --out spectra.npz
     """
     paths = list({Path(out).resolve(): Path(out) for out in outs}.values())
     for path in paths:

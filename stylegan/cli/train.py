@@ -61,7 +61,7 @@ def command(
     stylegan train
     stylegan train --data photos.zip --resolution 256 --mirror
     stylegan train --data photos.zip --resolution 256 --cfg stylegan3-t
-    stylegan train --resume runs/00000-photos
+    stylegan train --resume runs/00000-photos-256x256
 
     Ctrl-C finishes the step, writes a snapshot and exits with 130 (SIGTERM: 143).
 

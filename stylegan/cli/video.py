@@ -107,8 +107,8 @@ def command(
     """Make a video of images of NETWORK that change into each other, along a smooth curve in W.
 
     \b
-    stylegan video runs/00000-photos --seeds 0-7 --trunc 0.7 --out photos.mp4
-    stylegan video runs/00000-photos --grid 3x2 --seconds 10 --out photos.webp
+    stylegan video runs --seeds 0-7 --trunc 0.7 --out photos.mp4
+    stylegan video runs --grid 3x2 --seconds 10 --out photos.webp
     """
     _check_options(ctx, keyframes, per_keyframe, seconds)
     from tqdm import tqdm

@@ -2,6 +2,7 @@
 import functools
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from support.pictures import encoded, picture
 
 import stylegan_ops
 from stylegan import Pipeline, UserError
-from stylegan.cli.main import COMMANDS, program
+from stylegan.cli.main import COMMANDS, FOREIGN_OPTIONS, program
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 
@@ -257,3 +258,20 @@ def test_native_kernels_alone(run, monkeypatch):
     monkeypatch.setattr(stylegan_ops, "load", lambda device: "there is no compiler")
     code, _, err = run(*options)
     assert code == 2 and err.endswith("backend native: no cpu kernels: there is no compiler\n")
+
+
+def test_a_folder_of_runs_means_the_newest(trained, run, tmp_path):
+    for name in ("00001-old-16x16", "00002-new-16x16"):
+        shutil.copytree(trained, tmp_path / "runs" / name)
+    shutil.rmtree(tmp_path / "runs" / "00002-new-16x16" / "snapshots")  # has only begun
+    code, out, err = run("info", "runs", "--json")
+    assert code == 0 and "00001-old-16x16" in json.loads(out)["snapshot"], (out, err)
+    code, out, _ = run("generate", "runs", "--seeds", "1")
+    assert code == 0 and out == "1 image in out\n"
+
+
+@pytest.mark.parametrize("option", sorted(FOREIGN_OPTIONS))
+def test_options_of_other_programs(option, run):
+    command = "generate" if option == "--network" else "train"
+    code, out, err = run(command, f"{option}=8")
+    assert (code, out) == (2, "") and err.endswith(f"{option}: {FOREIGN_OPTIONS[option]}\n")
