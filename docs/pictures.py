@@ -11,7 +11,7 @@ A comment right above a block of commands says what comes of it:
     <!-- picture: images/sheet.webp from sheet.png -->    in another format
     <!-- picture: images/report.png from runs/*/report.html -->    a page, as chromium shows it
     <!-- picture: images/samples.png from samples/*.png -->    some of several files side by side
-    <!-- picture needs: runs/00000-fluent-emoji-64-32x32 -->    not a picture, but needed for one
+    <!-- picture needs: faces-run -->    not a picture, but needed for one
 
 Commands run in the folder --work. What a "needs" block makes is kept there for the next time.
 """
@@ -32,7 +32,6 @@ import click
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "stylegan" / "data" / "demo" / "fluent-emoji-64.zip"
 MAX_BYTES = 1 << 20  # of a picture in the repository
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STRIP = 4  # pictures side by side
@@ -133,16 +132,17 @@ def main(work: str, only: str | None, quick: bool, out: str) -> None:
     """Make the pictures of the documentation."""
     folder = Path(work)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(DEMO, folder / DEMO.name)
     found = list(all_blocks())
     for block in found:
         for need in filter(None, (NEEDS.fullmatch(note) for note in block.notes)):
+            if only and not any(need["path"] in b.text and _wanted(b, only) for b in found):
+                continue
             if not (folder / need["path"]).exists():
                 _run(block, folder, quick)
             if not (folder / need["path"]).exists():
                 raise click.ClickException(f"{_where(block)} did not make {need['path']}")
     for block in found:
-        wanted = [p for p in map(PICTURE.fullmatch, block.notes) if p and (only or "") in p["name"]]
+        wanted = _wanted(block, only or "")
         if wanted:
             _run(block, folder, quick)
         for picture in wanted:
@@ -155,6 +155,12 @@ def main(work: str, only: str | None, quick: bool, out: str) -> None:
                 click.echo(f"{target}: {target.stat().st_size / 1000:.0f} kB")
                 if target.stat().st_size > MAX_BYTES:
                     raise click.ClickException(f"{target} has more than {MAX_BYTES >> 20} MiB")
+
+
+def _wanted(block: Block, only: str) -> list[re.Match[str]]:
+    """The pictures of a block whose name contains `only`."""
+    found = map(PICTURE.fullmatch, block.notes)
+    return [picture for picture in found if picture and only in picture["name"]]
 
 
 def _run(block: Block, folder: Path, quick: bool) -> None:

@@ -263,6 +263,11 @@ def snapshots_of(run_dir: str | Path) -> list[Path]:
     return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
 
 
+def is_network_folder(path: str | Path) -> bool:
+    """Whether `path` is a snapshot, a run with one, or a folder of such runs."""
+    return is_snapshot(path) or bool(snapshots_of(path) or snapshots_of_runs(path))
+
+
 def snapshots_of_runs(outdir: str | Path) -> list[Path]:
     """The snapshot folders of the newest run in `outdir` that has any, oldest first."""
     for run_dir in sorted(Path(outdir).glob("[0-9]*-*"), reverse=True):

@@ -46,7 +46,7 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
-    from stylegan.networks import is_snapshot
+    from stylegan.networks import is_network_folder
     from stylegan.runs.folder import is_run
 
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
@@ -54,7 +54,7 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise click.UsageError(f"{path}: there is no such file")
     rows: dict[str, Any]
-    if path and (is_run(path) or is_snapshot(path) or _has_snapshots(path)):
+    if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
     elif path and is_checkpoint(path):
         rows = checkpoint_rows(path)
@@ -69,12 +69,6 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
         for i, line in enumerate(lines):
             line = ", ".join(line) if isinstance(line, list) else line
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
-
-
-def _has_snapshots(path: str) -> bool:
-    from stylegan.networks import snapshots_of, snapshots_of_runs
-
-    return bool(snapshots_of(path) or snapshots_of_runs(path))
 
 
 def _network(path: str) -> dict[str, Any]:

@@ -138,11 +138,14 @@ class ZipSource:
         return {**self.__dict__, "_zip": None, "_pid": None}
 
 
+def is_embedded(path: str | Path) -> bool:
+    """Whether this names an embedded data set. A file or folder of that name comes first."""
+    return str(path) in DEMOS and not Path(path).exists()
+
+
 def open_source(path: str | Path) -> Source:
     """A folder, a zip or an embedded data set as a source. Raises: UserError for anything else."""
-    path = Path(path)
-    if str(path) in DEMOS and not path.exists():
-        path = DEMOS[str(path)]
+    path = DEMOS[str(path)] if is_embedded(path) else Path(path)
     try:
         if path.is_dir():
             return FolderSource(path)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.source import is_embedded
 from stylegan.inference.pipeline import Pipeline
-from stylegan.networks import is_snapshot, snapshots_of
+from stylegan.networks import is_network_folder
 
 BATCH = 64  # maximum number of images in memory
 
@@ -36,7 +37,7 @@ def open_pictures(
     """The images of a data set or of a network.
 
     Args:
-        source: a folder or zip of images, or a network (see `load_networks`).
+        source: a folder or zip of images, an embedded data set, or a network (see `load_networks`).
         max_images: a random subset of a larger data set; the first seeds of a network.
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
@@ -44,8 +45,8 @@ def open_pictures(
     Raises: UserError if the source cannot be read.
     """
     path = Path(source)
-    is_network_folder = is_snapshot(path) or bool(snapshots_of(path))
-    if path.suffix.lower() == ".zip" or (path.is_dir() and not is_network_folder):
+    images = path.suffix.lower() == ".zip" or is_embedded(path)
+    if images or (path.is_dir() and not is_network_folder(path)):
         return of_dataset(ImageDataset(path, resolution, max_images=max_images))
     return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
 

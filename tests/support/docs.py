@@ -159,7 +159,6 @@ def prepare(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.randint(0, 256, (40, 48, 3), dtype=np.uint8)).save(path)
     (folder / "photos" / "cat" / "broken.png").write_bytes(b"not a picture")
-    shutil.copy(_pictures.DEMO, folder)
     shutil.copy(ROOT / "tests" / "fixtures" / "sg2ada-64.pkl", folder / "ffhq.pkl")
     shutil.copy(ROOT / "tests" / "fixtures" / "rosinality-64.pt", folder / "ffhq.pt")
     playground = Playground(folder)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).parents[2]
 GAP = "..."
 
@@ -34,8 +36,8 @@ def fragments(text):
 
 @cache
 def in_source():
-    """Every text in the source, as one text; each on a line."""
-    files = [ROOT / "setup.py"]
+    """Every text in the source, and in click, as one text; each on a line."""
+    files = [ROOT / "setup.py", *Path(click.__file__).parent.glob("*.py")]
     files += [p for room in ("stylegan", "stylegan_ops") for p in (ROOT / room).rglob("*.py")]
     found = {text for path in files for text in _texts(path)}
     return "\n".join(sorted(found))
