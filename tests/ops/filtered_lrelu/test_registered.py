@@ -36,8 +36,8 @@ EXPORTED = {"name": list(CASES), "layout": LAYOUTS, "example_requires_grad": [Fa
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "channels_last"])
 
 
-def inputs(layout, channels=5):
-    x = rand(2, channels, 9, 8).float().to(memory_format=layout)
+def inputs(layout, channels=5, width=8):
+    x = rand(2, channels, 9, width).float().to(memory_format=layout)
     return x.requires_grad_(), rand(channels).float().requires_grad_()
 
 
@@ -47,8 +47,8 @@ def inputs(layout, channels=5):
     layout=LAYOUTS,
 )
 def test_opcheck(name, signs, layout, device):
-    channels = 16 if name == "no filters" else 5  # whole words of a mask, or parts
-    x, b = (t.detach().to(device).requires_grad_() for t in inputs(layout, channels))
+    size = (16, 16) if name == "no filters" else (5, 8)  # whole words of a mask, or parts
+    x, b = (t.detach().to(device).requires_grad_() for t in inputs(layout, *size))
     with_b = name != "up 4 radial" or signs == "written"
     kwargs = moved(DEFAULTS | OPCHECKED[name], device)
     args = op_arguments(x, b if with_b else None, write=signs == "written", **kwargs)
