@@ -332,7 +332,7 @@ def test_piecewise_keeps_two_bits_a_sample(act):
     [
         ("lrelu", True),
         ("tanh", True),
-        pytest.param("linear", False, marks=thorough),
+        ("linear", False),
         pytest.param("tanh", False, marks=thorough),
     ],
 )

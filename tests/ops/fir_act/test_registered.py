@@ -95,6 +95,23 @@ def test_an_exported_model_has_its_gradients(size, example_requires_grad):
     torch.testing.assert_close(ours, theirs)
 
 
+# Of x, of y and of neither there is a block of signs.
+@pytest.mark.parametrize("size", [(16, 32), (17, 33), (9, 10)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_mask_that_is_made_late(size, layout):
+    """As in a graph that was traced without a gradient."""
+    given = arguments((1, 2, *size), **FILTERS["layer"])
+    given["x"] = given["x"].to(memory_format=layout)
+    leaves, out = [v.requires_grad_() for v in given.values()], [n - 1 for n in size]
+    fir, slopes = (F2, [1, 1], out, False, 4.0), (0.26, 1.3, 0.9, 0)
+    y = torch.ops.stylegan_ops.fir_act(leaves[0], *fir, *leaves[1:], *slopes)[0]
+    expected = fir_act_ref(
+        **dict(zip(given, leaves)), **FILTERS["layer"], act="lrelu", gain=1.3, clamp=0.9
+    )
+    ours, theirs = (torch.autograd.grad(v.square().sum(), leaves) for v in (y, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("name", ["x", "scale", "noise", "b"])
 def test_function_transforms_and_forward_mode(name):
     inputs, results = arguments((1, 2, 5, 5), samples=1, **FILTERS["layer"]), []
