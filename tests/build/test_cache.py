@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from support.builds import NO_COMPILER, NO_PREBUILT, change_meta, indented, use
+from support.cases import by_tier
 from support.native import needs_native, run_in_new_process
 
 from stylegan_ops.build import cache
@@ -72,6 +73,7 @@ def test_a_bad_binary_is_built_again(built, harm, compiler):
     assert use(built, "native", before=indented(NO_PREBUILT)) == []
 
 
+@pytest.mark.thorough
 @needs_native
 def test_a_bad_binary_and_no_compiler(built):
     (library,) = built.glob("cpu-*/*.so")
@@ -80,6 +82,7 @@ def test_a_bad_binary_and_no_compiler(built):
     assert len(said) == 1 and "is damaged, and there is no C++ compiler" in said[0]
 
 
+@pytest.mark.thorough
 @needs_native
 def test_a_binary_of_an_older_torch(built):
     """It is not taken for the new torch's own, but where nothing can be built, it serves."""
@@ -87,13 +90,14 @@ def test_a_binary_of_an_older_torch(built):
     change_meta(built, torch=older)
     assert _found("cpu", built) is None
     said = use(built, "native", before=indented(NO_COMPILER))
-    assert len(said) == 1 and f"were built for torch {older}: there is no C++" in said[0]
+    assert len(said) == 1 and said[0].endswith(f"Using those of torch {older}")
+    assert "there is no C++ compiler (fix: install one)." in said[0]
     change_meta(built, torch="9.9")  # one of a newer torch does not
     assert len(use(built, "reference", before=indented(NO_COMPILER))) == 1
 
 
 @needs_native
-@pytest.mark.parametrize("key", ["source", "python", "cpu"])
+@by_tier("key", quick=["source"], thorough=["python", "cpu"])
 def test_a_binary_for_something_else_is_not_taken(built, key):
     assert _found("cpu", built)
     change_meta(built, **{key: "another"})

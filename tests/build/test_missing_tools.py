@@ -23,6 +23,7 @@ def test_no_compiler(tmp_path):
     assert len(said) == 1 and "there is no C++ compiler (fix: " in said[0]
 
 
+@pytest.mark.thorough
 def test_no_ninja(tmp_path):
     before = (
         NO_PREBUILT
@@ -33,6 +34,7 @@ def test_no_ninja(tmp_path):
     assert "-m pip install ninja" in said[0]
 
 
+@pytest.mark.thorough
 def test_no_python_headers(tmp_path):
     before = NO_PREBUILT + "import sysconfig as s; s.get_path = lambda name: '/nowhere'\n"
     said = use(tmp_path, "reference", before=indented(before))

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from support.cases import by_tier
 from support.processes import usual_signals
 
 from stylegan import Pipeline
@@ -95,7 +96,7 @@ def test_wrong_input_is_one_line(run, trained, tmp_path, args, message):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("suffix", ["mp4", "webp"])
+@by_tier("suffix", quick=["webp"], thorough=["mp4"])
 def test_ctrl_c_leaves_nothing(trained, tmp_path, suffix):
     if suffix == "mp4":
         pytest.importorskip("av")
@@ -120,7 +121,7 @@ def test_ctrl_c_leaves_nothing(trained, tmp_path, suffix):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on the size of files")
-@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+@by_tier("suffix", quick=["gif"], thorough=["mp4"])
 def test_a_full_disk_is_one_line(trained, tmp_path, suffix):
     if suffix == "mp4":
         pytest.importorskip("av")

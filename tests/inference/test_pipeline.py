@@ -130,6 +130,7 @@ def test_an_error_leaves_the_pictures_where_they_were(monkeypatch):
     assert not pipe.lock.locked()
 
 
+@pytest.mark.thorough
 def test_a_compiled_network_sees_the_motion(monkeypatch):
     compile = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *a, **k: compile(*a, backend="aot_eager", **k))

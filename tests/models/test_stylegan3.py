@@ -130,6 +130,7 @@ def test_folding_keeps_images_and_weights(kind):
     torch.testing.assert_close(G(Z), plain(Z), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_compiles_without_a_break_and_sees_a_new_transform():
     G = small()

@@ -31,6 +31,7 @@ from support.docs import (
 )
 
 PAGES = pages()
+FIRST = ("README.md", "docs/index.md", "docs/install.md")  # run in the quick tier
 MAX_NOT_RUN = 5  # blocks that cannot run here
 
 
@@ -87,7 +88,14 @@ def test_few_blocks_are_not_run():
     assert len(notes) <= MAX_NOT_RUN and set(notes) <= NOT_RUN
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, id=name_of(p), marks=() if name_of(p) in FIRST else pytest.mark.thorough)
+        for p in PAGES
+        if blocks(p)
+    ],
+)
 def test_blocks_run(page, playground):
     """The blocks of a page run in its order, in one folder."""
     previous = None

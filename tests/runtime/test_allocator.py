@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from support.cases import by_tier
 
 import stylegan_ops
 
@@ -45,12 +46,13 @@ def faults(action, **variables):
 
 
 @glibc
-@pytest.mark.parametrize("action", ["assert stylegan_ops.tune_cpu_allocator()", "cli()"])
+@by_tier("action", quick=["cli()"], thorough=["assert stylegan_ops.tune_cpu_allocator()"])
 def test_large_tensors_take_pages_that_are_there(action):
     before, after = faults(action)
     assert after < before / 4
 
 
+@pytest.mark.thorough
 @glibc
 def test_the_command_line_leaves_the_allocator_alone_where_the_user_says_so():
     before, after = faults("cli()", STYLEGAN_KEEP_MEMORY="0")

@@ -39,3 +39,9 @@ def on(device, op):
         return op(*map(here, args), **{k: here(v) for k, v in kwargs.items()}).cpu()
 
     return moved
+
+
+def by_tier(name, quick, thorough):
+    """A decorator: pytest.mark.parametrize with values of the two tiers."""
+    late = [pytest.param(value, marks=pytest.mark.thorough) for value in thorough]
+    return pytest.mark.parametrize(name, [*quick, *late])

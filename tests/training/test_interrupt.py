@@ -54,7 +54,12 @@ def training(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number, code, workers", [("SIGINT", 130, 2), ("SIGTERM", 143, 0), ("SIGHUP", 129, 0)]
+    "number, code, workers",
+    [
+        ("SIGINT", 130, 2),
+        pytest.param("SIGTERM", 143, 0, marks=pytest.mark.thorough),
+        pytest.param("SIGHUP", 129, 0, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_signal_finishes_the_step_and_saves(training, number, code, workers):
     process, run_dir = training("--workers", str(workers))
@@ -70,6 +75,7 @@ def test_a_signal_finishes_the_step_and_saves(training, number, code, workers):
     assert not is_locked(run_dir)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_in_a_terminal_reaches_the_loader_processes_too(training):
     process, run_dir = training("--workers", "2")
     children = [int(pid) for pid in _children(process.pid)]

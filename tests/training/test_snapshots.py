@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import torch
+from support.cases import by_tier
 from support.runs import lines, trainer
 
 from stylegan import UserError
@@ -54,7 +55,9 @@ def test_not_by_time(images, tmp_path, monkeypatch):
     assert names(t.run_dir) == ["000000.016"]
 
 
-@pytest.mark.parametrize("function", ["torch.save", "networks.save_file", "os.fsync", "log", "png"])
+@by_tier(
+    "function", quick=["networks.save_file", "log"], thorough=["torch.save", "os.fsync", "png"]
+)
 def test_a_full_disk_is_one_line_and_the_run_goes_on(
     images, tmp_path, monkeypatch, capfd, function
 ):

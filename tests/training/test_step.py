@@ -100,7 +100,9 @@ def test_labels_are_drawn_from_those_of_the_data():
     m.step(reals(), labels[[0, 1, 2, 0]])
 
 
-@pytest.mark.parametrize("loss", ["nonsaturating", "saturating"])
+@pytest.mark.parametrize(
+    "loss", ["nonsaturating", pytest.param("saturating", marks=pytest.mark.thorough)]
+)
 def test_it_learns_a_colour(loss):
     """Eight hundred images of one colour: what G makes comes to have it."""
     config = tiny(

@@ -58,8 +58,13 @@ def test_a_snapshot_gives_back_the_networks(images, tmp_path):
     [
         (0.02, dict()),
         (0.012, dict(cond=True, batch_gpu=2)),  # in the middle of an epoch of 10 images
-        (0.012, dict(cond=True, workers=2, tick_kimg=0.016)),  # and of a tick
-        (0.028, dict(cond=True, batch_gpu=2, workers=2, max_images=7)),
+        pytest.param(  # and of a tick
+            *(0.012, dict(cond=True, workers=2, tick_kimg=0.016)), marks=pytest.mark.thorough
+        ),
+        pytest.param(
+            *(0.028, dict(cond=True, batch_gpu=2, workers=2, max_images=7)),
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_resume_goes_on_as_if_nothing_had_happened(images, tmp_path, stop, settings):
