@@ -63,7 +63,7 @@ for device in dict.fromkeys(["cpu", sys.argv[1]]):
 sys.exit(any(reasons))
 PYTHON
 grep '^{"benchmark"' "$out/build.log" > "$out/build.jsonl"
-step gpu_tests 150 "$python" -m pytest -q -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host tests/inference
+step gpu_tests 150 "$python" -m pytest -q -n 0 -x --maxfail=20 -m gpu tests/ops tests/cuda_on_host tests/inference
 tool=$(sanitizer)
 if [ -x "$tool" ]; then
     filter=() # only the kernels of stylegan_ops, if the tool can select them: that is faster
@@ -73,7 +73,7 @@ if [ -x "$tool" ]; then
     for check in memcheck racecheck; do
         # Without the caching allocator every tensor has its own bounds.
         step "$check" 75 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$tool" "${filter[@]}" --tool "$check" --error-exitcode 9 \
-            "$python" -m pytest -q -x -p no:cacheprovider -m "gpu and sanitizer" tests/ops
+            "$python" -m pytest -q -n 0 -x -p no:cacheprovider -m "gpu and sanitizer" tests/ops
     done
 else
     echo "| compute-sanitizer | there is none | |" >> "$steps"

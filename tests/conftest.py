@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 
 # Workers share the cores. Without this, idle OpenMP threads spin and slow the other workers down.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -35,6 +36,8 @@ NO_GPU = "there is no CUDA GPU"
 )
 def device(request):
     """Every device that a test shall run on: "cpu", and "cuda" with the mark `gpu`."""
+    if request.param == "cuda":
+        assert stylegan_ops.load("cuda") is None
     return torch.device(request.param)
 
 
@@ -49,6 +52,11 @@ def pytest_configure(config):
     """A test that is named (`pytest tests/x.py::test_y`) runs whatever its tier is."""
     if config.option.markexpr == "quick" and any("::" in arg for arg in config.args):
         config.option.markexpr = ""
+
+
+def pytest_xdist_auto_num_workers(config):
+    """For -n auto: tests of one GPU do not share it. None: as many as there are cores."""
+    return 1 if re.search(r"\b(gpu|sanitizer)\b", config.option.markexpr or "") else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks

@@ -107,7 +107,7 @@ def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str,
     from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
     from stylegan.data.survey import images_in, survey
 
-    source = open_source(path or DEFAULT_DEMO)
+    source = open_source(DEFAULT_DEMO if path is None else path)
     files = images_in(source)
     seen = survey(source, files, MAX_OPENED)
     some = "" if seen.opened == len(files) else f" (of {seen.opened:,} looked at)"

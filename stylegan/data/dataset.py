@@ -51,7 +51,7 @@ class ImageDataset(Dataset):
         max_images: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.source = open_source(path or DEFAULT_DEMO)
+        self.source = open_source(DEFAULT_DEMO if path is None else path)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
         self.labels = read_labels(self.source, self.files)

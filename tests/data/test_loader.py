@@ -58,7 +58,7 @@ def killing(data, index, once=None):
         if i == index and os.getpid() != here and not (once and once.exists()):
             if once:
                 once.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return pixels(i)
 
     data.pixels = read

@@ -55,7 +55,7 @@ def kill_at(name):
 
     def read(data, file, load=True):
         if file == name and load:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return open_image(data, file, load)
 
     return read

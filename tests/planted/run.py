@@ -20,6 +20,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 FAULTS = Path(__file__).with_name("faults.toml")
+TIMEOUT_S = 900
 COPIED = ("stylegan", "stylegan_ops", "csrc", "tests", "benchmarks", "pyproject.toml", "README.md")
 
 
@@ -49,12 +50,18 @@ def first_failure(folder, tests, marks):
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     env = {**os.environ, "PYTHONPATH": str(folder), "STYLEGAN_OPS_CACHE": str(folder / "cache")}
     start = time.monotonic()
-    run = subprocess.run(
-        [*command, "-m", marks, *tests], cwd=folder, env=env, capture_output=True, text=True
-    )
+    command += ["-m", marks, *tests]
+    try:
+        run = subprocess.run(
+            command, cwd=folder, env=env, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return "a test that does not end", TIMEOUT_S
     if run.returncode not in (0, 1):  # 1: tests failed
         raise click.ClickException(run.stdout[-2000:] + run.stderr[-2000:])
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.M)
+    if "error: " in run.stdout or "Error building" in run.stdout:
+        raise click.ClickException(f"the fault does not compile?\n{run.stdout[-2000:]}")
+    failed = re.search(r"^(?:FAILED|ERROR) (.+)", run.stdout, re.M)
     if run.returncode and not failed:
         raise click.ClickException(run.stdout[-2000:])
     return failed and failed[1], time.monotonic() - start
@@ -66,7 +73,7 @@ def first_failure(folder, tests, marks):
 @click.option("--skip-clean", is_flag=True, help="Do not run the tests without a fault first.")
 def main(marks, only, skip_clean):
     """Plant one fault after the other and print which test finds it. Exit code 1 if none does."""
-    faults = [f for f in tomllib.loads(FAULTS.read_text())["fault"] if only in str(f)]
+    faults = [f for f in tomllib.loads(FAULTS.read_text("utf-8"))["fault"] if only in str(f)]
     missed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,10 +85,10 @@ def main(marks, only, skip_clean):
         print(f"no fault: all pass, {time_s:.0f} s", flush=True)
         for fault in faults:
             path = folder / fault["file"]
-            source = path.read_text()
-            path.write_text(planted(fault, source))
+            source = path.read_text("utf-8")
+            path.write_text(planted(fault, source), "utf-8")
             failed, time_s = first_failure(folder, fault["tests"], marks)
-            path.write_text(source)
+            path.write_text(source, "utf-8")
             missed += failed is None
             what = f"{fault['file']}: {fault['find']} -> {fault['replace']}"
             print(f"{'found ' if failed else 'MISSED'} {time_s:4.0f} s  {what}", flush=True)

@@ -4,12 +4,12 @@
 import pytest
 from planted.run import FAULTS, ROOT, planted, tomllib
 
-LIST = tomllib.loads(FAULTS.read_text())["fault"]
+LIST = tomllib.loads(FAULTS.read_text("utf-8"))["fault"]
 
 
 @pytest.mark.parametrize("fault", LIST, ids=lambda fault: fault["file"])
 def test_a_fault_fits_its_source(fault):
-    assert planted(fault, (ROOT / fault["file"]).read_text()) and set(fault) == {
+    assert planted(fault, (ROOT / fault["file"]).read_text("utf-8")) and set(fault) == {
         "file",
         "find",
         "replace",

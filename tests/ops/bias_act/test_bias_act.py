@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import mmap
-import os
 import time
 
 import pytest
@@ -15,6 +14,7 @@ from support.checks import (
     fixture_cases,
     rand,
 )
+from support.memory import needs_free_memory
 from support.native import BACKENDS, needs_native, run_in_new_process
 
 from stylegan_ops import backend, bias_act
@@ -416,14 +416,11 @@ def test_ten_thousand_calls_leak_nothing():
     """)
 
 
-def _free_bytes():
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 @needs_native
 @thorough
-@pytest.mark.skipif(_free_bytes() < 12e9, reason="needs 12 GB of free memory")
+@pytest.mark.serial
 def test_more_than_two_to_the_31_elements():
+    needs_free_memory(12)
     size = 2**31 + 1000
     x = torch.frombuffer(mmap.mmap(-1, 2 * size), dtype=torch.bfloat16)  # zeros, not yet in memory
     x[-700:] = torch.arange(-350, 350)

@@ -2,13 +2,13 @@
 """What only the kernels of upfirdn2d can get wrong: shapes, layouts, special values, threads."""
 
 import itertools
-import os
 
 import pytest
 import torch
 from ops.upfirdn2d.cases import F2
 from support.cases import by_pairs
 from support.checks import LAYOUTS, layouts_of, rand
+from support.memory import needs_free_memory
 from support.native import BACKENDS, needs_native, run_in_new_process
 
 from stylegan_ops import backend, upfirdn2d
@@ -250,15 +250,12 @@ def test_ten_thousand_calls_leak_nothing():
     """)
 
 
-def _free_bytes():
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.thorough
-@pytest.mark.skipif(_free_bytes() < 12e9, reason="needs 12 GB of free memory")
+@pytest.mark.serial
 @pytest.mark.parametrize("large, layout", [("input", LAYOUTS[1]), ("output", LAYOUTS[0])])
 def test_more_than_two_to_the_31_elements(large, layout):
     """One side of 2^31 elements and more, the other small."""
+    needs_free_memory(12)
     last = layout == torch.channels_last
     c, h, w = (8, 16384, 16400) if last else (1, 46336, 46400)
     assert c * h * w > 2**31
