@@ -82,7 +82,6 @@ def test_a_bad_binary_and_no_compiler(built):
     assert len(said) == 1 and "is damaged, and there is no C++ compiler" in said[0]
 
 
-@pytest.mark.thorough
 @needs_native
 def test_a_binary_of_an_older_torch(built):
     """It is not taken for the new torch's own, but where nothing can be built, it serves."""

@@ -30,6 +30,26 @@ def test_adam_is_corrected_for_lazy_regularisation():
         assert group["lr"] == 0.002 and group["betas"] == (0, 0.99) and group["eps"] == 1e-8
 
 
+@pytest.mark.parametrize("interval", [1, 16])
+def test_a_lazy_regulariser_weighs_as_much_as_one_in_every_step(interval, monkeypatch):
+    """What D_opt and G_opt get: r1_interval * gamma / 2 * R1, pl_interval * pl_weight * path."""
+    lazy = dict(r1_gamma=3, r1_interval=interval, pl_weight=5, pl_interval=interval)
+    m = TrainingStep(tiny(batch_gpu=2, **lazy), CPU)
+    totals = {}
+
+    def update(kind, optimizer, partial_losses):
+        for p in optimizer.param_groups[0]["params"]:
+            p.requires_grad_()
+        totals[kind] = sum(loss.item() for loss in partial_losses)
+
+    monkeypatch.setattr(m, "_update", update)
+    m.d_r1(reals())
+    assert totals["D R1"] == pytest.approx(interval * 3 / 2 * m.stats.means()["loss/r1"], rel=1e-5)
+    m.g_path_length()
+    path_length = m.stats.means()["loss/path_length"]
+    assert totals["G path length"] == pytest.approx(interval * 5 * path_length, rel=1e-5)
+
+
 def test_regularisers_come_lazily_and_first():
     m = TrainingStep(tiny(), CPU)
     calls = []
