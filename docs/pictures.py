@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the pictures of the documentation again, by the commands that the pages show.
 
-    python docs/pictures.py --work /tmp/pictures             # all, with a real training run: hours
-    python docs/pictures.py --work /tmp/pictures --only mix  # one of them
-    python docs/pictures.py --work /tmp/quick --out /tmp/quick/images --quick   # to try the script
+    python docs/pictures.py --work WORK                      # all, half an hour
+    python docs/pictures.py --work WORK --only mix           # one of them
+    python docs/pictures.py --work WORK --out OUT --quick    # tries the script in seconds
 
 A comment right above a block of commands says what comes of it:
 

@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 # Imported at first use, so that `stylegan --help` does not wait for torch.
 _HOMES = {
-    "Config": "stylegan.config",
     "CheckpointError": "stylegan.errors",
+    "Config": "stylegan.config",
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.inference.pipeline",
     "PipelineOutput": "stylegan.inference.pipeline",

@@ -47,8 +47,8 @@ def command(source: str, out: str, to: str | None) -> None:
 
     \b
     stylegan convert ffhq.pkl ffhq             a snapshot folder, for every other command
-    stylegan convert runs a.pt    for rosinality's programs, pSp, e4e
-    stylegan convert runs a.pkl   NVIDIA's layout, without code
+    stylegan convert runs a.pt                 for rosinality's programs, pSp, e4e
+    stylegan convert runs a.pkl                NVIDIA's layout, without code
     """
     kind = to or BY_SUFFIX.get(Path(out).suffix.lower())
     if kind is None:

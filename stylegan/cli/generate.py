@@ -102,7 +102,7 @@ def command(
 
     \b
     stylegan generate runs --seeds 0-31 --trunc 0.7 --grid
-    stylegan generate runs/00001-photos --translate 0.25,0 --rotate 30
+    stylegan generate runs --translate 0.25,0 --rotate 30
     """
     from tqdm import tqdm
 

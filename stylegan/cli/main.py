@@ -35,18 +35,18 @@ VARIABLES = {
 }
 
 
-# Options of other StyleGAN programs that have no counterpart of the same name, and what to do.
+# Options of other StyleGAN programs that do not exist here, and what to do instead.
 FOREIGN_OPTIONS = {
     "--gpus": "training uses one GPU; choose it with --device cuda:0",
     "--aug": "there is no adaptive augmentation (ADA) yet",
     "--freezed": "layers cannot be frozen yet",
     "--snap": "snapshots are counted in kimg: --snapshot-kimg 200",
     "--network": "give the network without a name: stylegan generate NETWORK",
-    "--glr": "--g-lr is its name here",
-    "--dlr": "--d-lr is its name here",
-    "--cbase": "--channel-base is its name here",
-    "--cmax": "--channel-max is its name here",
-    "--map-depth": "--mapping-layers is its name here",
+    "--glr": "use --g-lr",
+    "--dlr": "use --d-lr",
+    "--cbase": "use --channel-base",
+    "--cmax": "use --channel-max",
+    "--map-depth": "use --mapping-layers",
 }
 
 
@@ -74,15 +74,15 @@ class Program(click.Group):
         except BaseException as e:
             if debug and not isinstance(e, (click.exceptions.Exit, SystemExit)):
                 raise
-            code, message = _explain(e)
+            code, message = _explain(e, args)
             if message:
                 where = getattr(getattr(e, "ctx", None), "command_path", prog_name)
                 click.echo(f"{where}: {message}", err=True)
         sys.exit(code)
 
 
-def _explain(e: BaseException) -> tuple[Any, str | None]:
-    """(exit code, one line) for an exception."""
+def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:
+    """(exit code, one line) for an exception of a command line."""
     from stylegan.errors import TrainingError, UserError
 
     if isinstance(e, SystemExit):
@@ -103,16 +103,17 @@ def _explain(e: BaseException) -> tuple[Any, str | None]:
         return 1, printable(one_line(e))
     text = printable(one_line(e))
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
-        return 1, f"out of memory; {_less_memory()} ({text[:120]})"
+        return 1, f"out of memory; {_less_memory(args)} ({text[:120]})"
     if isinstance(e, OSError):
         return 1, f"{e.filename}: {e.strerror}" if e.filename and e.strerror else text
     return 1, f"{type(e).__name__}: {text} (--debug shows where)"
 
 
-def _less_memory() -> str:
-    """What to change of the command that ran out of memory."""
-    command = click.get_current_context(silent=True)
-    options = {name for p in command.command.params for name in p.opts} if command else set()
+def _less_memory(args: list[str]) -> str:
+    """How the command of a command line needs less memory."""
+    name = next((arg for arg in args if not arg.startswith("-")), "")
+    command = program.get_command(click.Context(program), name)
+    options = {name for p in command.params for name in p.opts} if command else set()
     for name in ("--batch-gpu", "--batch"):
         if name in options:
             return f"{name} with a smaller number needs less"

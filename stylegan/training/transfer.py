@@ -51,17 +51,16 @@ def transfer(model: TrainingStep, path: str | Path) -> list[str]:
         f"  {'part':28}{'fits':>12}",
     ]
     copied = 0
-    parts_of: dict[str, Part] = {}
+    misfits: list[str] = []
     for name, source in (("G", nets.G or nets.G_ema), ("G_ema", nets.G_ema), ("D", nets.D)):
         if source is None:
             lines.append(f"  {name:28}{'none':>12}  not in the file; starts from scratch")
             continue
         parts = copy_weights(getattr(model, name), source.state_dict())
         copied += sum(part.copied for part in parts.values())
-        parts_of |= {f"{name} {block}": part for block, part in parts.items()}
+        misfits += [reason for part in parts.values() for reason in part.misfits]
         lines += [part.row(f"{name} {block}") for block, part in parts.items()]
     if not copied:
-        misfits = [m for part in parts_of.values() for m in part.misfits]
         why = f": {misfits[0]}" if misfits else ""
         raise UserError(path, f"nothing of it fits the new network (--init-from){why}")
     return lines

@@ -15,6 +15,7 @@ from support.pictures import encoded, picture
 import stylegan_ops
 from stylegan import Pipeline, UserError
 from stylegan.cli.main import COMMANDS, FOREIGN_OPTIONS, program
+from stylegan.training.loop import Trainer
 
 TINY = ["--channel-base", "128", "--channel-max", "8", "--batch", "4", "--device", "cpu"]
 
@@ -275,3 +276,22 @@ def test_options_of_other_programs(option, run):
     command = "generate" if option == "--network" else "train"
     code, out, err = run(command, f"{option}=8")
     assert (code, out) == (2, "") and err.endswith(f"{option}: {FOREIGN_OPTIONS[option]}\n")
+
+
+@pytest.mark.parametrize(
+    "command, advice",
+    [
+        ("train", "--batch-gpu with a smaller number needs less"),
+        ("generate", "--batch with a smaller number needs less"),
+        ("mix", "smaller images or fewer at once need less"),
+    ],
+)
+def test_out_of_memory_says_what_needs_less(command, advice, trained, run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Pipeline, "from_pretrained", fail)
+    monkeypatch.setattr(Trainer, "__init__", fail)
+    args = ["--resolution", "16", "--device", "cpu"] if command == "train" else [trained]
+    code, _, err = run(command, *args)
+    assert code == 1 and err.endswith(f"out of memory; {advice} (CUDA out of memory)\n"), err
