@@ -18,9 +18,10 @@ from pathlib import Path
 import click
 from harness.common import report, where
 
-from stylegan.networks import load_networks, snapshots_of
+from stylegan.networks import load_networks
 from stylegan.runs.folder import runs_of
 from stylegan.runs.snapshot import read_state
+from stylegan.snapshots import snapshots_of
 
 # Steps of some 30 ms, and a snapshot after each.
 SETTINGS = """--channel-base 128 --channel-max 8 --resolution 16 --batch 4 --batch-gpu 2 --cond

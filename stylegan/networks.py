@@ -3,6 +3,7 @@
 
     config.json          format, settings, kimg, data set with class names
     G_ema.safetensors    what inference needs
+    labels.safetensors   label vectors of some of the training images, if labels are vectors
     G.safetensors, D.safetensors, training_state.pt    what training needs as well
 
 Nothing in it can run code when it is loaded.
@@ -11,7 +12,6 @@ Nothing in it can run code when it is loaded.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.snapshots import CONFIG, find_snapshot, read_json
 from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
 NETWORKS = ("G_ema", "G", "D")
-CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
+LABELS = "labels.safetensors"  # labels of images that the networks were trained on
 
 
 def build_generator(
@@ -72,6 +73,7 @@ class Networks:
         folder: a snapshot to read the others from,
         path, checkpoint: or a file and its `Checkpoint`.
         device: for the networks that are read.
+        label_vectors: see the property.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Networks:
         device: str | torch.device = "cpu",
         path: Path | None = None,
         checkpoint: Any = None,
+        label_vectors: torch.Tensor | None = None,
     ) -> None:
         self.config, self.meta, self.folder, self.device = config, meta, folder, device
         self.path, self.checkpoint = path or folder, checkpoint
         self._loaded: dict[str, Any] = {
             k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
         }
+        self._label_vectors = label_vectors
 
     @property
     def G_ema(self) -> Any:
@@ -115,8 +119,35 @@ class Networks:
         names = data.get("class_names") if isinstance(data, dict) else None
         return tuple(names) if names and self.config.G.c_dim else ()
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How many training images each class has; empty if that is not known or labels are not
+        classes."""
+        data = self.meta.get("dataset")
+        counts = data.get("class_counts") if isinstance(data, dict) else None
+        if not isinstance(counts, list) or len(counts) != self.config.G.c_dim:
+            return ()
+        return tuple(counts) if all(type(n) is int for n in counts) else ()
+
+    @property
+    def label_vectors(self) -> torch.Tensor | None:
+        """Labels of some of the training images: float32 [K, c_dim] on the CPU. None if labels are
+        classes, or the networks come from a file that does not keep them."""
+        if self._label_vectors is None and self.folder and (self.folder / LABELS).is_file():
+            path = self.folder / LABELS
+            try:
+                with safe_open(path, "pt") as f:
+                    vectors = f.get_tensor("vectors")
+            except (SafetensorError, OSError) as e:
+                raise SnapshotError(path, f"is damaged ({one_line(e, 200)})") from e
+            if vectors.ndim != 2 or vectors.shape[1] != self.config.G.c_dim:
+                expected = f"expected [K, {self.config.G.c_dim}]"
+                raise SnapshotError(path, f"{expected}, got {list(vectors.shape)}")
+            self._label_vectors = vectors.float()
+        return self._label_vectors
+
     def save(self, folder: str | Path) -> None:
-        """Write config.json and a file per network into an existing folder."""
+        """Write config.json, a file per network and the label vectors into an existing folder."""
         folder = Path(folder)
         for name in NETWORKS:
             self._network(name)
@@ -131,9 +162,13 @@ class Networks:
             if network is None:
                 continue
             state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-            path = folder / f"{name}.safetensors"
-            save_file(state, path, metadata={"format": "pt"})
-            path.chmod((folder / CONFIG).stat().st_mode)  # else only the owner could read it
+            self._save(state, folder / f"{name}.safetensors")
+        if self.label_vectors is not None:
+            self._save({"vectors": self.label_vectors.contiguous()}, folder / LABELS)
+
+    def _save(self, tensors: dict[str, torch.Tensor], path: Path) -> None:
+        save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod((path.parent / CONFIG).stat().st_mode)  # else only the owner could read it
 
     def _network(self, name: str) -> Any:
         if name not in self._loaded:
@@ -232,55 +267,3 @@ def _from_file(path: str | Path, device: torch.device) -> Networks:
         raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason or "unknown")
     meta = {**checkpoint.meta, "source": {"file": Path(path).name, "format": checkpoint.format}}
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)
-
-
-def find_snapshot(path: str | Path) -> Path:
-    """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
-    newest run in a folder of runs. Raises: UserError."""
-    path = Path(path)
-    snapshots = snapshots_of(path) or snapshots_of_runs(path)
-    if snapshots:
-        return snapshots[-1]
-    if is_snapshot(path):
-        return path
-    if path.is_file():
-        raise UserError(path, "expected a folder, of a snapshot or a run, got a file")
-    if (path / CONFIG).is_file():
-        raise SnapshotError(path, f"holds no {AVERAGED}")
-    what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
-    raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
-
-
-def is_snapshot(path: str | Path) -> bool:
-    """Whether a folder holds what inference needs."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
-
-
-def snapshots_of(run_dir: str | Path) -> list[Path]:
-    """The snapshot folders of a run, oldest first."""
-    folders = Path(run_dir).glob("snapshots/[0-9]*")
-    names = re.compile(r"\d{6,}\.\d{3}")
-    return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
-
-
-def is_network_folder(path: str | Path) -> bool:
-    """Whether `path` is a snapshot, a run with one, or a folder of such runs."""
-    return is_snapshot(path) or bool(snapshots_of(path) or snapshots_of_runs(path))
-
-
-def snapshots_of_runs(outdir: str | Path) -> list[Path]:
-    """The snapshot folders of the newest run in `outdir` that has any, oldest first."""
-    for run_dir in sorted(Path(outdir).glob("[0-9]*-*"), reverse=True):
-        if snapshots := snapshots_of(run_dir):
-            return snapshots
-    return []
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file. Raises: UserError that names the line."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as e:
-        raise SnapshotError(path, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
-    except (OSError, ValueError, RecursionError) as e:
-        raise SnapshotError(path, f"cannot be read ({e})") from e

@@ -46,8 +46,8 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
-    from stylegan.networks import is_network_folder
     from stylegan.runs.folder import is_run
+    from stylegan.snapshots import is_network_folder
 
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
         raise click.UsageError(f"{path}: neither a file nor a folder")

@@ -83,8 +83,8 @@ def command(
 def _train(plan: Plan, outdir: str, dry_run: bool) -> None:
     """Print the header and train. Exits with 1 if no snapshot was written, 130 after Ctrl-C."""
     import stylegan_ops
-    from stylegan.networks import snapshots_of
     from stylegan.runs.folder import new_run_dir
+    from stylegan.snapshots import snapshots_of
     from stylegan.training.loop import Trainer
     from stylegan.training.setup import about, check_ops, configure_device, header
     from stylegan.training.transfer import transfer

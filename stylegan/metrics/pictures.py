@@ -14,7 +14,7 @@ import torch
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.source import is_embedded
 from stylegan.inference.pipeline import Pipeline
-from stylegan.networks import is_network_folder
+from stylegan.snapshots import is_network_folder
 
 BATCH = 64  # maximum number of images in memory
 

@@ -20,7 +20,7 @@ import filelock
 from stylegan.config import Config
 from stylegan.errors import UserError
 from stylegan.files import whole_file, whole_folder
-from stylegan.networks import read_json
+from stylegan.snapshots import read_json
 
 RUN, LOCK = "run.json", ".lock"
 FORMAT, VERSION = "stylegan-run", 1

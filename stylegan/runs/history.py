@@ -12,8 +12,8 @@ from typing import Any
 
 from stylegan.config import Config
 from stylegan.errors import UserError
-from stylegan.networks import CONFIG, read_json, snapshots_of
 from stylegan.runs.folder import RUN, is_locked, read_about
+from stylegan.snapshots import CONFIG, read_json, snapshots_of
 from stylegan.words import one_line
 
 LOG, SAMPLES, REALS = "log.jsonl", "samples", "reals.png"

@@ -13,9 +13,10 @@ from stylegan.checkpoints.open import is_checkpoint
 from stylegan.config import Config
 from stylegan.config.options import Option, option_of
 from stylegan.errors import SnapshotError, UserError
-from stylegan.networks import load_networks, snapshots_of
+from stylegan.networks import load_networks
 from stylegan.runs.folder import is_run, read_about, runs_of
 from stylegan.runs.snapshot import set_aside
+from stylegan.snapshots import snapshots_of
 from stylegan.words import pixels
 
 # Settings that a resumed run may change. (With another batch_gpu it draws random numbers in another

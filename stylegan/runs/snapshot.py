@@ -11,7 +11,8 @@ import torch
 
 from stylegan.errors import SnapshotError, UserError
 from stylegan.files import remove, remove_partial, whole_folder
-from stylegan.networks import Networks, snapshots_of
+from stylegan.networks import Networks
+from stylegan.snapshots import snapshots_of
 from stylegan.words import one_line
 
 STATE = "training_state.pt"

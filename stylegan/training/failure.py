@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from stylegan.errors import TrainingError
-from stylegan.networks import snapshots_of
+from stylegan.snapshots import snapshots_of
 from stylegan.training.guards import LIMIT
 from stylegan.training.step import TrainingStep
 

@@ -14,7 +14,6 @@ from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.imaging import to_tensor
-from stylegan.networks import snapshots_of
 from stylegan.runs.folder import is_run, lock, update_config
 from stylegan.runs.record import Bar, Record
 from stylegan.runs.resume import read_newest
@@ -22,6 +21,7 @@ from stylegan.runs.samples import Samples
 from stylegan.runs.schedule import images
 from stylegan.runs.snapshot import clean
 from stylegan.runs.state import Progress, restore, save
+from stylegan.snapshots import snapshots_of
 from stylegan.training.failure import check_updates
 from stylegan.training.guards import Collapse
 from stylegan.training.interrupt import Interrupt

@@ -10,8 +10,8 @@ import pytest
 from support.pictures import encoded, picture
 
 from stylegan import load_networks
-from stylegan.networks import snapshots_of
 from stylegan.runs.folder import read_about, runs_of
+from stylegan.snapshots import snapshots_of
 
 SMALL = "--channel-base 128 --channel-max 8 --batch 4 --resolution 16 --device cpu".split()
 

@@ -7,7 +7,7 @@ from support.runs import lines, trainer
 from support.tiny import tiny
 
 from stylegan.errors import TrainingError
-from stylegan.networks import snapshots_of
+from stylegan.snapshots import snapshots_of
 from stylegan.training import guards
 from stylegan.training.step import TrainingStep
 

@@ -11,8 +11,9 @@ import time
 import pytest
 from support.processes import usual_signals
 
-from stylegan.networks import load_networks, snapshots_of
+from stylegan.networks import load_networks
 from stylegan.runs.folder import is_locked, runs_of
+from stylegan.snapshots import snapshots_of
 from stylegan.training.interrupt import Interrupt
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")

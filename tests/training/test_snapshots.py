@@ -12,9 +12,10 @@ from support.runs import lines, trainer
 
 from stylegan import UserError
 from stylegan.errors import SnapshotError
-from stylegan.networks import Networks, snapshots_of
+from stylegan.networks import Networks
 from stylegan.runs import folder, schedule
 from stylegan.runs import snapshot as snapshots
+from stylegan.snapshots import snapshots_of
 from stylegan.training import saving
 from stylegan.training.ticks import Ticks
 

@@ -10,8 +10,8 @@ from support.runs import CPU, lines, trainer
 
 from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
-from stylegan.networks import snapshots_of
 from stylegan.runs import snapshot as snapshots
+from stylegan.snapshots import snapshots_of
 from stylegan.training.setup import header
 
 

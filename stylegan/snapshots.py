@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which folders are snapshots, runs and folders of runs, and where the newest snapshot is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from stylegan.errors import SnapshotError, UserError
+
+CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
+
+
+def find_snapshot(path: str | Path) -> Path:
+    """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
+    newest run in a folder of runs. Raises: UserError."""
+    path = Path(path)
+    snapshots = snapshots_of(path) or snapshots_of_runs(path)
+    if snapshots:
+        return snapshots[-1]
+    if is_snapshot(path):
+        return path
+    if path.is_file():
+        raise UserError(path, "expected a folder, of a snapshot or a run, got a file")
+    if (path / CONFIG).is_file():
+        raise SnapshotError(path, f"holds no {AVERAGED}")
+    what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
+    raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
+
+
+def is_snapshot(path: str | Path) -> bool:
+    """Whether a folder holds what inference needs."""
+    return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
+
+
+def snapshots_of(run_dir: str | Path) -> list[Path]:
+    """The snapshot folders of a run, oldest first."""
+    folders = Path(run_dir).glob("snapshots/[0-9]*")
+    names = re.compile(r"\d{6,}\.\d{3}")
+    return sorted(f for f in folders if names.fullmatch(f.name) and (f / CONFIG).is_file())
+
+
+def is_network_folder(path: str | Path) -> bool:
+    """Whether `path` is a snapshot, a run with one, or a folder of such runs."""
+    return is_snapshot(path) or bool(snapshots_of(path) or snapshots_of_runs(path))
+
+
+def snapshots_of_runs(outdir: str | Path) -> list[Path]:
+    """The snapshot folders of the newest run in `outdir` that has any, oldest first."""
+    for run_dir in sorted(Path(outdir).glob("[0-9]*-*"), reverse=True):
+        if snapshots := snapshots_of(run_dir):
+            return snapshots
+    return []
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises: UserError that names the line."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as e:
+        raise SnapshotError(path, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
+    except (OSError, ValueError, RecursionError) as e:
+        raise SnapshotError(path, f"cannot be read ({e})") from e
