@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
+from stylegan.cli.params import range_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -30,8 +31,15 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     metavar="PNG",
     help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
 )
+@range_option
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
-def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) -> None:
+def command(
+    path: str | None,
+    as_json: bool,
+    sheet: str | None,
+    value_range: tuple[float, float] | None,
+    no_sheet: bool,
+) -> None:
     """Describe a network or a data set.
 
     A network is a run or snapshot folder, NVIDIA's .pkl or rosinality's .pt; no code in a file is
@@ -59,7 +67,7 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     elif path and is_checkpoint(path):
         rows = checkpoint_rows(path)
     else:
-        rows = _dataset(path, sheet, not no_sheet)
+        rows = _dataset(path, sheet, not no_sheet, value_range)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -101,11 +109,17 @@ def _network(path: str) -> dict[str, Any]:
     return rows
 
 
-def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str, Any]:
+def _dataset(
+    path: str | None,
+    sheet: str | None,
+    with_sheet: bool,
+    value_range: tuple[float, float] | None,
+) -> dict[str, Any]:
     from stylegan.data.decode import KINDS
     from stylegan.data.labels import read_labels
+    from stylegan.data.made import read_made
     from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
-    from stylegan.data.survey import images_in, survey
+    from stylegan.data.survey import deep_images, images_in, survey
 
     source = open_source(DEFAULT_DEMO if path is None else path)
     files = images_in(source)
@@ -117,6 +131,13 @@ def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str,
     rows["sizes"] = ", ".join([*sizes, *([f"{more} more"] if more > 0 else [])]) + some
     kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
     rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
+    deep = deep_images(source, files, value_range)
+    if deep:
+        rows["values"] = str(deep)
+    made = read_made(source)
+    if made:
+        rows["made"] = made
+    notes = [*(deep.notes if deep else []), *seen.notes()]
     problems = [*source.problems, *seen.failures]
     unlabelled: list[str] = []
     labels = read_labels(source, files, unlabelled)
@@ -126,10 +147,11 @@ def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str,
     problems += [Problem(name, "has a label, but does not exist") for name in missing]
     if with_sheet:
         out = Path(sheet or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, out)
+        used = value_range or (deep and deep.chosen and deep.chosen.pair) or None
+        rows["sheet"], broken = _sheet(source, files, out, used)
         problems += [problem for problem in broken if problem not in problems]
-    if problems:
-        rows["problems"] = [str(problem) for problem in problems]
+    if problems or notes:
+        rows["problems"] = [*notes, *map(str, problems)]
     return rows
 
 
@@ -144,7 +166,9 @@ def _labels(labels: Labels | None) -> dict[str, Any]:
     return {"classes": [f"{name} ({n:,})" for name, n in zip(labels.names, counts)]}
 
 
-def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Problem]]:
+def _sheet(
+    source: Source, files: list[str], path: Path, value_range: tuple[float, float] | None
+) -> tuple[str, list[Problem]]:
     """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
 
@@ -158,7 +182,8 @@ def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Prob
     cell = (THUMB, THUMB)
     for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
         try:
-            pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
+            decoded = decode.read_image(source.read(name), name, value_range)
+            pixels = decode.to_pixels(decoded.image, 4)
         except (UserError, ValueError, OSError) as e:
             broken.append(Problem(name, reason_for(e, name)))
             continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import NumberList, Size, finite
+from stylegan.cli.params import NumberList, Pair, Size, finite
 
 if TYPE_CHECKING:
     from stylegan.config import Config
@@ -173,6 +173,8 @@ def _click_type(setting: Setting) -> Any:
         )
     if setting.type is str:
         return click.Path()
+    if setting.type == tuple[float, float]:
+        return Pair()
     return Size() if setting.type == tuple[int, int] else NumberList()
 
 

@@ -86,7 +86,7 @@ class Size(click.ParamType):
 
 
 class Pair(click.ParamType):
-    """Two numbers: `0.25,-0.1`."""
+    """Two numbers: `0.25,-0.1` or, for a range of values, `0,4095`."""
 
     name = "pair"
 
@@ -163,6 +163,15 @@ def picture_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
 
     return decorate
 
+
+range_option = click.option(
+    "--range",
+    "value_range",
+    type=Pair(),
+    metavar="LOW,HIGH",
+    help="Values of black and white in images of more than 8 bits: 0,4095.  [default: chosen from "
+    "the images]",
+)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."

@@ -6,12 +6,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stylegan.cli.outputs import output_file
-from stylegan.cli.params import Size, device_option, finite
+from stylegan.cli.params import Size, device_option, finite, range_option
 from stylegan.words import printable
+
+if TYPE_CHECKING:
+    from stylegan.metrics.pictures import PictureStream
 
 PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
@@ -40,6 +44,7 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
     type=Size(),
     help="Crop and resize the images of data sets. Resizing changes their spectra.",
 )
+@range_option
 @click.option(
     "--trunc",
     type=float,
@@ -54,6 +59,7 @@ def command(
     outs: tuple[str, ...],
     images: int,
     resolution: tuple[int, int] | None,
+    value_range: tuple[float, float] | None,
     trunc: float,
     device: str,
 ) -> None:
@@ -77,7 +83,9 @@ def command(
 
     stylegan_ops.tune_cpu_allocator()
     sources = tuple(dict.fromkeys(sources))
-    opened = [open_pictures(source, images, resolution, trunc, device) for source in sources]
+    opened = [
+        open_pictures(source, images, resolution, trunc, device, value_range) for source in sources
+    ]
     spectra = {}
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(output_file(path, "--out")) for path in paths]
@@ -88,9 +96,23 @@ def command(
                     meter.add(on_white(batch))
                     bar.update(len(batch))
             spectra[name] = meter.result()
+            _print_used(name, pictures)
         for part in parts:
             (plot if part.suffix in PLOTS else save_numbers)(spectra, part)
     click.echo("\n".join(map(str, paths)))
+
+
+def _print_used(name: str, pictures: PictureStream) -> None:
+    """Which images of a data set were measured, on standard error."""
+    if pictures.files is None:
+        return
+    used = pictures.count - len(pictures.unused)
+    lines = [f"{used:,} of {pictures.files:,} images"]
+    lines += [f"values: {pictures.values}"] if pictures.values else []
+    lines += [f"note: {note}" for note in pictures.notes]
+    lines += [f"not used: {problem}" for problem in pictures.unused]
+    for line in lines:
+        click.echo(printable(f"{name}: {line}"), err=True)
 
 
 def _check_suffix(path: Path) -> None:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
+
+from stylegan.errors import UserError
 
 MAX_TAPS = 64
 MAX_TAP = 1e30  # so that float32 holds the sum,
@@ -14,6 +18,16 @@ MIN_SUM = 1e-30  # by which every tap is divided
 def is_number(value: Any) -> bool:
     """Whether `value` is an int, a float or of a type like these."""
     return isinstance(value, numbers.Real)
+
+
+def as_range(values: Sequence[float]) -> tuple[float, float]:
+    """`values` as (low, high). Raises: UserError if these are not two finite numbers, low first."""
+    pair = tuple(values) if isinstance(values, Sequence) else ()
+    if len(pair) != 2 or not all(is_number(v) and math.isfinite(v) for v in pair):
+        raise UserError("range", f"expected two numbers LOW,HIGH, got {values!r}")
+    if not pair[0] < pair[1]:
+        raise UserError("range", f"expected LOW below HIGH, got {pair[0]:g},{pair[1]:g}")
+    return float(pair[0]), float(pair[1])
 
 
 def reason_against_taps(taps: Any) -> str | None:

@@ -11,11 +11,15 @@ from os.path import splitext
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
+from stylegan.data.encode import KEEP, Encoding
 from stylegan.data.labels import FILE, Labels, read_labels, stray_images
+from stylegan.data.made import Made
+from stylegan.data.ranges import DeepImages, cut, no_numbers
 from stylegan.data.source import Problem, Source, open_source
-from stylegan.data.survey import images_in, survey
+from stylegan.data.survey import broken_profiles, deep_images, images_in, one_range, survey
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
+from stylegan.words import pixels as px
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
@@ -28,13 +32,35 @@ class Prepared:
     path: Path
     size: tuple[int, int]  # height, width in px
     channels: int
+    made: Made
+    deep: DeepImages | None = None  # images of more than 8 bits
+    formats: Counter[str] = field(default_factory=Counter)  # {ending: images written}
     written: int = 0
-    enlarged: int = 0  # of these, how many were smaller
+    kept: int = 0  # of these, how many are the bytes of the source
+    enlarged: int = 0  # how many were smaller
+    cut: int = 0  # how many had values outside the range
+    not_finite: int = 0  # or values that are no numbers
+    broken_profiles: int = 0
     duplicates: int = 0
     class_names: tuple[str, ...] = ()
     labelled: bool = False
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on what was changed in the images."""
+        lines = []
+        if self.enlarged:
+            lines.append(f"{self.enlarged:,} images were smaller than {px(self.size)} px")
+        if self.cut and self.made.value_range:
+            lines.append(cut(self.cut, self.made.value_range))
+        if self.not_finite:
+            lines.append(no_numbers(self.not_finite))
+        lines += self.deep.hints if self.deep else []
+        if self.broken_profiles:
+            lines.append(broken_profiles(self.broken_profiles))
+        return lines
 
 
 @dataclass
@@ -57,9 +83,11 @@ def prepare(
     dedupe: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
+    value_range: tuple[float, float] | None = None,
+    encoding: Encoding = KEEP,
     progress: Callable[[list[str]], Iterable[str]] = lambda names: names,
 ) -> Prepared:
-    """Write the images of `source` to `dest` as PNG, all of one size and kind.
+    """Write the images of `source` to `dest`, all of one size and kind.
 
     A file that cannot be used is left out and named in the result. `dest` appears complete or not
     at all, and nothing else is written.
@@ -75,6 +103,9 @@ def prepare(
         dedupe: leave out images with the pixels of an earlier one.
         workers: processes; 0 works in this one. None: one per CPU.
         overwrite: replace a data set at dest.
+        value_range: values of black and white in images of more than 8 bits; None: one choice for
+            all images.
+        encoding: the format of the files.
         progress: wraps the list of file names while it is processed.
     Raises: UserError if nothing can be written.
     """
@@ -89,8 +120,14 @@ def prepare(
     size = size or seen.one_size(files.path)
     final = (size[1], size[1]) if transform == "center-crop-wide" else size
     channels = channels or seen.common_channels
-    out = Prepared(path, final, channels, failures=gathered.failures, ignored=gathered.ignored)
-    convert = Conversion(files, size, None if own_size else transform, channels)
+    encoding.check(channels, final)
+    deep = deep_images(files, images_in(files), value_range)
+    value_range = one_range(files.path, deep, value_range)
+    used = None if own_size else transform
+    made = Made.now(files.path.name, final, used, channels, value_range, encoding)
+    out = Prepared(path, final, channels, made, deep)
+    out.failures, out.ignored = gathered.failures, gathered.ignored
+    convert = Conversion(files, size, used, channels, value_range, encoding)
     results = convert_all(convert, progress(gathered.images), workers)
     try:
         with open_target(target_path) as target:
@@ -148,14 +185,25 @@ def _fill(
             out.duplicates += 1
             continue
         known.add(result.digest)
-        path = f"{out.written // 1000:05d}/img{out.written:08d}.png"
-        target.write(path, result.png)
+        file = result.file
+        path = f"{out.written // 1000:05d}/img{out.written:08d}.{file.ending}"
+        target.write(path, file.data)
         if labels:
             rows.append([path, labels.values[i].tolist()])
-        out.written += 1
-        out.enlarged += result.enlarged
-    content: dict[str, object] = {"labels": rows if labels else None}
+        _count(out, result)
+    content: dict[str, object] = {"labels": rows if labels else None, "made": out.made.to_json()}
     if labels:
         out.class_names, out.labelled = labels.names, True
         content |= {"label_names": list(labels.names)} if labels.names else {}
     target.write(FILE, json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _count(out: Prepared, result: Converted) -> None:
+    """Add an image that was written."""
+    out.written += 1
+    out.formats[result.file.ending] += 1
+    out.kept += result.file.kept
+    out.enlarged += result.enlarged
+    out.cut += result.cut
+    out.not_finite += result.not_finite
+    out.broken_profiles += result.broken_profile

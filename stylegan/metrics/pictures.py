@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.source import is_embedded
+from stylegan.data.source import Problem, is_embedded
+from stylegan.errors import UserError, reason_for
 from stylegan.inference.pipeline import Pipeline
 from stylegan.snapshots import is_network_folder
 
@@ -23,8 +24,12 @@ BATCH = 64  # maximum number of images in memory
 class PictureStream:
     """Images to measure."""
 
-    count: int
-    batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images in all
+    count: int  # of a data set: files that are tried
+    batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images or fewer
+    files: int | None = None  # images in the whole data set; None for a network
+    values: str | None = None  # how images of more than 8 bits are read
+    notes: tuple[str, ...] = ()  # lines on what is unusual about the data set
+    unused: list[Problem] = field(default_factory=list)  # files that `batches` found unusable
 
 
 def open_pictures(
@@ -33,6 +38,7 @@ def open_pictures(
     resolution: tuple[int, int] | None = None,
     psi: float = 1,
     device: str | torch.device = "auto",
+    value_range: tuple[float, float] | None = None,
 ) -> PictureStream:
     """The images of a data set or of a network.
 
@@ -42,23 +48,44 @@ def open_pictures(
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
         device: of the network.
+        value_range: values of black and white in images of more than 8 bits in a data set; None:
+            chosen from the images.
     Raises: UserError if the source cannot be read.
     """
     path = Path(source)
     images = path.suffix.lower() == ".zip" or is_embedded(path)
     if images or (path.is_dir() and not is_network_folder(path)):
-        return of_dataset(ImageDataset(path, resolution, max_images=max_images))
+        dataset = ImageDataset(path, resolution, max_images=max_images, value_range=value_range)
+        return of_dataset(dataset)
     return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
 
 
 def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
-    """The images of a data set, in its order."""
+    """The images of a data set, in its order. Files that cannot be used are left out and named in
+    `unused`. Reading raises UserError if none can be used."""
+    unused: list[Problem] = []
 
     def batches() -> Iterator[torch.Tensor]:
         for indices in split(len(dataset), batch):
-            yield torch.stack([dataset[i][0] for i in indices])
+            read = [_read(dataset, i, unused) for i in indices]
+            images = [image for image in read if image is not None]
+            if images:
+                yield torch.stack(images)
+        if len(unused) == len(dataset):
+            raise UserError(dataset.path, f"none of {len(unused)} images can be used; {unused[0]}")
 
-    return PictureStream(len(dataset), batches())
+    values = str(dataset.deep) if dataset.deep else None
+    count, files, notes = len(dataset), dataset.total_files, tuple(dataset.notes)
+    return PictureStream(count, batches(), files, values, notes, unused)
+
+
+def _read(dataset: ImageDataset, index: int, unused: list[Problem]) -> torch.Tensor | None:
+    try:
+        return torch.from_numpy(dataset.pixels(index))
+    except UserError as e:
+        name = dataset.files[index]
+        unused.append(Problem(name, reason_for(e, name)))
+        return None
 
 
 def of_network(pipe: Pipeline, count: int, psi: float = 1) -> PictureStream:

@@ -35,7 +35,12 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
     """
     data = config.data
     dataset = ImageDataset(
-        data.path, data.resolution, data.channels, data.max_images, config.train.seed
+        data.path,
+        data.resolution,
+        data.channels,
+        data.max_images,
+        config.train.seed,
+        data.value_range,
     )
     if data.cond and not dataset.c_dim:
         raise UserError(
@@ -56,7 +61,8 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
-    config = replace(config, G=G, D=D, data=replace(data, workers=workers))
+    data = replace(data, workers=workers, value_range=dataset.value_range)
+    config = replace(config, G=G, D=D, data=data)
     return config.resolved(gpus), dataset
 
 
@@ -140,6 +146,7 @@ def header(
         "data": f"{dataset.path}",
         "images": f"{len(dataset):,}, {width}x{height} px, {kind}"
         + (", mirrored half of the time" if config.data.mirror else ""),
+        **({"values": str(dataset.deep)} if dataset.deep else {}),
         "labels": _labels(config, dataset),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
         "device": describe(device),

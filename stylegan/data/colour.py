@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Embedded colour profiles (ICC) to sRGB."""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+
+PROFILES = 64  # that are remembered; a data set has few different ones
+SAME = 2  # levels of 255 by which a profile may differ from sRGB and still count as sRGB
+NOT_COLOURS = ("1", "I", "F")  # modes, or how they begin, to which no profile is applied
+SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # of a profile: Pillow's mode
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What an embedded profile asks for."""
+
+    broken: bool = False  # it cannot be read, or is of other colours than the image
+    mode: str = "RGB"  # of the image that `transform` takes
+    transform: Any = None  # Pillow's, to RGB; None: the image is sRGB already
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """The image with the colours of its profile in sRGB: L, LA, RGB or RGBA. If it has no profile,
+    a broken one or that of sRGB, it is returned unchanged. LAB becomes RGB in any case.
+
+    Relative colorimetric with black point compensation. The alpha channel is not changed.
+    """
+    profile = image.info.get("icc_profile")
+    if (not profile and image.mode != "LAB") or image.mode.startswith(NOT_COLOURS):
+        return image
+    plain = _plain(image)
+    done = _conversion(profile or b"", _colours(plain.mode))
+    if done.transform is None:
+        return image if image.mode != "LAB" else _lab_to_rgb(image)
+    colours = plain.convert(done.mode) if plain.mode != done.mode else plain
+    converted = ImageCms.applyTransform(colours, done.transform)
+    assert converted is not None
+    if plain.mode in ("L", "LA"):
+        converted = converted.getchannel("G")
+    if plain.mode in ("LA", "RGBA"):
+        converted.putalpha(plain.getchannel("A"))
+    converted.info = {k: v for k, v in image.info.items() if k not in DONE}
+    return converted
+
+
+def has_broken_profile(image: Image.Image) -> bool:
+    """Whether an image, loaded or not, has a profile that is not used."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode.startswith(NOT_COLOURS):
+        return False
+    return _conversion(profile, _colours(PLAIN.get(image.mode, image.mode))).broken
+
+
+DONE = ("icc_profile", "transparency")  # in Image.info, of which a converted image has no need
+PLAIN = {"P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "RGBX": "RGB", "YCbCr": "RGB"}
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as L, LA, RGB, RGBA, CMYK or LAB."""
+    if image.has_transparency_data and image.mode not in ("RGBA", "LA"):
+        return image.convert("LA" if image.mode in ("L", "La") else "RGBA")
+    mode = PLAIN.get(image.mode, image.mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _colours(mode: str) -> str:
+    """A mode without its alpha."""
+    return {"LA": "L", "RGBA": "RGB"}.get(mode, mode)
+
+
+@functools.lru_cache(PROFILES)
+def _conversion(profile: bytes, mode: str) -> Conversion:
+    """How a profile converts images of `mode`. lcms2 raises many kinds of errors about damaged
+    profiles. The transforms have no cache of their own, so that threads may share them."""
+    if not profile:
+        return Conversion()
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = SPACES.get(source.profile.xcolor_space.strip(), "")
+        if space != mode and (mode, space) != ("L", "RGB"):  # grey is a colour
+            return Conversion(broken=True)
+        transform = _transform(source, space)
+        if space in ("RGB", "L") and _changes_little(transform, space):
+            return Conversion()
+        return Conversion(mode=space, transform=transform)
+    except Exception:
+        return Conversion(broken=True)
+
+
+def _transform(source: Any, mode: str) -> Any:
+    return ImageCms.buildTransform(
+        source,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOCACHE,
+    )
+
+
+def _changes_little(transform: Any, mode: str) -> bool:
+    """Whether a profile is that of sRGB, whatever its name is."""
+    levels = np.uint8(np.linspace(0, 255, 18))
+    if mode == "RGB":
+        before = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3)
+    else:
+        before = levels[None]
+    after = ImageCms.applyTransform(Image.fromarray(before), transform)
+    expected = before if mode == "RGB" else before[:, :, None]
+    return bool(np.abs(np.asarray(after).astype(int) - expected).max() <= SAME)
+
+
+@functools.cache
+def _of_lab() -> Any:
+    return _transform(ImageCms.createProfile("LAB"), "LAB")
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    converted = ImageCms.applyTransform(image, _of_lab())
+    assert converted is not None
+    return converted
