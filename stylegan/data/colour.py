@@ -22,8 +22,8 @@ class Conversion:
     """What an embedded profile asks for."""
 
     broken: bool = False  # it cannot be read, or is of other colours than the image
-    mode: str = "RGB"  # of the image that `transform` takes
-    transform: Any = None  # Pillow's, to RGB; None: the image is sRGB already
+    transform: Any = None  # Pillow's, to RGB
+    levels: tuple[int, ...] = ()  # of grey: the 256 values in sRGB
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -37,13 +37,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
         return image
     plain = _plain(image)
     done = _conversion(profile or b"", _colours(plain.mode))
-    if done.transform is None:
-        return image if image.mode != "LAB" else _lab_to_rgb(image)
-    colours = plain.convert(done.mode) if plain.mode != done.mode else plain
-    converted = ImageCms.applyTransform(colours, done.transform)
-    assert converted is not None
-    if plain.mode in ("L", "LA"):
-        converted = converted.getchannel("G")
+    if done.levels:
+        converted = (plain.getchannel("L") if plain.mode == "LA" else plain).point(done.levels)
+    elif done.transform:
+        converted = _applied(plain.convert("RGB") if plain.mode == "RGBA" else plain, done)
+    else:
+        return image if image.mode != "LAB" else _applied(image, _of_lab())
     if plain.mode in ("LA", "RGBA"):
         converted.putalpha(plain.getchannel("A"))
     converted.info = {k: v for k, v in image.info.items() if k not in DONE}
@@ -86,43 +85,49 @@ def _conversion(profile: bytes, mode: str) -> Conversion:
         space = SPACES.get(source.profile.xcolor_space.strip(), "")
         if space != mode and (mode, space) != ("L", "RGB"):  # grey is a colour
             return Conversion(broken=True)
-        transform = _transform(source, space)
-        if space in ("RGB", "L") and _changes_little(transform, space):
-            return Conversion()
-        return Conversion(mode=space, transform=transform)
+        if mode == "L":
+            return _of_grey(source, space)
+        done = Conversion(transform=_transform(source, space))
+        return Conversion() if mode == "RGB" and _changes_little(done) else done
     except Exception:
         return Conversion(broken=True)
 
 
-def _transform(source: Any, mode: str) -> Any:
+def _transform(source: Any, mode: str, flags: ImageCms.Flags = ImageCms.Flags.NONE) -> Any:
     return ImageCms.buildTransform(
         source,
         ImageCms.createProfile("sRGB"),
         mode,
         "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOCACHE,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOCACHE | flags,
     )
 
 
-def _changes_little(transform: Any, mode: str) -> bool:
-    """Whether a profile is that of sRGB, whatever its name is."""
+def _applied(image: Image.Image, done: Conversion) -> Image.Image:
+    converted = ImageCms.applyTransform(image, done.transform)
+    assert converted is not None
+    return converted
+
+
+def _of_grey(source: Any, space: str) -> Conversion:
+    """A conversion of grey. Without optimisation: lcms2 would interpolate between a few levels,
+    which is off by 9 of 255 for a linear profile."""
+    levels = np.arange(256, dtype=np.uint8)
+    done = Conversion(transform=_transform(source, space, ImageCms.Flags.NOOPTIMIZE))
+    converted = np.asarray(_applied(Image.fromarray(levels[None]).convert(space), done))[0, :, 1]
+    same = np.abs(converted.astype(int) - levels).max() <= SAME
+    return Conversion() if same else Conversion(levels=tuple(converted.tolist()))
+
+
+def _changes_little(done: Conversion) -> bool:
+    """Whether a profile of RGB is that of sRGB, whatever its name is."""
     levels = np.uint8(np.linspace(0, 255, 18))
-    if mode == "RGB":
-        before = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3)
-    else:
-        before = levels[None]
-    after = ImageCms.applyTransform(Image.fromarray(before), transform)
-    expected = before if mode == "RGB" else before[:, :, None]
-    return bool(np.abs(np.asarray(after).astype(int) - expected).max() <= SAME)
+    before = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3)
+    after = np.asarray(_applied(Image.fromarray(before), done))
+    return bool(np.abs(after.astype(int) - before).max() <= SAME)
 
 
 @functools.cache
-def _of_lab() -> Any:
-    return _transform(ImageCms.createProfile("LAB"), "LAB")
-
-
-def _lab_to_rgb(image: Image.Image) -> Image.Image:
-    converted = ImageCms.applyTransform(image, _of_lab())
-    assert converted is not None
-    return converted
+def _of_lab() -> Conversion:
+    return Conversion(transform=_transform(ImageCms.createProfile("LAB"), "LAB"))

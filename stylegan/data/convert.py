@@ -105,7 +105,8 @@ def convert_all(
                 pool = _pool(workers)
                 waiting = deque((c, pool.submit(convert, c)) for c, _ in waiting)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Python may print a traceback at its end if idle processes are still being ended then.
+        pool.shutdown(wait=not waiting, cancel_futures=True)
 
 
 def _convert_alone(convert: Conversion, name: str) -> Converted | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -76,9 +77,11 @@ def low_bytes(data: bytes, deep: Deep, formats: tuple[str, ...]) -> Image.Image 
     if deep.raw_mode is None:
         return None
     image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
-    tile = image.tile[0]  # type: ignore[attr-defined]
+    tile: Any = image.tile[0]  # type: ignore[attr-defined]
     args = deep.raw_mode if isinstance(tile[3], str) else (deep.raw_mode, *tile[3][1:])
-    image.tile = [(*tile[:3], args)]  # type: ignore[attr-defined]
+    plain = isinstance(tile, tuple) and not hasattr(tile, "_replace")  # of Pillow 10
+    tile = (*tile[:3], args) if plain else tile._replace(args=args)
+    image.tile = [tile]  # type: ignore[attr-defined]
     image.load()
     return image
 

@@ -11,6 +11,7 @@ from stylegan.data.deep import Extent
 
 BITS = (1, 8, 10, 12, 14, 16, 24, 32)  # that whole numbers are taken to have
 WHITES = (255, 1023, 4095, 16383, 65535)  # of floats that were whole numbers once
+OTHERS = "; --range sets others"
 OVERSHOOT = 0.05  # of the range, which filters add to floats at edges
 DARK = 8  # times as much as nearly all values is a range that is probably too wide
 
@@ -21,7 +22,7 @@ class Range:
 
     low: float
     high: float
-    why: str = ""  # it was chosen
+    why: str  # it was chosen
 
     @property
     def pair(self) -> tuple[float, float]:
@@ -29,8 +30,7 @@ class Range:
         return self.low, self.high
 
     def __str__(self) -> str:
-        why = f" ({self.why})" if self.why else ""
-        return f"{number(self.low)} is black, {number(self.high)} is white{why}"
+        return f"{number(self.low)} is black and {number(self.high)} is white ({self.why})"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DeepImages:
     def __str__(self) -> str:
         lowest, highest = _ends(self.extents.values())
         count = f"{len(self.extents):,} of {self.looked_at:,} images looked at have"
-        found = f"{count} more than 8 bits, {number(lowest)} to {number(highest)}"
+        found = f"{count} more than 8 bits, with values {number(lowest)} to {number(highest)}"
         return f"{self.chosen or self.clash}; {found}"
 
     @property
@@ -136,7 +136,7 @@ def _of_whole_numbers(lowest: float, highest: float) -> Range:
     if lowest < 0:
         return _around(lowest, highest, 1)
     bits = next((b for b in BITS if highest < 2**b), BITS[-1]) if highest else 16
-    return Range(0, 2**bits - 1, f"{bits} bits" if bits > 1 else "1 bit")
+    return Range(0, 2**bits - 1, f"{bits} bits{OTHERS}" if bits > 1 else f"1 bit{OTHERS}")
 
 
 def _of_fractions(lowest: float, highest: float) -> Range:
@@ -144,11 +144,11 @@ def _of_fractions(lowest: float, highest: float) -> Range:
     for low in (0, -1):
         margin = OVERSHOOT * (1 - low)
         if lowest >= low - margin and highest <= 1 + margin:
-            return Range(low, 1, "floats")
+            return Range(low, 1, f"floats{OTHERS}")
     for white in WHITES:
         fits = white / 4 < highest <= (1 + OVERSHOOT) * white
-        if fits and lowest >= -OVERSHOOT * white:
-            return Range(0, white, "floats")
+        if fits and -OVERSHOOT * white <= lowest < highest / 4:
+            return Range(0, white, f"floats{OTHERS}")
     return _around(lowest, highest, 0)
 
 
@@ -159,7 +159,9 @@ def _around(lowest: float, highest: float, unit: float) -> Range:
     span = highest - lowest or max(abs(highest), 1.0)
     digits = math.floor(math.log10(span)) - 1
     step = max(10.0**digits, unit)
-    low, high = math.floor(lowest / step) * step, math.ceil(highest / step) * step
+    # Rounded first, so that 1e30 / 1e29 is 10.
+    low = math.floor(round(lowest / step, 6)) * step
+    high = math.ceil(round(highest / step, 6)) * step
     places = max(-digits, 0)
     high = high if high > low else low + step
-    return Range(round(low, places), round(high, places), "covers the values found")
+    return Range(round(low, places), round(high, places), f"all values found{OTHERS}")

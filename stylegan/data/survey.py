@@ -103,7 +103,7 @@ def deep_images(
             used.
         value_range: values of black and white; None: chosen from the images.
     """
-    given = None if value_range is None else Range(*as_range(value_range), why="--range")
+    given = None if value_range is None else Range(*as_range(value_range), why="as --range says")
     extents: dict[str, deep.Extent] = {}
     opened = files[:: max(len(files) // DEEP_FILES, 1)]
     for name in opened:
