@@ -108,6 +108,7 @@ def _print_used(name: str, pictures: PictureStream) -> None:
         return
     used = pictures.count - len(pictures.unused)
     lines = [f"{used:,} of {pictures.files:,} images"]
+    lines += [f"made by {pictures.made}"] if pictures.made else []
     lines += [f"values: {pictures.values}"] if pictures.values else []
     lines += [f"note: {note}" for note in pictures.notes]
     lines += [f"not used: {problem}" for problem in pictures.unused]

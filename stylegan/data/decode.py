@@ -120,7 +120,7 @@ def read_image(data: bytes, name: str, value_range: tuple[float, float] | None) 
     if value_range is None and deep.deep_of(image):
         raise UserError(name, "more than 8 bits, unlike the images looked at; give --range")
     try:
-        return replace(to_eight_bits(image, value_range), format=image.format or "")
+        return to_eight_bits(image, value_range)
     except MemoryError:
         raise UserError(name, "needs more memory than there is") from None
 
@@ -160,9 +160,9 @@ def to_eight_bits(image: Image.Image, value_range: tuple[float, float] | None = 
         value_range: values of black and white in images of more than 8 bits. None: chosen from this
             image alone.
     """
-    broken = colour.has_broken_profile(image)
+    kind = image.format or ""
     if deep.deep_of(image) is None:
-        return Decoded(image, broken_profile=broken)
+        return Decoded(image, kind, broken_profile=colour.has_broken_profile(image))
     if value_range is None:
         extent = deep.extent(image)
         value_range = ranges.choose([extent]).pair if extent else (0, 1)
@@ -170,6 +170,7 @@ def to_eight_bits(image: Image.Image, value_range: tuple[float, float] | None = 
     broken = colour.has_broken_profile(scaled.image)
     return Decoded(
         scaled.image,
+        kind,
         outside=scaled.outside,
         not_finite=scaled.not_finite,
         broken_profile=broken,
@@ -233,7 +234,9 @@ def _opaque(image: Image.Image) -> bool:
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    image = colour.to_srgb(to_eight_bits(image).image)
+    if deep.deep_of(image) is not None:
+        image = to_eight_bits(image).image
+    image = colour.to_srgb(image)
     if mode != "RGBA" and image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

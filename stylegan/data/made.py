@@ -67,7 +67,11 @@ class Made:
 
     def __str__(self) -> str:
         how = f"{self.transform}, {self.filter}" if self.transform else "not resized"
-        parts = [f"{self.by} (Pillow {self.pillow}) from {self.source}", pixels(self.size), how]
+        parts = [
+            f"{self.by} (Pillow {self.pillow}) from {self.source}",
+            f"{pixels(self.size)} px",
+            how,
+        ]
         if self.value_range:
             parts.append("{} to {} as black to white".format(*map(number, self.value_range)))
         return ", ".join(parts)

@@ -124,7 +124,7 @@ def prepare(
     deep = deep_images(files, images_in(files), value_range)
     value_range = one_range(files.path, deep, value_range)
     used = None if own_size else transform
-    made = Made.now(files.path.name, final, used, channels, value_range, encoding)
+    made = Made.now(files.path.resolve().name, final, used, channels, value_range, encoding)
     out = Prepared(path, final, channels, made, deep)
     out.failures, out.ignored = gathered.failures, gathered.ignored
     convert = Conversion(files, size, used, channels, value_range, encoding)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.made import read_made
 from stylegan.data.source import Problem, is_embedded
 from stylegan.errors import UserError, reason_for
 from stylegan.inference.pipeline import Pipeline
@@ -27,6 +28,7 @@ class PictureStream:
     count: int  # of a data set: files that are tried
     batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images or fewer
     files: int | None = None  # images in the whole data set; None for a network
+    made: str | None = None  # how the data set was made, if it tells
     values: str | None = None  # how images of more than 8 bits are read
     notes: tuple[str, ...] = ()  # lines on what is unusual about the data set
     unused: list[Problem] = field(default_factory=list)  # files that `batches` found unusable
@@ -74,9 +76,15 @@ def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
         if len(unused) == len(dataset):
             raise UserError(dataset.path, f"none of {len(unused)} images can be used; {unused[0]}")
 
-    values = str(dataset.deep) if dataset.deep else None
-    count, files, notes = len(dataset), dataset.total_files, tuple(dataset.notes)
-    return PictureStream(count, batches(), files, values, notes, unused)
+    return PictureStream(
+        len(dataset),
+        batches(),
+        files=dataset.total_files,
+        made=read_made(dataset.source),
+        values=str(dataset.deep) if dataset.deep else None,
+        notes=tuple(dataset.notes),
+        unused=unused,
+    )
 
 
 def _read(dataset: ImageDataset, index: int, unused: list[Problem]) -> torch.Tensor | None:
