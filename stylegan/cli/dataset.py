@@ -109,7 +109,7 @@ def _print_result(done: Prepared) -> None:
         click.echo(f"\nduplicates left out: {done.duplicates:,}")
     if done.deep:
         click.echo(f"\nvalues: {done.deep}")
-    for note in done.notes:
+    for note in done.changes:
         click.echo(f"\nnote: {note}")
     _check_size(done.size)
     labels = f", {len(done.class_names)} classes" if done.class_names else ""

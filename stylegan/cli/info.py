@@ -15,6 +15,7 @@ from stylegan.words import printable
 
 if TYPE_CHECKING:
     from stylegan.data.labels import Labels
+    from stylegan.data.ranges import DeepImages
     from stylegan.data.source import Problem, Source
 
 MAX_OPENED = 2000  # images that are opened for their size and channels
@@ -73,7 +74,7 @@ def command(
         return
     width = max(map(len, rows)) + 2
     for name, value in rows.items():
-        lines = value if isinstance(value, list) and name == "problems" else [value]
+        lines = value if isinstance(value, list) and name in ("notes", "problems") else [value]
         for i, line in enumerate(lines):
             line = ", ".join(line) if isinstance(line, list) else line
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
@@ -147,11 +148,12 @@ def _dataset(
     problems += [Problem(name, "has a label, but does not exist") for name in missing]
     if with_sheet:
         out = Path(sheet or f"{source.path.stem}-sheet.png")
-        used = value_range or (deep and deep.chosen and deep.chosen.pair) or None
-        rows["sheet"], broken = _sheet(source, files, out, used)
+        rows["sheet"], broken = _sheet(source, files, out, deep)
         problems += [problem for problem in broken if problem not in problems]
-    if problems or notes:
-        rows["problems"] = [*notes, *map(str, problems)]
+    if notes:
+        rows["notes"] = notes
+    if problems:
+        rows["problems"] = [str(problem) for problem in problems]
     return rows
 
 
@@ -167,7 +169,7 @@ def _labels(labels: Labels | None) -> dict[str, Any]:
 
 
 def _sheet(
-    source: Source, files: list[str], path: Path, value_range: tuple[float, float] | None
+    source: Source, files: list[str], path: Path, values: DeepImages | None
 ) -> tuple[str, list[Problem]]:
     """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
@@ -182,14 +184,19 @@ def _sheet(
     cell = (THUMB, THUMB)
     for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
         try:
-            decoded = decode.read_image(source.read(name), name, value_range)
-            pixels = decode.to_pixels(decoded.image, 4)
+            data = source.read(name)
+            if values and not values.chosen:  # each image by a range of its own
+                image = decode.open_image(data, name)
+            else:
+                pair = values.chosen.pair if values and values.chosen else None
+                image = decode.read_image(data, name, pair).image
+            pixels = decode.to_pixels(image, 4)
         except (UserError, ValueError, OSError) as e:
             broken.append(Problem(name, reason_for(e, name)))
             continue
-        image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
+        thumb = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
         background = Image.new("RGBA", cell)
-        background.paste(image, ((THUMB - image.width) // 2, (THUMB - image.height) // 2))
+        background.paste(thumb, ((THUMB - thumb.width) // 2, (THUMB - thumb.height) // 2))
         cells.append(background)
     if not cells:
         return "none of the images looked at can be read", broken

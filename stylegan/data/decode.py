@@ -76,7 +76,7 @@ def extensions() -> set[str]:
     even if nothing can open it, so that an error names the files."""
     opened = formats()
     known = {ext for ext, kind in Image.EXTENSION.items() if kind in opened}
-    return known | {".heic", ".heif"}
+    return known | {".heic", ".heif", ".mpo"}  # MPO is opened as JPEG
 
 
 def open_image(data: bytes, name: str, load: bool = True) -> Image.Image:

@@ -48,7 +48,7 @@ class Prepared:
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
 
     @property
-    def notes(self) -> list[str]:
+    def changes(self) -> list[str]:
         """Lines on what was changed in the images."""
         lines = []
         if self.enlarged:

@@ -165,7 +165,7 @@ def test_a_broken_profile_changes_nothing_and_is_counted(store, tmp_path, name):
     told = "1 image has a broken colour profile; the values are taken unchanged"
     assert data.notes == [told]
     done = prepare.prepare(source, tmp_path / "out", workers=0)
-    assert done.broken_profiles == 1 and told in done.notes
+    assert done.broken_profiles == 1 and told in done.changes
     assert ImageDataset(tmp_path / "out").notes == []  # which has no profile any more
 
 

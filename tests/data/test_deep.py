@@ -198,7 +198,7 @@ def test_a_range_that_is_given(store, tmp_path):
     assert data.take_cut() == "by now, 1 image has values outside 1000 to 2000, which are cut"
     assert data.take_cut() is None
     done = prepare.prepare(source, tmp_path / "out", value_range=(1000, 2000), workers=0)
-    assert done.cut == 1 and done.notes[0] == data.notes[0]
+    assert done.cut == 1 and done.changes[0] == data.notes[0]
     assert np.array_equal(ImageDataset(tmp_path / "out").pixels(0), data.pixels(0))
 
 

@@ -269,6 +269,11 @@ def test_a_damaged_record_is_ignored(store, content):
     assert read_made(source) is None
 
 
+def test_the_ending_of_mpo(store):
+    """Which cameras and phones write, mostly as .jpg."""
+    assert len(ImageDataset(store({"a.mpo": KEPT["MPO"]}))) == 1
+
+
 def test_a_file_that_claims_to_be_another(store, tmp_path):
     source = store({"a.png": saved(photo(), "JPEG")})
     prepare.prepare(source, tmp_path / "out", workers=0)
