@@ -95,6 +95,7 @@ def command(
 
 def _print_result(done: Prepared) -> None:
     from stylegan.data.decode import KINDS
+    from stylegan.data.survey import OtherFiles
 
     if done.failures:
         names = [printable(failure.name) for failure in done.failures]
@@ -103,8 +104,7 @@ def _print_result(done: Prepared) -> None:
         for name, failure in zip(names, done.failures):
             click.echo(f"  {name:{width}}  {failure.why}")
     if done.ignored:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in done.ignored.most_common(8))
-        click.echo(f"\nno images: {kinds}")
+        click.echo(f"\nno images: {OtherFiles([], done.ignored)}")
     if done.duplicates:
         click.echo(f"\nduplicates left out: {done.duplicates:,}")
     if done.deep:

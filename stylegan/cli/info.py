@@ -120,7 +120,7 @@ def _dataset(
     from stylegan.data.labels import read_labels
     from stylegan.data.made import read_made
     from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
-    from stylegan.data.survey import deep_images, images_in, survey
+    from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
 
     source = open_source(DEFAULT_DEMO if path is None else path)
     files = images_in(source)
@@ -138,8 +138,11 @@ def _dataset(
     made = read_made(source)
     if made:
         rows["made"] = made
-    notes = [*(deep.notes if deep else []), *seen.notes()]
-    problems = [*source.problems, *seen.failures]
+    notes = [*range_notes(deep, value_range), *seen.notes()]
+    others = other_files(source, files)
+    if others.endings:
+        rows["no images"] = str(others)
+    problems = [*source.problems, *others.archives, *seen.failures]
     unlabelled: list[str] = []
     labels = read_labels(source, files, unlabelled)
     rows |= _labels(labels)

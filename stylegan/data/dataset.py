@@ -15,7 +15,14 @@ from stylegan.data import decode
 from stylegan.data.labels import read_labels, stray_images
 from stylegan.data.ranges import cut
 from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
-from stylegan.data.survey import deep_images, images_in, one_range, survey
+from stylegan.data.survey import (
+    deep_images,
+    images_in,
+    one_range,
+    other_files,
+    range_notes,
+    survey,
+)
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
 
@@ -63,6 +70,7 @@ class ImageDataset(Dataset):
         self.deep = deep_images(self.source, self.files, value_range)
         self.value_range = one_range(self.path, self.deep, value_range)
         self.total_files = len(self.files)
+        archives = map(str, other_files(self.source, self.files).archives)
         self._take_subset(max_images, seed)
         self.notes = [str(problem) for problem in self.source.problems]
         if self.labels and self.labels.missing:
@@ -72,9 +80,7 @@ class ImageDataset(Dataset):
             self.notes.append(f"{stray[0]}: {why}")
         self.resize = resolution is not None
         seen = survey(self.source, self.files, OPEN_FIRST)
-        self.notes += [*(self.deep.notes if self.deep else []), *seen.notes(resolution)]
-        if value_range is not None and self.deep is None:
-            self.notes.append("--range has no effect: the images looked at have 8 bits")
+        self.notes += [*range_notes(self.deep, value_range), *seen.notes(resolution), *archives]
         height, width = resolution or seen.one_size(self.path)
         self.resolution = height, width
         self.channels = channels or seen.common_channels

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from os.path import splitext
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
@@ -16,13 +15,20 @@ from stylegan.data.labels import FILE, Labels, read_labels, stray_images
 from stylegan.data.made import Made
 from stylegan.data.ranges import DeepImages, cut, no_numbers
 from stylegan.data.source import Problem, Source, open_source
-from stylegan.data.survey import broken_profiles, deep_images, images_in, one_range, survey
+from stylegan.data.survey import (
+    broken_profiles,
+    deep_images,
+    images_in,
+    one_range,
+    other_files,
+    range_notes,
+    survey,
+)
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
 from stylegan.words import pixels as px
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
-ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Prepared:
             lines.append(cut(self.cut, self.made.value_range))
         if self.not_finite:
             lines.append(no_numbers(self.not_finite))
-        lines += self.deep.hints if self.deep else []
+        lines += self.deep.hints if self.deep else range_notes(None, self.made.value_range)
         if self.broken_profiles:
             lines.append(broken_profiles(self.broken_profiles))
         return lines
@@ -146,13 +152,9 @@ def prepare(
 def _gather(source: Source, with_labels: bool) -> Gathered:
     """Images and labels of a source, and what else is in it."""
     found = Gathered(images_in(source), failures=list(source.problems))
-    for name in sorted(set(source.names) - set(found.images)):
-        ending = splitext(name)[1].lower()
-        if ending in ARCHIVES:
-            why = "an archive in the data is not opened; unpack it first"
-            found.failures.append(Problem(name, why))
-        elif name.split("/")[-1] != FILE:
-            found.ignored[ending or "no ending"] += 1
+    others = other_files(source, found.images)
+    found.failures += others.archives
+    found.ignored = others.endings
     if not with_labels:
         return found
     unlabelled: list[str] = []

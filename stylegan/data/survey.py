@@ -11,11 +11,14 @@ from pathlib import Path
 
 from stylegan.config.numbers import as_range
 from stylegan.data import decode, deep
+from stylegan.data.labels import FILE as LABELS
 from stylegan.data.ranges import DeepImages, Range, images_have, look_at
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
 
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
+MAX_ENDINGS = 8  # that are listed
 DEEP_FILES = 64  # that are looked at for more than 8 bits, in every command the same ones
 
 
@@ -137,6 +140,37 @@ def one_range(
 def broken_profiles(count: int) -> str:
     """A line on images whose colour profile is not used."""
     return f"{images_have(count)} a broken colour profile; the values are taken unchanged"
+
+
+def range_notes(found: DeepImages | None, given: tuple[float, float] | None) -> list[str]:
+    """Lines on what is unusual about the values of images of more than 8 bits."""
+    if found is None and given is not None:
+        return ["--range has no effect: the images looked at have 8 bits"]
+    return found.notes if found else []
+
+
+@dataclass
+class OtherFiles:
+    """The files of a source that are no images."""
+
+    archives: list[Problem]
+    endings: Counter[str]  # {ending: files} of the others; without dataset.json
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n:,} {kind}" for kind, n in self.endings.most_common(MAX_ENDINGS))
+
+
+def other_files(source: Source, images: list[str]) -> OtherFiles:
+    """What else is in a source."""
+    found = OtherFiles([], Counter())
+    for name in sorted(set(source.names) - set(images)):
+        ending = splitext(name)[1].lower()
+        if ending in ARCHIVES:
+            why = "an archive in the data is not opened; unpack it first"
+            found.archives.append(Problem(name, why))
+        elif name.split("/")[-1] != LABELS:
+            found.endings[ending or "no ending"] += 1
+    return found
 
 
 def images_in(source: Source) -> list[str]:

@@ -202,3 +202,31 @@ def test_spectra_measures_each_image_once(run, photos, tmp_path):
     assert code == 0 and "photos: 6 of 7 images\n" in err
     assert "photos: not used: cats/broken.png: not an image that Pillow can read\n" in err
     assert json.loads((tmp_path / "s.json").read_text())["photos"]["images"] == 6
+
+
+def test_other_files_and_archives_are_told_by_all(run, photos):
+    """`photos` has a text file too."""
+    (photos / "more.tar.gz").write_bytes(b"x")
+    told = "more.tar.gz: an archive in the data is not opened; unpack it first"
+    code, out, _ = run("info", "photos", "--no-sheet")
+    assert code == 0 and told in out and "no images  1 .txt" in out
+    code, out, _ = run("dataset", "photos", "a.zip", "--resolution", "16")
+    assert code == 0 and told.replace(": ", "  ") in out and "no images: 1 .txt" in out
+    size = ["--resolution", "16"]
+    code, out, err = run("train", "--data", "photos", *size, "--device", "cpu", "--dry-run")
+    assert code == 0 and f"warning {told}" in out, err
+    code, _, err = run("spectra", "photos", *size, "--out", "s.npz")
+    assert code == 0 and told in err
+
+
+def test_a_range_without_an_effect_is_told_by_all(run, photos):
+    told = "--range has no effect: the images looked at have 8 bits"
+    size = ["--resolution", "16"]
+    for args in (
+        ["info", "photos", "--no-sheet"],
+        ["dataset", "photos", "a.zip", *size],
+        ["train", "--data", "photos", *size, "--device", "cpu", "--dry-run"],
+        ["spectra", "photos", *size, "--out", "s.npz"],
+    ):
+        code, out, err = run(*args, "--range", "0,4095")
+        assert code == 0 and told in out + err, args
