@@ -174,7 +174,7 @@ def _click_type(setting: Setting) -> Any:
     if setting.type is str:
         return click.Path()
     if setting.type == tuple[float, float]:
-        return Pair()
+        return Pair("0,4095")
     return Size() if setting.type == tuple[int, int] else NumberList()
 
 

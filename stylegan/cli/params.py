@@ -90,6 +90,9 @@ class Pair(click.ParamType):
 
     name = "pair"
 
+    def __init__(self, example: str = "0.25,-0.1") -> None:
+        self.example = example
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, float]:
@@ -99,7 +102,7 @@ class Pair(click.ParamType):
         try:
             x, y = map(float, value.split(","))
         except ValueError:
-            self.fail(f"expected two numbers like 0.25,-0.1, got {value!r}", param, ctx)
+            self.fail(f"expected two numbers like {self.example}, got {value!r}", param, ctx)
         if not (math.isfinite(x) and math.isfinite(y)):
             self.fail(f"expected finite numbers, got {value!r}", param, ctx)
         return x, y
@@ -167,7 +170,7 @@ def picture_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
 range_option = click.option(
     "--range",
     "value_range",
-    type=Pair(),
+    type=Pair("0,4095"),
     metavar="LOW,HIGH",
     help="Values of black and white in images of more than 8 bits: 0,4095.  [default: chosen from "
     "the images]",

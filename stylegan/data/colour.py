@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from stylegan.data.adobe_rgb import PROFILE as ADOBE_RGB
+from stylegan.data.adobe_rgb import is_adobe_rgb
+
 PROFILES = 64  # that are remembered; a data set has few different ones
 SAME = 2  # levels of 255 by which a profile may differ from sRGB and still count as sRGB
 NOT_COLOURS = ("1", "I", "F")  # modes, or how they begin, to which no profile is applied
@@ -28,11 +31,12 @@ class Conversion:
 
 def to_srgb(image: Image.Image) -> Image.Image:
     """The image with the colours of its profile in sRGB: L, LA, RGB or RGBA. If it has no profile,
-    a broken one or that of sRGB, it is returned unchanged. LAB becomes RGB in any case.
+    a broken one or that of sRGB, it is returned unchanged. LAB becomes RGB in any case. EXIF data
+    that names Adobe RGB stands for a profile.
 
     Relative colorimetric with black point compensation. The alpha channel is not changed.
     """
-    profile = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile") or (ADOBE_RGB if is_adobe_rgb(image) else None)
     if (not profile and image.mode != "LAB") or image.mode.startswith(NOT_COLOURS):
         return image
     plain = _plain(image)
@@ -57,7 +61,11 @@ def has_broken_profile(image: Image.Image) -> bool:
     return _conversion(profile, _colours(PLAIN.get(image.mode, image.mode))).broken
 
 
-DONE = ("icc_profile", "transparency")  # in Image.info, of which a converted image has no need
+DONE = (
+    "icc_profile",
+    "transparency",
+    "exif",
+)  # in Image.info, of which a converted image has no need
 PLAIN = {"P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "RGBX": "RGB", "YCbCr": "RGB"}
 
 

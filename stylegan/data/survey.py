@@ -112,7 +112,7 @@ def deep_images(
     for name in opened:
         try:
             data = source.read(name)
-            if not decode.look(data, name).deep:
+            if not deep.deep_of(decode.open_image(data, name, load=False)):
                 continue
             extent = deep.extent(decode.open_image(data, name))
         except UserError:  # the survey and the reader name it

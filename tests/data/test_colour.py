@@ -183,6 +183,42 @@ def test_gamma_and_primaries_of_png_are_ignored():
     assert np.array_equal(pixels_of(file[:33] + gamma + file[33:]), np.asarray(image))
 
 
+def with_exif(image, colour_space, index, **options):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = colour_space
+    exif.get_ifd(0x8769)[0xA005] = {1: index}
+    exif[0x0112] = 1
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=100, subsampling=0, exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "colour_space, index, profile, adobe",
+    [
+        (0xFFFF, "R03", b"", True),
+        (0xFFFF, "R98", b"", False),
+        (1, "R03", b"", False),
+        (0xFFFF, "R03", rgb_profile("srgb", "srgb"), False),  # a profile comes first
+    ],
+)
+def test_adobe_rgb_of_a_camera(colour_space, index, profile, adobe):
+    """Which EXIF alone names."""
+    image = Image.new("RGB", (16, 16), (200, 60, 90))
+    file = with_exif(image, colour_space, index, icc_profile=profile)
+    plain = np.asarray(Image.open(io.BytesIO(file)))
+    expected = to_srgb(plain, "adobe", 563 / 256) if adobe else plain
+    assert np.abs(pixels_of(file) - expected).max() < 1.1
+    assert adobe == (np.abs(pixels_of(file).astype(int) - plain).max() > 5)
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"nonsense"])
+def test_damaged_exif_names_nothing(exif):
+    image = Image.new("RGB", (8, 8), (200, 60, 90))
+    image.info["exif"] = exif
+    assert colour.to_srgb(image) is image
+
+
 def test_threads_and_processes_share_transforms(store):
     files = {
         f"{name}{i}.png": saved(picture((64, 64), seed=i), rgb_profile(name, 1.8))

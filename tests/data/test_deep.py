@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.deep_images import encoded_deep, png16, tiff
 from support.pictures import encoded, picture
@@ -281,6 +282,16 @@ def test_tiff_that_pillow_cannot_read(store):
 def test_ranges_that_are_none(store, pair):
     with pytest.raises(UserError, match="^range: expected"):
         ImageDataset(store({"a.png": encoded(picture())}), value_range=pair)
+
+
+def test_loader_processes_tell_what_they_cut(store):
+    data = ImageDataset(
+        store({f"{i}.png": encoded_deep(noise(4095, seed=i)) for i in range(4)}),
+        value_range=(0, 1000),
+    )
+    loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2)
+    assert sum(len(x) for x, _ in loader) == 4
+    assert data.take_cut() == "by now, 4 images have values outside 0 to 1000, which are cut"
 
 
 def test_all_commands_look_at_the_same_files(store):
