@@ -8,6 +8,7 @@ ICC.1:2001-04 for the profile.
 from __future__ import annotations
 
 import struct
+import warnings
 
 from PIL import Image
 
@@ -29,10 +30,12 @@ def is_adobe_rgb(image: Image.Image) -> bool:
     if "exif" not in image.info:
         return False
     try:
-        exif = image.getexif()
-        if exif.get_ifd(EXIF_IFD).get(COLOUR_SPACE) != UNCALIBRATED:
-            return False
-        return str(exif.get_ifd(INTEROP_IFD).get(INDEX, "")).strip("\0 ") == ADOBE
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exif = image.getexif()
+            if exif.get_ifd(EXIF_IFD).get(COLOUR_SPACE) != UNCALIBRATED:
+                return False
+            return str(exif.get_ifd(INTEROP_IFD).get(INDEX, "")).strip("\0 ") == ADOBE
     except Exception:  # damaged EXIF raises almost anything
         return False
 

@@ -36,6 +36,8 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
     Relative colorimetric with black point compensation. The alpha channel is not changed.
     """
+    if not image.info and image.mode != "LAB":
+        return image
     profile = image.info.get("icc_profile") or (ADOBE_RGB if is_adobe_rgb(image) else None)
     if (not profile and image.mode != "LAB") or image.mode.startswith(NOT_COLOURS):
         return image
@@ -61,11 +63,7 @@ def has_broken_profile(image: Image.Image) -> bool:
     return _conversion(profile, _colours(PLAIN.get(image.mode, image.mode))).broken
 
 
-DONE = (
-    "icc_profile",
-    "transparency",
-    "exif",
-)  # in Image.info, of which a converted image has no need
+DONE = ("icc_profile", "transparency", "exif")  # in Image.info: not true of a converted image
 PLAIN = {"P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "RGBX": "RGB", "YCbCr": "RGB"}
 
 

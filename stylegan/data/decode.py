@@ -22,6 +22,9 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 ORIENTATION = 0x0112  # the EXIF tag
+# Where Pillow looks for it in the common formats; looking takes 4 % of the time of a small PNG.
+ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
 
 # Not opened: EPS runs Ghostscript, that is, code in the file. The others are vector graphics or
 # names without a decoder.
@@ -220,6 +223,8 @@ def _no_warnings() -> Iterator[None]:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.format in PLAIN_FORMATS and image.info.keys().isdisjoint(ORIENTED):
+            return image
         if image.getexif().get(ORIENTATION, 1) == 1:
             return image  # not the copy that Pillow makes
         return ImageOps.exif_transpose(image)

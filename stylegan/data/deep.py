@@ -62,12 +62,14 @@ class Scaled:
 
 def examine(image: Image.Image) -> Deep | None:
     """What is special about an image that is opened but not loaded; None if it has 8 bits."""
-    tags = getattr(image, "tag_v2", {})
     if image.mode.startswith(("I", "F")):
+        tags = getattr(image, "tag_v2", {})
         bits, form = (_first(tags.get(tag)) for tag in (BITS, SAMPLE_FORMAT))
         unsigned = image.mode == "I" and bits == 32 and form in (None, 1)
         white_first = _first(tags.get(PHOTOMETRIC)) == 0
         return Deep(image.mode.startswith("F"), white_first, unsigned)
+    if image.mode not in ("RGB", "RGBA") or image.format not in ("PNG", "TIFF"):
+        return None
     low = LOW_BYTES.get(_native(_raw_mode(image)))
     return None if low is None else Deep(False, raw_mode=low)
 
@@ -153,7 +155,7 @@ def _values(image: Image.Image, deep: Deep) -> tuple[np.ndarray, np.ndarray | No
 
 def _raw_mode(image: Image.Image) -> str:
     tiles = getattr(image, "tile", None)
-    if image.format not in ("PNG", "TIFF") or not tiles or len(tiles) != 1:
+    if not tiles or len(tiles) != 1:
         return ""
     args = tiles[0][3]
     return str(args[0] if isinstance(args, tuple) else args)
