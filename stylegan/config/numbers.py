@@ -27,7 +27,8 @@ def as_range(values: Sequence[float]) -> tuple[float, float]:
         raise UserError("range", f"expected two numbers LOW,HIGH, got {values!r}")
     if not pair[0] < pair[1]:
         raise UserError("range", f"expected LOW below HIGH, got {pair[0]:g},{pair[1]:g}")
-    return float(pair[0]), float(pair[1])
+    low, high = (int(v) if v == int(v) else float(v) for v in pair)
+    return low, high
 
 
 def reason_against_taps(taps: Any) -> str | None:

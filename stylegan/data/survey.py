@@ -134,7 +134,7 @@ def one_range(
         return None if given is None else as_range(given)
     if found.chosen is None:
         raise UserError(path, found.clash)
-    return found.chosen.pair
+    return as_range(found.chosen.pair)
 
 
 def broken_profiles(count: int) -> str:
