@@ -29,6 +29,7 @@ FLOORS = [
     ["stylegan.models"],
     ["stylegan.checkpoints"],
     ["stylegan.networks"],
+    ["stylegan.snapshots"],
     ["stylegan.inference"],
     ["stylegan.metrics"],
     ["stylegan.runs"],
