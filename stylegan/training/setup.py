@@ -20,6 +20,8 @@ from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
 from stylegan.models.sizes import block_resolutions
+from stylegan.runs.training_labels import about_dataset
+from stylegan.training.cautions import cautions
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 
@@ -117,11 +119,7 @@ def about(dataset: ImageDataset, device: torch.device) -> dict[str, Any]:
     """What run.json keeps besides the settings."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "dataset": {
-            "name": dataset.name,
-            "images": len(dataset),
-            "class_names": list(dataset.class_names),
-        },
+        "dataset": about_dataset(dataset),
         "device": describe(device),
         "torch": torch.__version__,
         "stylegan": stylegan.__version__,
@@ -152,12 +150,6 @@ def header(
         + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length")
         + (f", blur {t.blur_sigma:g} px until {t.blur_fade_kimg:g} kimg" if t.blur_sigma else ""),
     }
-    smallest = block_resolutions(dataset.resolution)[4]
-    if max(smallest) > 16:
-        rows["note"] = (
-            f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
-            "dense layer is large; a --resolution with more factors of two learns better"
-        )
     notes = list(dataset.notes)
     if dataset.c_dim and not config.data.cond and config.data.path is not None:
         notes.insert(0, f"the images have {_labels(config, dataset)}")
@@ -165,7 +157,7 @@ def header(
         more = len(notes) - MAX_NOTES
         notes[MAX_NOTES:] = [f"and {more} more; stylegan info {dataset.path} shows all"]
     lines = [f"{name:8}{text}" for name, text in rows.items()]
-    return lines + [f"warning {note}" for note in notes]
+    return lines + [f"warning {note}" for note in [*cautions(config, len(dataset)), *notes]]
 
 
 def _labels(config: Config, dataset: ImageDataset) -> str:
