@@ -35,10 +35,24 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         the data.
     Raises: UserError if the images cannot be used or no network has their size.
     """
+    dataset = open_data(config)
+    return fitted(config, dataset, gpus), dataset
+
+
+def open_data(config: Config) -> ImageDataset:
+    """The images of config.data. Raises: UserError if they cannot be used."""
     data = config.data
-    dataset = ImageDataset(
+    return ImageDataset(
         data.path, data.resolution, data.channels, data.max_images, config.train.seed
     )
+
+
+def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
+    """A resolved config, whose networks have the size, channels and labels of the images.
+
+    Raises: UserError if no network has their size.
+    """
+    data = config.data
     if data.cond and not dataset.c_dim:
         raise UserError(
             dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
@@ -59,7 +73,7 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     config = replace(config, G=G, D=D, data=replace(data, workers=workers))
-    return config.resolved(gpus), dataset
+    return config.resolved(gpus)
 
 
 def open_batches(
