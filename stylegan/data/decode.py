@@ -100,6 +100,9 @@ def open_image(data: bytes, name: str, load: bool = True) -> Image.Image:
             if found:
                 image = _with_deep(image, found, data if load else b"")
         return image
+    except deep.Unsupported as e:
+        why = f"a kind of TIFF that Pillow reads with 8 bits ({e}); save it in another form"
+        raise UserError(name, why) from None
     except UnidentifiedImageError:
         raise UserError(name, _unidentified(data, name)) from None
     except Image.DecompressionBombError:

@@ -11,17 +11,16 @@ import numpy as np
 from PIL import Image
 
 KEY = "stylegan.deep"  # of `Deep` in Image.info, which copies of an image keep
-PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339  # TIFF tags
+PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANES = 262, 258, 339, 284  # TIFF tags
 
-# Pillow reads only the high byte of each 16-bit value of these. The second raw mode reads the low
-# byte: it takes the other byte of each pair, or all four bytes of grey with alpha.
-LOW_BYTES = {
-    "RGB;16B": "RGB;16L",
-    "RGB;16L": "RGB;16B",
-    "RGBA;16B": "RGBA;16L",
-    "RGBA;16L": "RGBA;16B",
-    "LA;16B": "RGBA",
-}
+# Pillow reads only the high byte of each 16-bit value of colours. These raw modes, and those of
+# single planes, read the low byte when the byte order is exchanged. "LA;16B" has no such twin, but
+# "RGBA" takes all its four bytes.
+SIXTEEN_BITS = ("RGB;16", "RGBX;16", "RGBA;16", "LA;16", "R;16", "G;16", "B;16", "A;16")
+
+
+class Unsupported(ValueError):
+    """An image that Pillow reads, but not with all of its bits."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,9 @@ class Deep:
     fractions: bool  # floats, else whole numbers
     inverted: bool = False  # the lowest value is white
     unsigned: bool = False  # 32 bits, which Pillow takes as signed
-    raw_mode: str | None = None  # that reads the low bytes
+    grey_alpha: bool = False  # pairs, which Pillow shows as RGBA
+    colours: bool = False  # of 16 bits, or grey with alpha: there are low bytes
     low_bytes: Image.Image | None = None  # of an image that is loaded
-
-    @property
-    def grey_alpha(self) -> bool:
-        """Whether these are pairs of grey and alpha, which Pillow shows as RGBA."""
-        return self.raw_mode == "RGBA"
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,10 @@ class Scaled:
 
 
 def examine(image: Image.Image) -> Deep | None:
-    """What is special about an image that is opened but not loaded; None if it has 8 bits."""
+    """What is special about an image that is opened but not loaded; None if it has 8 bits.
+
+    Raises: Unsupported.
+    """
     if image.mode.startswith(("I", "F")):
         tags = getattr(image, "tag_v2", {})
         bits, form = (_first(tags.get(tag)) for tag in (BITS, SAMPLE_FORMAT))
@@ -70,20 +68,25 @@ def examine(image: Image.Image) -> Deep | None:
         return Deep(image.mode.startswith("F"), white_first, unsigned)
     if image.mode not in ("RGB", "RGBA") or image.format not in ("PNG", "TIFF"):
         return None
-    low = LOW_BYTES.get(_native(_raw_mode(image)))
-    return None if low is None else Deep(False, raw_mode=low)
+    _name_planes(image)
+    tiles: Any = getattr(image, "tile", None)
+    if tiles and _raw_mode(tiles[0]).startswith("RGBa;16"):
+        raise Unsupported("16 bits, multiplied by their transparency")
+    mode = _raw_mode(tiles[0]) if tiles else ""
+    if not mode.startswith(SIXTEEN_BITS):
+        return None
+    if tiles[0][0] == "libtiff" and _first(getattr(image, "tag_v2", {}).get(PLANES)) == 2:
+        raise Unsupported("16 bits, compressed, one colour after the other")
+    return Deep(False, grey_alpha=mode.startswith("LA"), colours=True)
 
 
 def low_bytes(data: bytes, deep: Deep, formats: tuple[str, ...]) -> Image.Image | None:
     """The low bytes of the values of an image file, loaded."""
-    if deep.raw_mode is None:
+    if not deep.colours:
         return None
-    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
-    tile: Any = image.tile[0]  # type: ignore[attr-defined]
-    args = deep.raw_mode if isinstance(tile[3], str) else (deep.raw_mode, *tile[3][1:])
-    plain = isinstance(tile, tuple) and not hasattr(tile, "_replace")  # of Pillow 10
-    tile = (*tile[:3], args) if plain else tile._replace(args=args)
-    image.tile = [tile]  # type: ignore[attr-defined]
+    image: Any = Image.open(io.BytesIO(data), formats=formats)
+    _name_planes(image)
+    image.tile = [_with_raw_mode(tile, _other_byte(_raw_mode(tile))) for tile in image.tile]
     image.load()
     return image
 
@@ -153,18 +156,33 @@ def _values(image: Image.Image, deep: Deep) -> tuple[np.ndarray, np.ndarray | No
     return values, None
 
 
-def _raw_mode(image: Image.Image) -> str:
-    tiles = getattr(image, "tile", None)
-    if not tiles or len(tiles) != 1:
-        return ""
-    args = tiles[0][3]
-    return str(args[0] if isinstance(args, tuple) else args)
+def _name_planes(image: Any) -> None:
+    """Name the raw modes of a TIFF whose colours lie one after the other: Pillow takes their 16
+    bits for 8."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if _first(tags.get(BITS)) == 16 and len(_raw_mode(image.tile[0])) == 1:
+        order = "B" if tags.prefix == b"MM" else "L"
+        tiles = image.tile
+        image.tile = [_with_raw_mode(tile, f"{_raw_mode(tile)};16{order}") for tile in tiles]
 
 
-def _native(raw_mode: str) -> str:
-    """The raw mode with the byte order of this machine written out."""
-    order = "L" if np.little_endian else "B"
-    return raw_mode[:-1] + order if raw_mode.endswith(";16N") else raw_mode
+def _other_byte(mode: str) -> str:
+    """The raw mode that reads the other byte of each value."""
+    if mode.startswith("LA"):
+        return "RGBA"
+    order = {"N": "L" if np.little_endian else "B"}.get(mode[-1], mode[-1])
+    return mode[:-1] + {"L": "B", "B": "L"}[order]
+
+
+def _raw_mode(tile: Any) -> str:
+    return str(tile[3][0] if isinstance(tile[3], tuple) else tile[3])
+
+
+def _with_raw_mode(tile: Any, mode: str) -> Any:
+    """A tile of Pillow, by which it reads a part of a file, with another raw mode."""
+    args = (mode, *tile[3][1:]) if isinstance(tile[3], tuple) else mode
+    # Pillow 10 has plain tuples.
+    return tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)
 
 
 def _first(value: object) -> object:

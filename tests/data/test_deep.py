@@ -96,6 +96,19 @@ KINDS = {
         lambda v: tiff(v, compression=8),
         (0, 4095),
     ),
+    "RGB TIFF in strips": (noise(4095, (8, 8, 3)), lambda v: tiff(v, strips=3), (0, 4095)),
+    "RGB TIFF in strips, compressed": (
+        noise(4095, (8, 8, 3)),
+        lambda v: tiff(v, strips=3, compression=8),
+        (0, 4095),
+    ),
+    "RGB TIFF in planes": (noise(65535, (8, 8, 3)), lambda v: tiff(v, planes=True), (0, 65535)),
+    "RGB TIFF in planes and strips, big endian": (
+        noise(4095, (8, 8, 3)),
+        lambda v: tiff(v, ">", strips=3, planes=True),
+        (0, 4095),
+    ),
+    "TIFF in strips": (noise(4095), lambda v: tiff(v, strips=3), (0, 4095)),
     "8 bits in 16": (noise(255), encoded_deep, (0, 255)),
     "a mask in 16 bits": (noise(1), encoded_deep, (0, 1)),
 }
@@ -134,6 +147,24 @@ def test_alpha_of_16_bits(store):
         expected[3] = values[:, :, 3] / 257
         expected = expected * (visible if i else 1)
         assert np.abs(data.pixels(i) - expected).max() < 0.51
+
+
+@pytest.mark.parametrize("options", [{}, {"strips": 3}, {"planes": True}, {"compression": 8}])
+@pytest.mark.parametrize("order", "<>")
+def test_alpha_of_16_bits_in_tiff(store, options, order):
+    values = noise(4095, (8, 8, 4))
+    values[:, :, 3] = np.linspace(1000, 65535, 64).reshape(8, 8)
+    data = ImageDataset(store({"a.tif": tiff(values, order, **options)}), channels=4)
+    expected = scaled(values, 0, 4095).transpose(2, 0, 1)
+    expected[3] = values[:, :, 3] / 257
+    assert data.value_range == (0, 4095) and np.abs(data.pixels(0) - expected).max() < 0.51
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_tiff_of_8_bits(store, planes):
+    values = noise(255, (8, 8, 3)).astype(np.uint8)
+    data = ImageDataset(store({"a.tif": tiff(values, planes=planes, strips=2)}))
+    assert data.deep is None and np.array_equal(data.pixels(0), values.transpose(2, 0, 1))
 
 
 def test_the_lowest_value_is_white(store):
@@ -276,6 +307,31 @@ def test_tiff_that_pillow_cannot_read(store):
     data[0]
     (problem,) = data.take_skipped()
     assert problem.why.startswith("a kind of TIFF that Pillow cannot read")
+
+
+@pytest.mark.parametrize("kind, readable", [(0, True), (1, False), (2, True)])
+def test_a_fourth_value_in_tiff(store, kind, readable):
+    """Of no meaning, premultiplied alpha, alpha."""
+    values = noise(4095, (8, 8, 4))
+    values[:, :, 3] = 65535
+    source = store({"a.tif": tiff(values, extra=kind), "b.tif": tiff(noise(4095, (8, 8, 3)))})
+    data = ImageDataset(source, channels=3)
+    data[0]
+    assert len(data.take_skipped()) == (not readable)
+    if readable:
+        expected = scaled(values[:, :, :3], 0, 4095).transpose(2, 0, 1)
+        assert np.abs(data.pixels(0) - expected).max() < 0.51
+
+
+def test_tiff_of_which_pillow_drops_bits(store):
+    odd = tiff(noise(4095, (8, 8, 3)), planes=True, compression=8)
+    data = ImageDataset(store({"a.tif": odd, "b.tif": tiff(noise(4095, (8, 8, 3)))}))
+    data[0]
+    (problem,) = data.take_skipped()
+    assert problem.why == (
+        "a kind of TIFF that Pillow reads with 8 bits (16 bits, compressed, one colour after the "
+        "other); save it in another form"
+    )
 
 
 @pytest.mark.parametrize("pair", [(5, 5), (9, 1), (0, float("nan")), (0, float("inf")), (1,), "ab"])

@@ -30,32 +30,37 @@ def png_chunk(name, data):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def tiff(values, order="<", photometric=None, compression=1):
-    """[H, W] or [H, W, C] of any number type as TIFF, in one strip."""
+def tiff(values, order="<", photometric=None, compression=1, strips=1, planes=False, extra=2):
+    """[H, W] or [H, W, C] of any number type as TIFF.
+
+    `planes`: one colour after the other. `extra`: what the fourth value is, 2 for alpha.
+    """
     a = values.reshape(*values.shape[:2], -1)
     height, width, channels = a.shape
-    data = a.astype(a.dtype.newbyteorder(order)).tobytes()
-    if compression == 8:
-        data = zlib.compress(data)
+    a = a.astype(a.dtype.newbyteorder(order))
+    parts = [a[:, :, i] for i in range(channels)] if planes else [a]
+    rows = -(-height // strips)
+    data = [p[y : y + rows].tobytes() for p in parts for y in range(0, height, rows)]
+    data = [zlib.compress(d) for d in data] if compression == 8 else data
     form = {"u": 1, "i": 2, "f": 3}[a.dtype.kind]
     if photometric is None:
         photometric = 1 if channels < 3 else 2
-    many = [a.dtype.itemsize * 8] * channels, [form] * channels
-    tags = {256: [width], 257: [height], 258: many[0], 259: [compression], 262: [photometric]}
-    tags |= {273: [0], 277: [channels], 278: [height], 279: [len(data)], 339: many[1]}
+    tags = {256: [width], 257: [height], 258: [a.dtype.itemsize * 8] * channels}
+    tags |= {259: [compression], 262: [photometric], 273: [0] * len(data), 277: [channels]}
+    tags |= {278: [rows], 279: list(map(len, data)), 284: [1 + planes], 339: [form] * channels}
     if channels == 4:
-        tags[338] = [2]
+        tags[338] = [extra]
     after = 8 + 2 + 12 * len(tags) + 4
-    extra, entries = b"", b""
+    sizes = [(4 if tag in (273, 279) else 2) * len(v) for tag, v in tags.items()]
+    at = after + sum(size for size in sizes if size > 4)
+    tags[273] = [at + sum(tags[279][:i]) for i in range(len(data))]
+    more, entries = b"", b""
     for tag, numbers in sorted(tags.items()):
         kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
         packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)
         if len(packed) > 4:
-            packed, extra = struct.pack(order + "I", after + len(extra)), extra + packed
+            packed, more = struct.pack(order + "I", after + len(more)), more + packed
         entries += struct.pack(order + "HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
-    entries = entries.replace(
-        struct.pack(order + "HHI", 273, 4, 1) + bytes(4),
-        struct.pack(order + "HHII", 273, 4, 1, after + len(extra)),
-    )
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
-    return head + struct.pack(order + "H", len(tags)) + entries + bytes(4) + extra + data
+    head += struct.pack(order + "H", len(tags))
+    return b"".join([head, entries, bytes(4), more, *data])
