@@ -56,13 +56,18 @@ def raw(file):
     return np.asarray(image).reshape(image.height, image.width, -1)
 
 
+RGB_INSIDE = with_metadata("JPEG", keep_rgb=True)
+
 KEPT = {
     "JPEG": with_metadata("JPEG"),
     "JPEG, progressive": with_metadata("JPEG", progressive=True),
     "JPEG, restart markers": with_metadata("JPEG", restart_marker_blocks=2),
     "JPEG, 4:4:4": with_metadata("JPEG", subsampling=0),
     "JPEG, and other bytes behind it": with_metadata("JPEG") + SECRET + b"\xff\xd9",
-    "JPEG, RGB inside": with_metadata("JPEG", keep_rgb=True),
+    "JPEG, RGB inside": RGB_INSIDE,
+    "JPEG, RGB by Adobe's segment alone": RGB_INSIDE.replace(
+        b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0"
+    ).replace(b"\3R\0G\0B\0", b"\3\1\0\2\0\3\0"),
     "PNG": with_metadata("PNG"),
     "PNG, and other bytes behind it": with_metadata("PNG") + SECRET,
     "WebP, lossless": with_metadata("WEBP", lossless=True),
@@ -88,6 +93,8 @@ def test_bytes_are_kept_without_metadata(store, tmp_path, kind):
     assert np.array_equal(raw(written), raw(file))
     for info in ("exif", "xmp", "icc_profile", "comment", "mp", "gamma", "place"):
         assert info not in Image.open(path).info
+    if written[12:16] == b"VP8X":
+        assert not written[20] & 0x2C  # it promises no profile, EXIF or XMP
     assert path.suffix == {"J": ".jpg", "M": ".jpg", "W": ".webp"}.get(kind[0], path.suffix)
     data = ImageDataset(tmp_path / "out")
     assert np.array_equal(data.pixels(0), raw(file).transpose(2, 0, 1))
