@@ -35,7 +35,13 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
     """
     data = config.data
     dataset = ImageDataset(
-        data.path, data.resolution, data.channels, data.max_images, config.train.seed
+        data.path,
+        data.resolution,
+        data.channels,
+        data.max_images,
+        config.train.seed,
+        cond=data.cond,
+        zip_encoding=data.zip_encoding,
     )
     if data.cond and not dataset.c_dim:
         raise UserError(
