@@ -32,7 +32,7 @@ class Decoded:
 def check_encoding(name: str | None) -> None:
     """Raises: UserError if Python has no text encoding of this name."""
     try:
-        b"".decode(name or "utf-8")
+        b"a".decode("utf-8" if name is None else name)
     except (LookupError, ValueError) as e:
         raise UserError(
             "zip_encoding", f"no text encoding is called {name!r}; try gbk, shift_jis or cp437"
@@ -71,8 +71,8 @@ def _decode_as(name: bytes, encoding: str) -> str:
     except ValueError:
         shown = name.decode("ascii", "backslashreplace")
         raise UserError(
-            f"--zip-encoding {encoding}",
-            f"the file name {shown} is not in it; leave the option out to have it guessed",
+            "zip_encoding",
+            f"the file name {shown} is not valid {encoding}; try another, or none for a guess",
         ) from None
 
 

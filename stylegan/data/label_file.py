@@ -87,7 +87,7 @@ def _from_json(source: Source, folder: str, images: list[str]) -> FoundLabels:
     if len(lacking) == len(inside):
         raise UserError(where, f"no label for {_first(lacking)}{_instead(rows, matched)}")
     found.unlabelled = [folder + name for name in lacking]
-    twice = [k[-1] for k in matched.values() if any(rows[key] != rows[k[-1]] for key in k[:-1])]
+    twice = [n for n, keys in matched.items() if any(rows[k] != rows[keys[-1]] for k in keys)]
     if twice:
         found.notes.append(f"{_first(twice)}: {TWO_LABELS}")
     used = {key for keys in matched.values() for key in keys}
@@ -156,24 +156,40 @@ def _match(rows: dict[str, Any], images: list[str]) -> dict[str, list[str]]:
     in are put before.
     """
     known = set(images)
+    matched = {key: [key] for key in rows if key in known}
+    others = [key for key in rows if key not in known]
+    if not others:
+        return matched
     folded: dict[str, str | None] = {}
     for name in images:
         folded[name.casefold()] = None if name.casefold() in folded else name
-    paths = {key: [part for part in parts_of(key) if part != ".."] for key in rows}
-    shared = folders_around(["/".join(parts) for parts in paths.values()] or [""])
-    around = folders_around(images)
-    prefixes = ["/".join(around[i:]) + "/" for i in range(len(around))]
-    for prefix, drop in [("", d) for d in range(len(shared) + 1)] + [(p, 0) for p in prefixes]:
-        matched: dict[str, list[str]] = {}
+    paths = {key: [part for part in parts_of(key) if part != ".."] for key in others}
+    starts = [_Start()]
+    if not matched:
+        shared, around = (
+            folders_around(["/".join(p) for p in paths.values()]),
+            folders_around(images),
+        )
+        starts += [_Start(drop=i + 1) for i in range(len(shared))]
+        starts += [_Start("/".join(around[i:]) + "/") for i in range(len(around))]
+    for start in starts:
         for key, parts in paths.items():
-            name = prefix + "/".join(parts[drop:])
+            name = start.add + "/".join(parts[start.drop :])
             if name in known:
                 matched.setdefault(name, []).append(key)
             elif file := folded.get(name.casefold()):
                 matched.setdefault(file, []).insert(0, key)
         if matched:
-            return matched
-    return {}
+            break
+    return matched
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How the beginnings of names in the file differ from those of the images."""
+
+    add: str = ""
+    drop: int = 0  # folders
 
 
 def _is_null(label: Any) -> bool:
