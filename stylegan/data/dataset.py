@@ -188,11 +188,13 @@ class ImageDataset(Dataset):
         if found.missing:
             self.notes.append(f"{_first(found.missing)}: in the labels, but without a file")
         if found.unlabelled:
-            why = f"no label in {FILE}, so " + ("left out" if cond else "labels are not used")
-            self.notes.append(f"{_first(found.unlabelled)}: {why}")
-            without = set(found.unlabelled) if cond else set()
+            some = _first(found.unlabelled)
+            if not cond:
+                self.notes.append(f"{some}: no label in {FILE}, so labels are not used")
+                return None
+            self.notes.append(f"{some}: no label in {FILE}, so left out")
+            without = set(found.unlabelled)
             self.files = [name for name in self.files if name not in without]
-            return found.labels if cond else None
         if not found.labels and (stray := stray_images(self.files)):
             why = "lies beside the folders, so that they are not classes"
             self.notes.append(f"{stray[0]}: {why}")

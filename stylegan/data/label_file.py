@@ -87,7 +87,9 @@ def _from_json(source: Source, folder: str, images: list[str]) -> FoundLabels:
     if len(lacking) == len(inside):
         raise UserError(where, f"no label for {_first(lacking)}{_instead(rows, matched)}")
     found.unlabelled = [folder + name for name in lacking]
-    twice = [n for n, keys in matched.items() if any(rows[k] != rows[keys[-1]] for k in keys)]
+    twice = [
+        name for name, keys in matched.items() if any(rows[k] != rows[keys[-1]] for k in keys[:-1])
+    ]
     if twice:
         found.notes.append(f"{_first(twice)}: {TWO_LABELS}")
     used = {key for keys in matched.values() for key in keys}
@@ -127,14 +129,17 @@ def _rows(given: Any, where: str, notes: list[str]) -> dict[str, Any]:
     """{name as it is given: label}. Raises: UserError that shows the form of a row."""
     if isinstance(given, dict):
         return given
-    must = '"labels" must be a list of [file name, label]'
     if not isinstance(given, list):
-        raise UserError(where, f"{must}, not {short_json(given)}")
+        shown = short_json(given)
+        raise UserError(where, f'"labels" must be a list of [file name, label], not {shown}')
     rows: dict[str, Any] = {}
     twice = []
     for row in given:
         if not isinstance(row, list):
-            raise UserError(where, f"{must}; {short_json(row)} is none")
+            shown = short_json(row)
+            raise UserError(
+                where, f'"labels" must be a list of [file name, label]; {shown} is none'
+            )
         if len(row) != 2 or isinstance(row[0], (list, dict)):
             name = row[0] if row and isinstance(row[0], str) else "a.png"
             form = short_json([name, row[1:] if len(row) > 2 else 3])

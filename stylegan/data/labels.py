@@ -116,9 +116,10 @@ def empty_classes(labels: Labels) -> str | None:
     empty = [i for i, count in enumerate(labels.class_counts) if not count]
     if not empty:
         return None
+    if empty == [0]:
+        return "class 0 has no images: the class numbers begin with 1, not 0"
     if len(empty) == 1:
-        which = f"class {empty[0]} has no images"
-        return f"{which}: the class numbers begin with 1, not 0" if empty == [0] else which
+        return f"class {empty[0]} has no images"
     more = ", ..." if len(empty) > MAX_LISTED else ""
     listed = ", ".join(map(str, empty[:MAX_LISTED]))
     return f"{len(empty):,} of {labels.c_dim:,} classes have no images: {listed}{more}"

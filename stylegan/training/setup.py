@@ -44,9 +44,8 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         zip_encoding=data.zip_encoding,
     )
     if data.cond and not dataset.c_dim:
-        raise UserError(
-            dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
-        )
+        why = "has no labels to train on (--cond): no dataset.json, no folder per class"
+        raise UserError(dataset.path, "; ".join([why, *dataset.notes[-1:]]))
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
