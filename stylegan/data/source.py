@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Protocol
@@ -23,12 +24,12 @@ DEMOS = {  # names of data sets that come with the package
 }
 DEFAULT_DEMO = "emoji"
 UNPACK = {  # {ending of a compressed tar archive: the program that makes a .tar of it}
-    ".tar.gz": "gunzip",
-    ".tgz": "gunzip",
-    ".tar.bz2": "bunzip2",
-    ".tbz2": "bunzip2",
-    ".tar.xz": "unxz",
-    ".txz": "unxz",
+    ".tar.gz": "gunzip -k",
+    ".tgz": "gunzip -k",
+    ".tar.bz2": "bunzip2 -k",
+    ".tbz2": "bunzip2 -k",
+    ".tar.xz": "unxz -k",
+    ".txz": "unxz -k",
     ".tar.zst": "unzstd",
 }
 
@@ -72,6 +73,6 @@ def open_source(path: str | Path, encoding: str | None = None) -> Source:
         raise UserError(path, f"cannot be read ({e.strerror})") from e
     for ending, program in UNPACK.items():
         if path.name.lower().endswith(ending):
-            why = f"a compressed tar archive; {program} {path.name} makes a .tar, which can be read"
-            raise UserError(path, why)
+            command = f"{program} {shlex.quote(str(path))}"
+            raise UserError(path, f"a compressed tar archive; {command} makes a .tar of it")
     raise UserError(path, "expected a folder or a zip archive of images")

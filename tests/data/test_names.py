@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import sys
 import unicodedata
 import zipfile
@@ -283,3 +284,23 @@ def test_a_folder_that_was_unpacked_without_its_encoding(tmp_path):
             f.write(IMAGE)
     data = ImageDataset(tmp_path, zip_encoding="gbk")
     assert "狗" in data.class_names and len(data) == 2 and data[0][0].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_damaged_zips_raise_nothing_else(tmp_path, seed):
+    rng = random.Random(seed)
+    raw = "表/1.png".encode("cp932")
+    files = {raw: IMAGE, b"cat\\1.png": IMAGE, "猫/é.png".encode(): IMAGE, b"a.png": IMAGE}
+    path = raw_zip(tmp_path / "a.zip", files, {raw: (raw, "表/1.png")})
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\1\2")
+    for _ in range(rng.choice([1, 4, 20])):
+        at = rng.randrange(rng.choice([0, directory]), len(data))
+        data[at] = rng.choice([0, 255, 8, 47, 92, rng.randrange(256)])
+    path.write_bytes(data)
+    try:
+        source = open_source(path)
+        for name in source.names:
+            source.read(name)
+    except UserError as e:
+        assert "\n" not in str(e)
