@@ -16,8 +16,10 @@ from stylegan.errors import UserError
 
 GUESSES = ("cp437", "gbk", "cp932", "cp866", "latin-1")  # the first of equal cost is taken
 TITLES = {"cp437": "cp437 (DOS)", "cp932": "cp932 (Shift-JIS)", "cp866": "cp866 (Russian)"}
+LETTERS = "äöüßåæøñé"  # that have a name in some alphabet, or are a word
 MAX_SCORED = 2000  # distinct parts of names that are looked at to guess
-_LONG_UTF8 = re.compile(rb"[\xcc\xcd\xe0-\xf4]")  # begins a combining accent, or three bytes
+# Begins a combining accent, or a character of three or four bytes.
+_LONG_UTF8 = re.compile(rb"\xcc|\xcd[\x80-\xaf]|[\xe0-\xf4]")
 _PIECE = re.compile(r"[^\W\d_]+|[^\x00-\x7f]")  # a word, or another character
 
 
@@ -110,8 +112,8 @@ def _char_cost(char: str, word: str, encoding: str) -> float:
     one_case = word.islower() or word.isupper() or word.istitle()
     if not char.isalpha():
         return 0.5 if "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uff1f" else 2
-    if char < "\u0250":  # Latin
-        return 0 if plain and one_case else 1
+    if char < "\u0370":  # Latin
+        return 0 if (plain and one_case) or (encoding == "utf-8" and word in LETTERS) else 1
     if char < "\u0800":  # Greek, Cyrillic, Hebrew, Arabic
         alone = len(word) == 1 or plain or not (one_case or char >= "\u0590")
         return 1 if alone else 0

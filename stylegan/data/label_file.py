@@ -64,7 +64,7 @@ def read_labels(source: Source, images: list[str]) -> FoundLabels:
 
 def _seems_labels(name: str) -> bool:
     stem, ending = splitext(name.rsplit("/", 1)[-1].lower())
-    return stem in OTHER_NAMES and ending in OTHER_ENDINGS
+    return (stem in OTHER_NAMES and ending in OTHER_ENDINGS) or ending == ".cls"  # of webdataset
 
 
 def _from_json(source: Source, folder: str, images: list[str]) -> FoundLabels:

@@ -219,7 +219,7 @@ def test_json_without_labels_is_no_silence(store):
     assert data_of(store, {"labels": None}).notes == []
 
 
-@pytest.mark.parametrize("name", ["labels.csv", "x/Labels.CSV", "metadata.jsonl", "labels.json"])
+@pytest.mark.parametrize("name", ["labels.csv", "x/Labels.CSV", "metadata.jsonl", "a.cls"])
 def test_other_files_of_labels_are_named(store, name):
     path = store({"a.png": IMAGE, name: b"a.png,3"})
     note = f'{name} is not read; labels come from a dataset.json like {{"labels": [["a.png", 3]]}}'

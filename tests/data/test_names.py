@@ -142,7 +142,9 @@ def test_encodings_are_guessed(tmp_path, used, alone):
         assert decoded.names == [f"{word}/1.png" for word in group] and decoded.guess == used
 
 
-@pytest.mark.parametrize("text", "Bäume кошки γάτα חתול قطة 猫 ねこ cafe\u0301 niño".split())
+@pytest.mark.parametrize(
+    "text", "Bäume кошки γάτα חתול قطة 猫 ねこ cafe\u0301 niño é ä ü à_la".split()
+)
 def test_names_in_utf8_without_the_flag(text):
     assert encoding.decode_names([f"{text}/1.png".encode()]) == encoding.Decoded([f"{text}/1.png"])
 
