@@ -21,6 +21,7 @@ from stylegan.data.source import Source
 from stylegan.errors import UserError
 
 FORM = '{"labels": [["a.png", 3]]}'
+MAX_DEPTH = 20  # folders around all images, or all names of the file, that may differ
 TWO_LABELS = f"two labels in {FILE}; the last one counts"
 OTHER_NAMES = {"labels", "label", "metadata", "annotations", "classes", "train"}
 OTHER_ENDINGS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".xlsx", ".parquet"}
@@ -47,11 +48,11 @@ def read_labels(source: Source, images: list[str]) -> FoundLabels:
     Args: images: names of files in `source`.
     Raises: UserError for a file that does not parse or does not fit the images.
     """
-    known, around = set(source.names), folders_around(images)
-    for depth in range(len(around), -1, -1):
-        folder = "".join(f"{part}/" for part in around[:depth])
-        if folder + FILE in known:
-            return _from_json(source, folder, images)
+    around = "".join(f"{part}/" for part in folders_around(images))
+    files = [name for name in source.names if f"/{name}".endswith(f"/{FILE}")]
+    folders = [name[: -len(FILE)] for name in files if around.startswith(name[: -len(FILE)])]
+    if folders:
+        return _from_json(source, max(folders, key=len), images)
     found = FoundLabels(labels_of_folders(images))
     if not found.labels:
         found.notes += [
@@ -175,8 +176,8 @@ def _match(rows: dict[str, Any], images: list[str]) -> dict[str, list[str]]:
             folders_around(["/".join(p) for p in paths.values()]),
             folders_around(images),
         )
-        starts += [_Start(drop=i + 1) for i in range(len(shared))]
-        starts += [_Start("/".join(around[i:]) + "/") for i in range(len(around))]
+        starts += [_Start(drop=i + 1) for i in range(len(shared[:MAX_DEPTH]))]
+        starts += [_Start("/".join(around[i:]) + "/") for i in range(len(around[:MAX_DEPTH]))]
     for start in starts:
         for key, parts in paths.items():
             name = start.add + "/".join(parts[start.drop :])
