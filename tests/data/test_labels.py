@@ -91,6 +91,7 @@ def test_what_counts_as_vectors(store, tmp_path, values):
         (([0, 1], [1, 0]), ["cat", "dog"], [1, 0], ("cat", "dog")),
         ((True, False), ["no", "yes"], [1, 0], ("no", "yes")),
         ((0, 1), [10, 20], [0, 1], ("10", "20")),
+        ((0, 1), ["\ud800x", "cat "], [0, 1], ("?x", "cat")),
         ((0, 1), ["cat", "dog", "ant"], [0, 1], ("cat", "dog", "ant")),
     ],
 )
@@ -211,6 +212,16 @@ def test_vectors_of_many_classes():
     one, two = labels.vectors(7), labels.vectors(np.array([[3, 4]]))
     assert one.shape == (90_000,) and one[7] == 1 == one.sum() and one.dtype == np.float32
     assert two.shape == (1, 2, 90_000) and two[0, 1, 4] == 1 and two.sum() == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["dataset.json", "Dataset.JSON"])
+def test_encodings_of_the_file(store, tmp_path, encoding, name):
+    text = json.dumps(rows("é", "a"), ensure_ascii=False)
+    text = "\ufeff" + text if encoding == "utf-16-be" else text
+    data = ImageDataset(store({**dict.fromkeys(NAMES[:2], IMAGE), name: text.encode(encoding)}))
+    assert data.class_names == ("a", "é") and data.labels.values.tolist() == [1, 0]
+    assert prepare(data.path, tmp_path / "out", workers=0).ignored == {}
 
 
 def test_json_without_labels_is_no_silence(store):
