@@ -55,6 +55,12 @@ if TYPE_CHECKING:
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
 @click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. Default: one per CPU.")
+@click.option(
+    "--zip-encoding",
+    metavar="NAME",
+    help="Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437. "
+    "Default: a guess.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
 def command(
     source: str,
@@ -64,7 +70,7 @@ def command(
     quality: int | None,
     **options: Any,
 ) -> None:
-    """Make a data set of the images in SOURCE, a folder or zip.
+    """Make a data set of the images in SOURCE, a folder, zip or tar.
 
     DEST is a zip if it ends in .zip, else a folder. All its images have one size, and dataset.json
     has their labels. Colours become sRGB.
@@ -109,8 +115,8 @@ def _print_result(done: Prepared) -> None:
         click.echo(f"\nduplicates left out: {done.duplicates:,}")
     if done.deep:
         click.echo(f"\nvalues: {done.deep}")
-    for note in done.changes:
-        click.echo(f"\nnote: {note}")
+    for note in (*done.notes, *done.changes):
+        click.echo(f"\nnote: {printable(note)}")
     _check_size(done.size)
     labels = f", {len(done.class_names)} classes" if done.class_names else ""
     labels = labels or (", label vectors" if done.labelled else "")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
 from stylegan.data.encode import KEEP, Encoding
-from stylegan.data.labels import FILE, Labels, read_labels, stray_images
+from stylegan.data.label_file import read_labels
+from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.made import Made
 from stylegan.data.ranges import DeepImages, cut, no_numbers
 from stylegan.data.source import Problem, Source, open_source
@@ -52,6 +53,7 @@ class Prepared:
     labelled: bool = False
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
+    notes: list[str] = field(default_factory=list)  # on all of the files
 
     @property
     def changes(self) -> list[str]:
@@ -77,6 +79,7 @@ class Gathered:
     labels: Labels | None = None
     failures: list[Problem] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -91,6 +94,7 @@ def prepare(
     overwrite: bool = False,
     value_range: tuple[float, float] | None = None,
     encoding: Encoding = KEEP,
+    zip_encoding: str | None = None,
     progress: Callable[[list[str]], Iterable[str]] = lambda names: names,
 ) -> Prepared:
     """Write the images of `source` to `dest`, all of one size and kind.
@@ -99,8 +103,8 @@ def prepare(
     at all, and nothing else is written.
 
     Args:
-        source: folder or zip, also with nested folders. A folder per class, or dataset.json, gives
-            labels.
+        source: folder, zip or tar, also with nested folders. A folder per class, or dataset.json,
+            gives labels.
         dest: a path that ends in .zip, or a folder.
         size: (height, width) in px; None: all images have the size of the first.
         transform: a key of TRANSFORMS.
@@ -112,12 +116,13 @@ def prepare(
         value_range: values of black and white in images of more than 8 bits; None: one choice for
             all images.
         encoding: the format of the files.
+        zip_encoding: of file names that are not marked as UTF-8; None: a guess.
         progress: wraps the list of file names while it is processed.
     Raises: UserError if nothing can be written.
     """
     if transform == "center-crop-wide" and (size is None or size[1] <= size[0]):
         raise UserError("center-crop-wide", "expected a resolution that is wider than high")
-    files, path = open_source(source), Path(dest)
+    files, path = open_source(source, zip_encoding), Path(dest)
     target_path = path.absolute()
     check_target(files.path, target_path, overwrite)
     gathered = _gather(files, labels)
@@ -132,7 +137,7 @@ def prepare(
     used = None if own_size else transform
     made = Made.now(files.path.resolve().name, final, used, channels, value_range, encoding)
     out = Prepared(path, final, channels, made, deep)
-    out.failures, out.ignored = gathered.failures, gathered.ignored
+    out.failures, out.ignored, out.notes = gathered.failures, gathered.ignored, gathered.notes
     convert = Conversion(files, size, used, channels, value_range, encoding)
     results = convert_all(convert, progress(gathered.images), workers)
     try:
@@ -151,18 +156,20 @@ def prepare(
 
 def _gather(source: Source, with_labels: bool) -> Gathered:
     """Images and labels of a source, and what else is in it."""
-    found = Gathered(images_in(source), failures=list(source.problems))
+    found = Gathered(images_in(source), failures=list(source.problems), notes=list(source.notes))
     others = other_files(source, found.images)
     found.failures += others.archives
     found.ignored = others.endings
     if not with_labels:
         return found
-    unlabelled: list[str] = []
-    found.labels = read_labels(source, found.images, unlabelled)
-    missing = found.labels.missing if found.labels else ()
-    found.failures += [Problem(name, "has a label, but does not exist") for name in missing]
-    found.failures += [Problem(name, "has no label in dataset.json") for name in unlabelled]
-    without = set(unlabelled)
+    read = read_labels(source, found.images)
+    found.labels = read.labels
+    found.notes += read.notes
+    empty = read.labels and empty_classes(read.labels)
+    found.notes += [empty] if empty else []
+    found.failures += [Problem(name, "has a label, but does not exist") for name in read.missing]
+    found.failures += [Problem(name, "has no label in dataset.json") for name in read.unlabelled]
+    without = set(read.unlabelled)
     found.images = [name for name in found.images if name not in without]
     if not found.labels:
         why = "lies beside the folders, so that they are not classes (it is used)"
@@ -196,7 +203,8 @@ def _fill(
     content: dict[str, object] = {"labels": rows if labels else None, "made": out.made.to_json()}
     if labels:
         out.class_names, out.labelled = labels.names, True
-        content |= {"label_names": list(labels.names)} if labels.names else {}
+        names = labels.names or labels.attributes
+        content |= {"label_names": list(names)} if names else {}
     target.write(FILE, json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stylegan.config.numbers import as_range
 from stylegan.data import decode, deep
-from stylegan.data.labels import FILE as LABELS
+from stylegan.data.label_file import is_label_file
 from stylegan.data.ranges import DeepImages, Range, images_have, look_at
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
@@ -168,7 +168,7 @@ def other_files(source: Source, images: list[str]) -> OtherFiles:
         if ending in ARCHIVES:
             why = "an archive in the data is not opened; unpack it first"
             found.archives.append(Problem(name, why))
-        elif name.split("/")[-1] != LABELS:
+        elif not is_label_file(name):
             found.endings[ending or "no ending"] += 1
     return found
 

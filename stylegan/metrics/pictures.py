@@ -45,7 +45,8 @@ def open_pictures(
     """The images of a data set or of a network.
 
     Args:
-        source: a folder or zip of images, an embedded data set, or a network (see `load_networks`).
+        source: a folder, zip or tar of images, an embedded data set, or a network (see
+            `load_networks`).
         max_images: a random subset of a larger data set; the first seeds of a network.
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
@@ -55,9 +56,11 @@ def open_pictures(
     Raises: UserError if the source cannot be read.
     """
     path = Path(source)
-    images = path.suffix.lower() == ".zip" or is_embedded(path)
+    images = path.suffix.lower() in (".zip", ".tar") or is_embedded(path)
     if images or (path.is_dir() and not is_network_folder(path)):
-        dataset = ImageDataset(path, resolution, max_images=max_images, value_range=value_range)
+        dataset = ImageDataset(
+            path, resolution, max_images=max_images, value_range=value_range, cond=False
+        )
         return of_dataset(dataset)
     return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
 

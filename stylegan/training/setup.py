@@ -49,6 +49,8 @@ def open_data(config: Config) -> ImageDataset:
         data.max_images,
         config.train.seed,
         data.value_range,
+        cond=data.cond,
+        zip_encoding=data.zip_encoding,
     )
 
 
@@ -59,9 +61,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     """
     data = config.data
     if data.cond and not dataset.c_dim:
-        raise UserError(
-            dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
-        )
+        why = "has no labels to train on (--cond): no dataset.json, no folder per class"
+        raise UserError(dataset.path, "; ".join([why, *dataset.notes[-1:]]))
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
