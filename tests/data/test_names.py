@@ -270,6 +270,12 @@ def test_clean_names(name, clean):
     assert clean_name(name) == clean
 
 
+def test_a_name_ends_at_its_first_zero(tmp_path):
+    """The rest is no part of it, as in other programs."""
+    source = open_source(raw_zip(tmp_path / "a.zip", {b"a.png\0.exe": IMAGE}))
+    assert source.names == ["a.png"] and source.read("a.png") == IMAGE
+
+
 def test_links_in_a_zip_are_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.png", IMAGE)
