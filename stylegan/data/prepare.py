@@ -127,18 +127,12 @@ def prepare(
     check_target(files.path, target_path, overwrite)
     gathered = _gather(files, labels)
     seen = survey(files, gathered.images, OPEN_FIRST)
-    own_size = size is None
-    size = size or seen.one_size(files.path)
-    final = (size[1], size[1]) if transform == "center-crop-wide" else size
-    channels = channels or seen.common_channels
-    encoding.check(channels, final)
+    used = None if size is None else transform
+    size, channels = size or seen.one_size(files.path), channels or seen.common_channels
     deep = deep_images(files, images_in(files), value_range)
     value_range = one_range(files.path, deep, value_range)
-    used = None if own_size else transform
-    made = Made.now(files.path.resolve().name, final, used, channels, value_range, encoding)
-    out = Prepared(path, final, channels, made, deep)
-    out.failures, out.ignored, out.notes = gathered.failures, gathered.ignored, gathered.notes
     convert = Conversion(files, size, used, channels, value_range, encoding)
+    out = _planned(path, convert, deep, gathered)
     results = convert_all(convert, progress(gathered.images), workers)
     try:
         with open_target(target_path) as target:
@@ -151,6 +145,20 @@ def prepare(
         raise OSError(e.errno, e.strerror or str(e), str(path)) from e
     finally:
         results.close()
+    return out
+
+
+def _planned(
+    path: Path, convert: Conversion, deep: DeepImages | None, gathered: Gathered
+) -> Prepared:
+    """The result before the first image. Raises: UserError if the format cannot hold the images."""
+    size, how = convert.size, convert.transform
+    final = (size[1], size[1]) if how == "center-crop-wide" else size
+    convert.encoding.check(convert.channels, final)
+    source = convert.source.path.resolve().name
+    made = Made.now(source, final, how, convert.channels, convert.value_range, convert.encoding)
+    out = Prepared(path, final, convert.channels, made, deep)
+    out.failures, out.ignored, out.notes = gathered.failures, gathered.ignored, gathered.notes
     return out
 
 
