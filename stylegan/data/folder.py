@@ -19,7 +19,7 @@ class FolderSource:
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path = path
         self.problems: list[Problem] = []
-        # Of files with one clean name, the last one counts: that which has it on the disk.
+        # Of files with one clean name, the last one counts: the one with that name on the disk.
         paths = sorted(self._walk(str(path), "", ()), key=lambda p: (p == clean_name(p), p))
         found = list_files([Stored(_name(p), p) for p in paths], encoding, "folder")
         self.names = sorted(found.files)

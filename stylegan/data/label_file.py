@@ -216,4 +216,4 @@ def _first(names: list[str]) -> str:
 def _instead(rows: dict[str, Any], matched: dict[str, list[str]]) -> str:
     """What the file names, if no name fits."""
     other = next(iter(rows), None)
-    return f"; it names {other}, which is no image here" if other and not matched else ""
+    return f"; the first name in it is {other}" if other and not matched else ""
