@@ -116,7 +116,7 @@ def test_label_names(store, values, given, numbers, names):
         ({"labels": ["a.png", "b.png"]}, 'must be a list of .*, but has "a.png"'),
         (
             {"labels": [{"file": "a.png", "label": 1}]},
-            r"must be a list of \[file name, label\], but has {",
+            r"must be a list of .*, but has {",
         ),
         ({"a.png": 3, "b.png": 1}, r'not under "labels"; it must be like {"labels": {"a.png": 3}}'),
         ([["a.png", 3]], r'a list; it must be .*: {"labels": \[\["a.png", 3\]\]}'),
