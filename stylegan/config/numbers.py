@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+import operator
 from typing import Any
 
 MAX_TAPS = 64
@@ -25,3 +27,33 @@ def reason_against_taps(taps: Any) -> str | None:
     if abs(sum(taps)) < MIN_SUM:
         return "add up to 0"
     return None
+
+
+def as_int(value: Any) -> int:
+    """`value` as an int if it is a whole number of any library: an int, an integer of NumPy or
+    PyTorch, an array or tensor of one without dimensions. `stylegan_ops` has the same for its ops.
+
+    Raises: TypeError for everything else, bool included.
+    """
+    if type(value) is int:
+        return value
+    is_bool = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    if is_bool or getattr(value, "ndim", 0):
+        raise TypeError(f"expected an integer, got {value!r}")
+    return operator.index(value)
+
+
+def as_float(value: Any) -> float:
+    """`value` as a float if it is a finite real number of any library.
+
+    Raises: TypeError or ValueError for everything else, bool included.
+    """
+    is_bool = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    if is_bool or isinstance(value, (str, bytes)) or getattr(value, "ndim", 0):
+        raise TypeError(f"expected a number, got {value!r}")
+    if "complex" in str(getattr(value, "dtype", "")):
+        raise TypeError(f"expected a real number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return number

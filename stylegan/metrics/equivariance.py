@@ -29,6 +29,7 @@ import torch
 
 import stylegan_ops
 from stylegan.errors import UserError
+from stylegan.inference.labels import one_hot
 from stylegan.inference.motion import moved_input
 from stylegan.metrics.pictures import sample_rng, split
 from stylegan.metrics.resampling import Moved, lowpass, rotate, shift, shift_whole
@@ -139,7 +140,7 @@ def _draw(G: Generator, seed: int, indices: Sequence[int]) -> Draws:
             c.append(int(rng.integers(G.c_dim)))
     return Draws(
         z=torch.tensor(np.stack(z)).float(),
-        c=torch.eye(G.c_dim)[c] if G.c_dim else None,
+        c=one_hot(c, G.c_dim) if G.c_dim else None,
         shifts=torch.tensor(np.stack(shifts)),
         angles=torch.tensor(angles, dtype=torch.float64),
     )

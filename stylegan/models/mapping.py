@@ -77,12 +77,30 @@ class Mapping(nn.Module):
             w = getattr(self, f"fc{i}")(w)
         if self.num_ws is None:
             return w
-        ws = w[:, None].expand(-1, self.num_ws, -1)
-        if truncation_psi != 1:
-            near = self.w_avg.lerp(ws, truncation_psi)
-            cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
-            ws = torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
-        return ws
+        ws = w[:, None].repeat(1, self.num_ws, 1)  # memory of their own, to be edited one by one
+        return self.truncate(ws, truncation_psi, truncation_cutoff)
+
+    def truncate(
+        self,
+        ws: torch.Tensor,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        center: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """center + psi * (ws - center) in the first ws.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            truncation_psi, truncation_cutoff: as in `forward`.
+            center: [N, 1, w_dim]; None: the running mean, [w_dim].
+        Returns: [N, num_ws, w_dim]; ws itself if psi is 1.
+        """
+        if truncation_psi == 1:
+            return ws
+        near = (self.w_avg if center is None else center).lerp(ws, truncation_psi)
+        if truncation_cutoff is None:
+            return near
+        return torch.cat([near[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
 
     @torch.no_grad()
     def update_w_avg(self, mean: torch.Tensor) -> None:

@@ -14,10 +14,13 @@ import torch
 import torch.nn as nn
 
 from stylegan.config import Stylegan3Config
+from stylegan.config.numbers import as_float
+from stylegan.errors import UserError
 from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualLinear, check_ws, from_cpu
 from stylegan.models.precision import block_dtype, block_format
 from stylegan.models.stylegan3_filters import Band, Geometry, geometry
+from stylegan.words import shown
 from stylegan_ops import filtered_lrelu, modulated_conv2d
 
 
@@ -267,8 +270,16 @@ def make_transform(translate: tuple[float, float] = (0.0, 0.0), angle: float = 0
         translate: (x, y) in widths of the image; positive x moves to the right, positive y down.
         angle: degrees, counter-clockwise.
     Returns: [3, 3] float64, on the CPU.
+    Raises: UserError unless they are finite numbers.
     """
-    x, y = translate
+    try:
+        x, y = (as_float(t) for t in translate)
+    except (TypeError, ValueError) as e:
+        raise UserError("translate", f"expected two numbers (x, y), got {shown(translate)}") from e
+    try:
+        angle = as_float(angle)
+    except (TypeError, ValueError) as e:
+        raise UserError("angle", f"expected a finite number, got {shown(angle)}") from e
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     rows = [cos, -sin, sin * y - cos * x], [sin, cos, -sin * x - cos * y], [0, 0, 1]
     return torch.tensor(rows, dtype=torch.float64, device="cpu")
