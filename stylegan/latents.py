@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of latents in W: ours, and those of other programs. Nothing in a file is run.
 
-    .npz    ws [N, num_ws, w_dim], the same once more as `w`, which NVIDIA's programs read, the
-            noise maps noise.<layer>, and JSON text in `about`: this is what is written
-    .npy    an array
-    .pt     a tensor, as pSp, e4e, PTI and DragGAN save it, or the projections of rosinality
+.npz    ws [N, num_ws, w_dim], the same once more as `w`, which NVIDIA's programs read, the
+        noise maps noise.<layer>, and JSON text in `about`: this is what is written
+.npy    an array
+.pt     a tensor, as pSp, e4e, PTI and DragGAN save it, or the projections of rosinality
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def write_latents(
         noise: {layer: [1 or N, H, W]}.
     """
     array = ws.detach().cpu().float().contiguous().numpy()
-    maps = {NOISE + name: x.detach().cpu().float().numpy() for name, x in (noise or {}).items()}
+    maps: dict[str, Any] = {
+        NOISE + name: x.detach().cpu().float().numpy() for name, x in (noise or {}).items()
+    }
     with path.open("wb") as file:
         text = json.dumps(dict(about), ensure_ascii=False)
         np.savez(file, ws=array, w=array, about=np.array(text), **maps)
@@ -129,9 +131,7 @@ def _of_pickle(path: Path, root: Any) -> tuple[Any, dict[str, Any]]:
             ws = _stacked(path, [x["latent"].read() for x in found])
             return (ws[:, None] if ws.ndim == 2 else ws), _rosinality_noise(path, found)
     kind = f"a dictionary of {', '.join(map(str, list(root)[:5]))}" if type(root) is dict else ""
-    raise UserError(
-        path, f"expected a tensor of latents, got {kind or 'a ' + type(root).__name__}"
-    )
+    raise UserError(path, f"expected a tensor of latents, got {kind or 'a ' + type(root).__name__}")
 
 
 def _rosinality_noise(path: Path, projections: list[dict[Any, Any]]) -> dict[str, torch.Tensor]:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Size
+from stylegan.cli.outputs import overwrite_option
+from stylegan.cli.params import Command, Size
 from stylegan.words import printable
 
 if TYPE_CHECKING:
     from stylegan.data.prepare import Prepared
 
 
-@click.command("dataset")
+@click.command("dataset", cls=Command)
 @click.argument("source", type=click.Path())
 @click.argument("dest", type=click.Path())
 @click.option(
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
 @click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. Default: one per CPU.")
-@click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
+@overwrite_option
 def command(source: str, dest: str, channels: str, **options: Any) -> None:
     """Make a data set of the images in SOURCE, a folder or zip.
 

@@ -43,6 +43,8 @@ class Drawing:
         pipe = Pipeline.from_pretrained(
             self.network, self.device, self.compile, truncation_center=self.trunc_center
         )
+        if self.batch:
+            pipe.batch = self.batch
         if self.noise_mode != "const" and not getattr(pipe.G.config, "use_noise", False):
             note(f"this network has no noise inputs; --noise-mode {self.noise_mode} has no effect")
         return pipe
@@ -159,4 +161,3 @@ def drawing_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
         return function
 
     return decorate
-

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
+from stylegan.cli.outputs import check_free, overwrite_option
+from stylegan.cli.params import Command
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
@@ -31,7 +33,10 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
 )
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
-def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) -> None:
+@overwrite_option
+def command(
+    path: str | None, as_json: bool, sheet: str | None, no_sheet: bool, overwrite: bool
+) -> None:
     """Describe a network or a data set.
 
     A network is a run or snapshot folder, NVIDIA's .pkl or rosinality's .pt; no code in a file is
@@ -53,13 +58,18 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise click.UsageError(f"{path}: there is no such file")
+    if sheet and no_sheet:
+        raise click.UsageError("--sheet does not go with --no-sheet")
+    check_free([sheet] if sheet else [], overwrite, "--sheet")
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
     elif path and is_checkpoint(path):
         rows = checkpoint_rows(path)
     else:
-        rows = _dataset(path, sheet, not no_sheet)
+        rows = _dataset(path, sheet, not no_sheet, overwrite)
+    if sheet and "sheet" not in rows:
+        raise click.UsageError(f"--sheet is for data sets; {path} is a network")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -101,7 +111,9 @@ def _network(path: str) -> dict[str, Any]:
     return rows
 
 
-def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str, Any]:
+def _dataset(
+    path: str | None, sheet: str | None, with_sheet: bool, overwrite: bool
+) -> dict[str, Any]:
     from stylegan.data.decode import KINDS
     from stylegan.data.labels import read_labels
     from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
@@ -126,7 +138,7 @@ def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str,
     problems += [Problem(name, "has a label, but does not exist") for name in missing]
     if with_sheet:
         out = Path(sheet or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, out)
+        rows["sheet"], broken = _sheet(source, files, out, overwrite)
         problems += [problem for problem in broken if problem not in problems]
     if problems:
         rows["problems"] = [str(problem) for problem in problems]
@@ -144,7 +156,9 @@ def _labels(labels: Labels | None) -> dict[str, Any]:
     return {"classes": [f"{name} ({n:,})" for name, n in zip(labels.names, counts)]}
 
 
-def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Problem]]:
+def _sheet(
+    source: Source, files: list[str], path: Path, overwrite: bool
+) -> tuple[str, list[Problem]]:
     """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
 
@@ -153,6 +167,10 @@ def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Prob
     from stylegan.errors import UserError, reason_for
     from stylegan.imaging import grid, on_checkerboard, save_image
 
+    try:
+        check_free([path], overwrite, "--sheet")
+    except UserError as e:  # the rest of the description is still of use
+        return str(e), []
     cells: list[Image.Image] = []
     broken: list[Problem] = []
     cell = (THUMB, THUMB)

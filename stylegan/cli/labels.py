@@ -30,6 +30,11 @@ class Choice:
     name: str = ""  # what a file name says of it
     text: str = ""  # as the user gave it
 
+    @property
+    def kind(self) -> str:
+        """What the metadata calls it."""
+        return "label" if isinstance(self.value, tuple) else "class"
+
 
 def choices_of(
     pipe: Pipeline, network: str, classes: Sequence[str], labels: Sequence[str]

@@ -49,9 +49,13 @@ def check_save_ws(path: str | None) -> None:
         )
 
 
-def read_files(pipe: Pipeline, paths: Sequence[str], noise_mode: str = "const") -> list[Latents]:
+def read_files(pipe: Pipeline, paths: Sequence[str], unused_by: str | None = None) -> list[Latents]:
     """The latents of files, for the network of `pipe`. Prints a note on noise maps that are not
-    used. Raises: UserError."""
+    used.
+
+    Args: unused_by: the command or option that does not use noise maps.
+    Raises: UserError.
+    """
     from dataclasses import replace
 
     from stylegan.latents import read_latents
@@ -60,10 +64,10 @@ def read_files(pipe: Pipeline, paths: Sequence[str], noise_mode: str = "const") 
     for path in paths:
         latents = read_latents(path, pipe.G.num_ws, pipe.G.w_dim)
         if latents.noise and not getattr(pipe.G.config, "use_noise", False):
-            note(f"{path} holds noise maps, and this network has no noise inputs")
+            note(f"{path} holds noise maps, but this network has no noise inputs")
             latents = replace(latents, noise={})
-        elif latents.noise and noise_mode != "const":
-            note(f"{path} holds noise maps, which --noise-mode {noise_mode} does not use")
+        elif latents.noise and unused_by:
+            note(f"{path} holds noise maps, which {unused_by} does not use")
             latents = replace(latents, noise={})
         found.append(latents)
     return found

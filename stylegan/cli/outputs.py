@@ -28,7 +28,7 @@ def check_free(paths: Sequence[str | Path], overwrite: bool, option: str | None 
         option: that with another value writes elsewhere; None: a positional argument does.
     Raises: UserError if one exists and may not be replaced.
     """
-    found = [] if overwrite else [path for path in paths if os.path.lexists(path)]
+    found = [] if overwrite else [path for path in paths if _is_there(path)]
     elsewhere = f", {option} writes elsewhere" if option else ""
     if len(found) == 1:
         raise UserError(found[0], f"already exists; --overwrite replaces it{elsewhere}")
@@ -38,6 +38,11 @@ def check_free(paths: Sequence[str | Path], overwrite: bool, option: str | None 
             f"already exists, and {len(found) - 1:,} more of the files to write; --overwrite "
             f"replaces them{elsewhere}",
         )
+
+
+def _is_there(path: str | Path) -> bool:
+    """Whether a file, folder or link would be replaced; writing refuses a device or a pipe."""
+    return os.path.isfile(path) or os.path.isdir(path) or os.path.islink(path)
 
 
 def check_sheet(suffix: str, size: tuple[int, int], fix: str) -> None:

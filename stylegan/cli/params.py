@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,6 +160,9 @@ def make_folder(path: str | Path, option: str) -> Path:
     except OSError as e:
         reason = f"cannot make the folder {path} ({e.strerror})"
         raise click.BadParameter(reason, param_hint=option) from e
+    if not os.access(path, os.W_OK | os.X_OK):
+        reason = f"the folder {path} cannot be written (Permission denied)"
+        raise click.BadParameter(reason, param_hint=option)
     return Path(path)
 
 

@@ -35,4 +35,3 @@ def made_by(
         **{name: value for name, value in options.items() if value not in (None, "")},
         "version": __version__,
     }
-

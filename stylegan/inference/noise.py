@@ -24,7 +24,7 @@ def own_noise(pipe: Pipeline, maps: Mapping[str, torch.Tensor]) -> Iterator[None
     Raises: UserError for a layer that the network does not have, or a map of another size.
     """
     layers: dict[str, Any] = dict(pipe.G.synthesis.named_modules())
-    found = []
+    found: list[tuple[Any, torch.Tensor, torch.Tensor]] = []
     for name, value in maps.items():
         layer = layers.get(name)
         own = getattr(layer, "noise_const", None)

@@ -28,6 +28,7 @@ from stylegan.inference.inputs import (
     seeds_of,
 )
 from stylegan.inference.labels import Label, Labels, LabelSpace, find_labels
+from stylegan.inference.mixing import mixed_ws, mixing_table
 from stylegan.inference.motion import moved_input
 from stylegan.inference.records import Mapped, PipelineOutput, Request
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
@@ -214,14 +215,8 @@ class Pipeline:
         )
         how: Any = {"label": label, "truncation_psi": truncation_psi, "noise_mode": noise_mode}
         rows, columns = self(row_seeds, **how), self(column_seeds, **how)
-        mixed = rows.ws[:, None].repeat(1, len(column_seeds), 1, 1)
-        mixed[:, :, layers] = columns.ws[None, :, layers]
-        images = self(ws=mixed.flatten(0, 1), noise_mode=noise_mode).images
-        n = len(column_seeds)
-        table: list[list[Image.Image | None]] = [[None, *columns.images]]
-        for i, own in enumerate(rows.images):
-            table.append([own, *images[i * n : (i + 1) * n]])
-        return table
+        mixed = self(ws=mixed_ws(rows.ws, columns.ws, layers), noise_mode=noise_mode).images
+        return mixing_table(rows.images, columns.images, mixed)
 
     def _request(
         self, ws: Numbers, seeds: Sequence[int] | None, noise_mode: str, batch: int | None

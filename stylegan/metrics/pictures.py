@@ -14,6 +14,8 @@ import torch
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.source import is_embedded
 from stylegan.inference.pipeline import Pipeline
+from stylegan.metrics.labels import TrainingLabels
+from stylegan.networks import Networks
 from stylegan.snapshots import is_network_folder
 
 BATCH = 64  # maximum number of images in memory
@@ -25,6 +27,7 @@ class PictureStream:
 
     count: int
     batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images in all
+    networks: Networks | None = None  # that draw them; None for a data set
 
 
 def open_pictures(
@@ -33,6 +36,7 @@ def open_pictures(
     resolution: tuple[int, int] | None = None,
     psi: float = 1,
     device: str | torch.device = "auto",
+    batch: int | None = None,
 ) -> PictureStream:
     """The images of a data set or of a network.
 
@@ -42,13 +46,18 @@ def open_pictures(
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
         device: of the network.
+        batch: images at once; None: by resolution.
     Raises: UserError if the source cannot be read.
     """
     path = Path(source)
     images = path.suffix.lower() == ".zip" or is_embedded(path)
     if images or (path.is_dir() and not is_network_folder(path)):
-        return of_dataset(ImageDataset(path, resolution, max_images=max_images))
-    return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
+        dataset = ImageDataset(path, resolution, max_images=max_images)
+        return of_dataset(dataset, min(batch or BATCH, BATCH))
+    pipe = Pipeline.from_pretrained(path, device)
+    if batch:
+        pipe.batch = batch
+    return of_network(pipe, max_images, psi)
 
 
 def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
@@ -62,15 +71,19 @@ def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
 
 
 def of_network(pipe: Pipeline, count: int, psi: float = 1) -> PictureStream:
-    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are."""
+    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are. Labels are
+    drawn from those of the training set."""
+    labels = TrainingLabels.of(pipe.networks)
+    known = labels.vectors is not None or any(labels.counts)
 
     def batches() -> Iterator[torch.Tensor]:
         for seeds in split(count, min(pipe.batch, BATCH)):
-            images = pipe(seeds, truncation_psi=psi).images
+            c = np.stack([labels.draw(sample_rng(0, i)) for i in seeds]) if known else None
+            images = pipe(seeds, label=c, truncation_psi=psi).images
             pixels = np.stack([np.atleast_3d(np.asarray(image)) for image in images])
             yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    return PictureStream(count, batches())
+    return PictureStream(count, batches(), pipe.networks)
 
 
 def on_white(pixels: torch.Tensor) -> torch.Tensor:
