@@ -62,8 +62,8 @@ def read_latents(path: str | os.PathLike[str], num_ws: int, w_dim: int) -> Laten
         raise UserError(path, f"{expected} ({reason})") from e
     for name, one in maps.items():
         if len(one) not in (1, len(ws)):
-            expected = f"expected 1 or {len(ws)} maps of {NOISE}{name}"
-            raise UserError(path, f"{expected}, got {len(one)}")
+            why = f"expected 1 or {len(ws)}, got {len(one)} maps of {NOISE}{name}"
+            raise UserError(path, why)
     return Latents(path, ws, maps)
 
 
