@@ -56,7 +56,8 @@ class Drawing:
     def note_average(self, count: int) -> None:
         """Print a note if truncation makes `count` seeds the same picture."""
         if self.trunc == 0 and self.trunc_cutoff is None and count > 1:
-            note("--trunc 0 draws the average image, the same for every seed")
+            of = " of the class" if self.trunc_center == "class" else ""
+            note(f"--trunc 0 draws the average image{of}, the same for every seed")
 
     @property
     def mapping(self) -> dict[str, Any]:
@@ -74,11 +75,18 @@ class Drawing:
         ]
         return "".join(f"-{part}" for part in parts if part)
 
-    def metadata(self, command: str, pipe: Pipeline, **more: Any) -> dict[str, Any]:
-        """What every file says about how it was made; `more` are options of the command."""
+    def metadata(
+        self, command: str, pipe: Pipeline, mapped: bool = True, **more: Any
+    ) -> dict[str, Any]:
+        """What every file says about how it was made.
+
+        Args:
+            mapped: whether the command maps seeds, so that truncation counts.
+            more: options of the command.
+        """
         options = {
             **more,
-            "trunc": self.trunc,
+            "trunc": self.trunc if mapped else None,
             "trunc_cutoff": self.trunc_cutoff,
             "trunc_center": self.trunc_center if self.trunc_center != "all" else None,
             "noise_mode": self.noise_mode,

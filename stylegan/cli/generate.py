@@ -22,7 +22,7 @@ from stylegan.cli.jobs import (
 )
 from stylegan.cli.latents import MAPPING, WsFile, check_save_ws, latents_option, save_ws_option
 from stylegan.cli.outputs import check_free, check_sheet, overwrite_option
-from stylegan.cli.params import Command, Numbers, Pair, finite, joined, make_folder, refuse_beside
+from stylegan.cli.params import Command, Pair, Seeds, finite, joined, make_folder, refuse_beside
 from stylegan.words import ceil_div
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.command("generate", cls=Command)
 @click.option(
     "--seeds",
-    type=Numbers(),
+    type=Seeds(),
     multiple=True,
     default=["0-15"],
     show_default="0-15",
@@ -113,6 +113,7 @@ def command(
         jobs = jobs_of_files(pipe, drawing, latents)
         inputs = {"latents": ", ".join(latents)}
     else:
+        seeds = seeds if as_grid else list(dict.fromkeys(seeds))
         jobs = jobs_of_seeds(pipe, drawing, seeds)
         inputs = {"seeds": ",".join(map(str, seeds))}
     sheet = Sheet.of(pipe, drawing, jobs, motion, Path(outdir), suffix, columns, as_grid)
@@ -120,7 +121,7 @@ def command(
     check_free([*dict.fromkeys(outputs)], overwrite, "--outdir")
     check_free([save_ws] if save_ws else [], overwrite, "--save-ws")
     make_folder(outdir, "--outdir")
-    metadata = drawing.metadata("generate", pipe, **motion.about)
+    metadata = drawing.metadata("generate", pipe, not latents, **motion.about)
     whole = metadata | inputs | _about_labels(jobs)
     interrupted = _draw(pipe, drawing, jobs, sheet, WsFile(save_ws), metadata, whole)
     if interrupted:

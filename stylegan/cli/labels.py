@@ -47,15 +47,16 @@ def choices_of(
         labels: numbers with commas, or names of files.
     Raises: UserError for a label that the network does not have.
     """
-    if not classes and not labels:
-        return [Choice()]
     c_dim = pipe.G.c_dim
+    if not classes and not labels:
+        _check_default(pipe, network, c_dim)
+        return [Choice()]
     if not c_dim:
         option = "--class" if classes else "--label"
         raise UserError(
             network,
-            f"this network was trained without classes, so {option} does not apply; "
-            "`stylegan info` shows the classes of a network",
+            f"this network was trained without classes, so {option} does not apply; stylegan info "
+            f"{network} shows what it has",
         )
     found = [_class(pipe, network, name) for name in classes]
     for text in labels:
@@ -63,16 +64,31 @@ def choices_of(
     return list({choice.name: choice for choice in found}.values())
 
 
+def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
+    """Raises: UserError if there are no labels to draw with by default."""
+    try:
+        pipe.labels(None, [0])
+    except UserError as e:
+        raise UserError(
+            network,
+            f"its labels are lists of {c_dim} numbers, and the file keeps none of them; give "
+            f"--label {_example(c_dim)}",
+        ) from e
+
+
+def _example(c_dim: int) -> str:
+    return ",".join(["0.5"] * c_dim) if c_dim < 4 else "0.5,0.5,..."
+
+
 def _class(pipe: Pipeline, network: str, text: str) -> Choice:
     from stylegan.inference.labels import LabelSpace
 
     c_dim = pipe.G.c_dim
     if not LabelSpace.of(pipe.networks, c_dim).has_classes:
-        example = ",".join(["0.5"] * c_dim) if c_dim < 4 else f"{'0.5,' * 2}..."
         raise UserError(
             network,
-            f"its labels are lists of {c_dim} numbers, not classes; give --label {example} in "
-            f"place of --class {text}",
+            f"its labels are lists of {c_dim} numbers, not classes; give "
+            f"--label {_example(c_dim)} in place of --class {text}",
         )
     numbers = pipe.labels(text, [0]).numbers
     return Choice(text, f"class{numbers[0] if numbers else text}", text)

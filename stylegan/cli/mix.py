@@ -21,7 +21,7 @@ from stylegan.cli.latents import (
     save_ws_option,
 )
 from stylegan.cli.outputs import check_free, check_sheet, output_file, overwrite_option
-from stylegan.cli.params import Command, Numbers, joined, refuse_beside
+from stylegan.cli.params import Command, Numbers, Seeds, joined, refuse_beside
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +35,7 @@ CHUNK = 64  # images between two steps of the progress bar
 @click.command("mix", cls=Command)
 @click.option(
     "--rows",
-    type=Numbers(),
+    type=Seeds(),
     multiple=True,
     default=["0-3"],
     show_default="0-3",
@@ -44,7 +44,7 @@ CHUNK = 64  # images between two steps of the progress bar
 )
 @click.option(
     "--columns",
-    type=Numbers(),
+    type=Seeds(),
     multiple=True,
     default=["4-9"],
     show_default="4-9",
@@ -120,7 +120,7 @@ def command(
     check_sheet(path.suffix.lower(), size, "--out with a name in .png does")
     about = {"rows": side.text, "columns": top.text, "layers": ",".join(map(str, layers))}
     label = {choice.kind: choice.text} if choice else {}
-    metadata = drawing.metadata("mix", pipe, **about, **label)
+    metadata = drawing.metadata("mix", pipe, choice is not None, **about, **label)
     saved = WsFile(save_ws)
     with output_file(path, "--out") as part, saved.opened(metadata):
         save_image(_draw(pipe, drawing, side, top, chosen, choice, saved), part, metadata)

@@ -13,6 +13,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from stylegan.errors import UserError
+
 
 class Command(click.Command):
     """A command that refuses an option given twice, unless its values add up.
@@ -64,6 +66,19 @@ class Numbers(click.ParamType):
                 )
             numbers += range(first, last + 1)
         return numbers
+
+
+class Seeds(Numbers):
+    """A list of seeds: `0,3,5-9`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """`value` as a list, in the order given. Raises: UserError for one that is too large."""
+        seeds = super().convert(value, param, ctx)
+        if max(seeds) >= 2**32:
+            raise UserError("seed", f"expected an integer from 0 to 2^32 - 1, got {max(seeds)}")
+        return seeds
 
 
 class NumberList(click.ParamType):

@@ -129,7 +129,7 @@ def _measure(name: str, pictures: PictureStream) -> Spectrum:
 def _write(spectra: Mapping[str, Spectrum], about: Mapping[str, Any], path: Path) -> None:
     from stylegan.metrics.spectra_files import plot, save_numbers
 
-    (plot if path.suffix in PLOTS else save_numbers)(spectra, path, about)
+    (plot if path.suffix.lower() in PLOTS else save_numbers)(spectra, path, about)
 
 
 def _about(
@@ -158,12 +158,12 @@ def _print_notes(
 
 def _check_suffix(path: Path) -> None:
     """Raises: click.UsageError if no such file can be written here."""
-    if path.suffix not in PLOTS + NUMBERS:
+    if path.suffix.lower() not in PLOTS + NUMBERS:
         suffixes = f"{', '.join(PLOTS + NUMBERS[:-1])} or {NUMBERS[-1]}"
         raise click.BadParameter(
             f"expected a name that ends in {suffixes}, got {path}", param_hint="--out"
         )
-    if path.suffix in PLOTS and importlib.util.find_spec("matplotlib") is None:
+    if path.suffix.lower() in PLOTS and importlib.util.find_spec("matplotlib") is None:
         raise click.UsageError(
             f"{path}: a plot needs matplotlib, pip install 'stylegan[plot]'; "
             "--out spectra.npz does not"

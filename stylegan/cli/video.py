@@ -20,7 +20,7 @@ from stylegan.cli.latents import (
     save_ws_option,
 )
 from stylegan.cli.outputs import check_free, overwrite_option
-from stylegan.cli.params import Command, Numbers, finite, joined, make_folder, refuse_beside
+from stylegan.cli.params import Command, Seeds, finite, joined, make_folder, refuse_beside
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class Cells(click.ParamType):
 @click.command("video", cls=Command)
 @click.option(
     "--seeds",
-    type=Numbers(),
+    type=Seeds(),
     multiple=True,
     callback=joined,
     help="Keyframes: numbers and ranges, 0,3,5-9.  "
@@ -157,6 +157,7 @@ def command(
     metadata = drawing.metadata(
         "video",
         pipe,
+        not keyframes,
         seeds=",".join(map(str, seeds or [])),
         keyframes=", ".join(keyframes),
         grid=f"{columns}x{rows}",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stylegan.errors import UserError
+from stylegan.inference.labels import LabelSpace
 from stylegan.networks import Networks
 
 
@@ -23,7 +25,16 @@ class TrainingLabels:
 
     @classmethod
     def of(cls, networks: Networks) -> TrainingLabels:
-        """Those that the networks were trained on, as far as it is known."""
+        """Those that the networks were trained on, as far as it is known.
+
+        Raises: UserError if labels are no classes and none are known.
+        """
+        space = LabelSpace.of(networks, networks.config.G.c_dim)
+        if space.c_dim and space.vectors is None and not space.has_classes:
+            raise UserError(
+                networks.path or "network",
+                f"its labels are lists of {space.c_dim} numbers, and the file keeps none of them",
+            )
         return cls(networks.config.G.c_dim, networks.class_counts, networks.label_vectors)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:

@@ -25,7 +25,7 @@ def save_numbers(
         about: {name: how the spectrum was made}.
     """
     about = about or {}
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = {"names": np.array(list(spectra))}
         arrays["about"] = np.array(json.dumps(dict(about), ensure_ascii=False))
         for i, spectrum in enumerate(spectra.values()):
@@ -88,7 +88,7 @@ def plot(
     axes[-2].set_ylabel("power, dB")
     if len(spectra) > 1:
         axes[-1].legend(fontsize=8)
-    field = {".pdf": "Subject", ".svg": "Description"}.get(path.suffix, "about")
+    field = {".pdf": "Subject", ".svg": "Description"}.get(path.suffix.lower(), "about")
     text = json.dumps(dict(about or {}), ensure_ascii=False)
     figure.savefig(path, dpi=120, metadata={field: text})
 
