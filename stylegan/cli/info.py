@@ -11,7 +11,7 @@ import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
 from stylegan.cli.outputs import check_free, overwrite_option
-from stylegan.cli.params import Command
+from stylegan.cli.params import Command, make_folder
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def command(
         raise click.UsageError(f"{path}: there is no such file")
     if sheet and no_sheet:
         raise click.UsageError("--sheet does not go with --no-sheet")
-    check_free([sheet] if sheet else [], overwrite, "--sheet")
+    if sheet:
+        check_free([sheet], overwrite, "--sheet")
+        make_folder(Path(sheet).parent, "--sheet")
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
