@@ -151,7 +151,7 @@ def files():
         yield kind, buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind, content", files(), ids=["npy", "npz", "pt"])
+@pytest.mark.parametrize("kind, content", list(files()), ids=["npy", "npz", "pt"])
 def test_damaged_files_are_read_or_refused(tmp_path, kind, content):
     """Cut off and changed anywhere: numbers or a UserError, and nothing else."""
     rng, path = np.random.RandomState(0), tmp_path / f"a.{kind}"
