@@ -157,13 +157,12 @@ class Pipeline:
         psi = number_of(truncation_psi, "truncation_psi")
         cutoff = truncation_cutoff
         cutoff = None if cutoff is None else count_of(cutoff, "truncation_cutoff", 0)
-        seeds = None if seeds is None else seeds_of(seeds)
-        z = (
-            self.latents(seeds)
-            if latents is None
-            else rows_of(latents, "latents", [self.G.z_dim], self.dtype)
-        )
-        c, numbers = self.labels(label, range(len(z)) if seeds is None else seeds)
+        if seeds is None:
+            z = rows_of(latents, "latents", [self.G.z_dim], self.dtype)
+            seeds = range(len(z))
+        else:
+            z = self.latents(seeds := seeds_of(seeds))
+        c, numbers = self.labels(label, seeds)
         with torch.inference_mode(False), torch.no_grad():
             c = None if c is None else c.to(self.device)
             ws = self.G.mapping(z.to(self.device), c)
