@@ -18,6 +18,7 @@ from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, regis
 from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format, own_precision, wide_dtype
 from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.models.wrapped import accept_wrapped_names
 from stylegan_ops import downsample2d
 
 
@@ -42,6 +43,7 @@ class Discriminator(nn.Module):
         if config.c_dim:
             self.mapping = Mapping(0, config.c_dim, self.cmap_dim, None, config.mapping_layers)
         self.b4 = Epilogue(sizes[4], config, self.cmap_dim or 1)
+        accept_wrapped_names(self)
 
     @own_precision
     def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:

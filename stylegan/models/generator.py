@@ -13,6 +13,7 @@ import torch.nn as nn
 
 from stylegan.config import GeneratorConfig, Stylegan3Config
 from stylegan.models.mapping import Mapping
+from stylegan.models.wrapped import accept_wrapped_names
 
 
 class Generator(nn.Module):
@@ -37,6 +38,7 @@ class Generator(nn.Module):
             config.mapping_layers,
             config.w_avg_beta,
         )
+        accept_wrapped_names(self)
 
     def forward(
         self,
