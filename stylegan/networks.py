@@ -26,6 +26,7 @@ from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.models.wrapped import plain_names, unwrapped
 from stylegan.snapshots import CONFIG, find_snapshot, read_json
 from stylegan.words import one_line
 
@@ -69,7 +70,8 @@ class Networks:
     Args:
         config: the settings of all of them.
         meta: what else config.json holds.
-        G_ema, G, D: networks that exist already.
+        G_ema, G, D: networks that exist already. Those inside of DataParallel,
+            DistributedDataParallel or torch.compile are taken out.
         folder: a snapshot to read the others from,
         path, checkpoint: or a file and its `Checkpoint`.
         device: for the networks that are read.
@@ -92,7 +94,7 @@ class Networks:
         self.config, self.meta, self.folder, self.device = config, meta, folder, device
         self.path, self.checkpoint = path or folder, checkpoint
         self._loaded: dict[str, Any] = {
-            k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
+            k: unwrapped(v) for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
         }
         self._label_vectors = label_vectors
 
@@ -146,7 +148,7 @@ class Networks:
                     f"its vectors are {list(vectors.shape)}, expected [K, {self.config.G.c_dim}]",
                 )
             self._label_vectors = vectors.float()
-        return self._label_vectors
+        return None if self._label_vectors is None else self._label_vectors.clone()
 
     def save(self, folder: str | Path) -> None:
         """Write config.json, a file per network and the label vectors into an existing folder."""
@@ -163,7 +165,8 @@ class Networks:
         for name, network in self._loaded.items():
             if network is None:
                 continue
-            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            state = plain_names(network.state_dict())
+            state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
             self._save(state, folder / f"{name}.safetensors")
         if self.label_vectors is not None:
             self._save({"vectors": self.label_vectors.contiguous()}, folder / LABELS)
@@ -172,8 +175,14 @@ class Networks:
         save_file(tensors, path, metadata={"format": "pt"})
         path.chmod((path.parent / CONFIG).stat().st_mode)  # else only the owner could read it
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without an open file, which is opened again when a network of it is needed."""
+        return {**self.__dict__, "checkpoint": self.checkpoint if self.path is None else None}
+
     def _network(self, name: str) -> Any:
         if name not in self._loaded:
+            if self.checkpoint is None and self.path is not None and self.folder is None:
+                self.checkpoint = open_checkpoint(self.path)
             network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
             if network is not None:
                 network = network.to(self.device).eval().requires_grad_(False)

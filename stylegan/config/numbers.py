@@ -37,8 +37,7 @@ def as_int(value: Any) -> int:
     """
     if type(value) is int:
         return value
-    is_bool = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
-    if is_bool or getattr(value, "ndim", 0):
+    if _is_bool(value) or _has_dimensions(value):
         raise TypeError(f"expected an integer, got {value!r}")
     return operator.index(value)
 
@@ -48,8 +47,7 @@ def as_float(value: Any) -> float:
 
     Raises: TypeError or ValueError for everything else, bool included.
     """
-    is_bool = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
-    if is_bool or isinstance(value, (str, bytes)) or getattr(value, "ndim", 0):
+    if _is_bool(value) or _has_dimensions(value) or isinstance(value, (str, bytes)):
         raise TypeError(f"expected a number, got {value!r}")
     if "complex" in str(getattr(value, "dtype", "")):
         raise TypeError(f"expected a real number, got {value!r}")
@@ -57,3 +55,12 @@ def as_float(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"expected a finite number, got {value!r}")
     return number
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
+def _has_dimensions(value: Any) -> bool:
+    shape = getattr(value, "shape", None)
+    return shape is not None and len(shape) > 0

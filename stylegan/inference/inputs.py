@@ -30,7 +30,7 @@ def seeds_of(seeds: Any, subject: str = "seeds") -> list[int]:
     try:
         if isinstance(seeds, (str, bytes)):
             raise TypeError("text")
-        single = not isinstance(seeds, Iterable) or getattr(seeds, "ndim", 1) == 0
+        single = not isinstance(seeds, Iterable) or getattr(seeds, "shape", None) == ()
         found = [as_int(seed) for seed in ([seeds] if single else seeds)]
     except (TypeError, ValueError) as e:
         raise UserError(
@@ -75,7 +75,9 @@ def layers_of(layers: Iterable[int], num_ws: int) -> list[int]:
     return indices
 
 
-def rows_of(value: Numbers, subject: str, item: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+def rows_of(
+    value: Numbers | None, subject: str, item: Sequence[int], dtype: torch.dtype
+) -> torch.Tensor:
     """A copy of latents or ws, [N, *item]; one of them counts as a list of one.
 
     Raises: UserError that names the shape that is expected.

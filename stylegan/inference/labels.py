@@ -125,7 +125,7 @@ def _is_class(label: Any) -> bool:
     that is no integer."""
     if isinstance(label, str):
         return True
-    if isinstance(label, Sequence) or getattr(label, "ndim", 0):
+    if isinstance(label, Sequence) or len(getattr(label, "shape", ())):
         return False
     try:
         as_int(label)

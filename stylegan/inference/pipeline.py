@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,13 @@ from stylegan.inference.inputs import (
 )
 from stylegan.inference.labels import Label, Labels, LabelSpace, find_labels
 from stylegan.inference.mixing import mixed_ws, mixing_table
-from stylegan.inference.motion import moved_input
+from stylegan.inference.motion import moving
 from stylegan.inference.records import Mapped, PipelineOutput, Request
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
 from stylegan.inference.truncation import CENTERS, ClassCenters
-from stylegan.models.fold import fold_constants
+from stylegan.models.fold import Watch, fold_constants
 from stylegan.models.generator import Generator
 from stylegan.models.layers import NOISE_MODES
-from stylegan.models.stylegan3 import make_transform
 from stylegan.networks import Networks, load_networks
 
 
@@ -44,12 +42,15 @@ class Pipeline:
     """Generates images with the averaged generator of a snapshot.
 
     Args:
-        networks: `Networks` with G_ema. Its weights must not change afterwards, because what
-            depends on them alone is computed here (`fold_constants`).
+        networks: `Networks` with G_ema, which is not changed. What depends on its weights alone is
+            computed once (`fold_constants`), and again after `load_state_dict`, a step of an
+            optimizer or a cast; not after changes through `.data`.
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
         truncation_center: what truncation pulls an image towards: "all", the mean of all images, or
             "class", the mean of the image's own class, computed once for each class.
+    A pipeline can be copied, pickled and sent to other processes.
+
     Raises: UserError if there is no G_ema, nothing can be compiled here, or a network without
         classes shall truncate by class.
     """
@@ -65,14 +66,27 @@ class Pipeline:
         if truncation_center == "class" and not networks.G_ema.c_dim:
             raise UserError("truncation_center", "this network has no classes, so only all fits")
         self.networks, self.truncation_center = networks, truncation_center
-        self.G: Generator = networks.G_ema.eval().requires_grad_(False)
+        self.G: Generator = networks.G_ema
         fold_constants(self.G)
+        self.watch = Watch(self.G)
         self.device = next(self.G.parameters()).device
         self.centers = ClassCenters(self.G) if truncation_center == "class" else None
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
         self.lock = threading.Lock()  # all threads share the transform of the network's input
         cuda = self.device.type == "cuda" and not compile
         self.graphed = GraphedSynthesis(self.G.synthesis) if cuda else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `__init__` takes, and the batch; locks, graphs and compiled code are made anew."""
+        return {
+            "arguments": (self.networks, self.compiled is not None, self.truncation_center),
+            "batch": self.__dict__.get("batch"),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        if state["batch"] is not None:
+            self.batch = state["batch"]
 
     @classmethod
     def from_pretrained(
@@ -139,7 +153,7 @@ class Pipeline:
             mapped = self.map(seeds, latents, label, truncation_psi, truncation_cutoff)
             ws, labels = mapped.ws, mapped.labels
         request = self._request(ws, seeds, noise_mode, batch)
-        with torch.inference_mode(), self._motion(translate, rotate):
+        with torch.inference_mode(), moving(self.G, self.lock, translate, rotate):
             images = self._images(request)
         numbers: list[int | None] = [*labels] if labels else [None] * len(images)
         return PipelineOutput(images, request.ws.cpu(), numbers)
@@ -155,16 +169,16 @@ class Pipeline:
         """The ws of seeds or latents; arguments and errors as for a call."""
         if (seeds is None) == (latents is None):
             raise UserError("Pipeline.map", "give exactly one of seeds and latents")
+        self._follow_weights()
         psi = number_of(truncation_psi, "truncation_psi")
         cutoff = truncation_cutoff
         cutoff = None if cutoff is None else count_of(cutoff, "truncation_cutoff", 0)
-        seeds = None if seeds is None else seeds_of(seeds)
-        z = (
-            self.latents(seeds)
-            if latents is None
-            else rows_of(latents, "latents", [self.G.z_dim], self.dtype)
-        )
-        c, numbers = self.labels(label, range(len(z)) if seeds is None else seeds)
+        if seeds is None:
+            z = rows_of(latents, "latents", [self.G.z_dim], self.dtype)
+            seeds = range(len(z))
+        else:
+            z = self.latents(seeds := seeds_of(seeds))
+        c, numbers = self.labels(label, seeds)
         with torch.inference_mode(False), torch.no_grad():
             c = None if c is None else c.to(self.device)
             ws = self.G.mapping(z.to(self.device), c)
@@ -226,6 +240,7 @@ class Pipeline:
             raise UserError(
                 "noise_mode", f"expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
             )
+        self._follow_weights()
         ws = rows_of(ws, "ws", [self.G.num_ws, self.G.w_dim], self.dtype)
         if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
             noise_mode = "const"  # the same without noise inputs, and faster
@@ -235,29 +250,6 @@ class Pipeline:
         with torch.inference_mode(False):
             ws = ws.to(self.device)
         return Request(ws, noise_mode, noise_seeds, batch or min(self.batch, len(ws)))
-
-    @contextmanager
-    def _motion(
-        self, translate: tuple[float, float] | None, rotate: float | None
-    ) -> Iterator[None]:
-        """Inside the block images are moved, for this thread only."""
-        moves = translate is not None or rotate is not None
-        if self.G.config.model != "stylegan3":
-            if moves:
-                title = self.G.config.title
-                raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
-            yield
-            return
-        at_rest = (0.0, 0.0)
-        motion = make_transform(
-            at_rest if translate is None else translate, 0.0 if rotate is None else rotate
-        )
-        with self.lock:
-            if moves:
-                with moved_input(self.G, motion):
-                    yield
-            else:
-                yield
 
     def _images(self, request: Request) -> list[Image.Image]:
         def run(start: int, end: int, batch: int) -> list[Image.Image]:
@@ -277,6 +269,15 @@ class Pipeline:
                 generator = torch.Generator().manual_seed(int(request.noise_seeds[start]))
                 return self.G.synthesis(ws, noise_mode, generator)
             return run(ws, noise_mode, batch)
+
+    def _follow_weights(self) -> None:
+        """Compute anew what was computed from weights that have changed since."""
+        if self.watch.changed():
+            fold_constants(self.G)
+            if self.centers:
+                self.centers.means.clear()
+            if self.graphed:
+                self.graphed.clear()
 
     def _can_free(self) -> bool:
         return bool(self.graphed and self.graphed.graphs)

@@ -58,8 +58,8 @@ def fold_constants(G: Any) -> None:
     more: scaled and squared weights, weights in the layout and dtype of the convolutions, constant
     noise.
 
-    The results are used without gradients only, and are the same except for rounding. Weights keep
-    their values, but not their order in memory: they are not contiguous any more.
+    The results are used without gradients only, and are the same except for rounding. They stand
+    beside the weights, which are not changed.
 
     Args: G: a `Generator`.
     """
@@ -85,8 +85,7 @@ def fold_modulated(
     Args:
         layer: module with `weight` and `folded`.
         dtype: of its images.
-        weight_of: returns the weight in use. None: layer.weight itself, which is then stored in the
-            layout of the folded one.
+        weight_of: returns the weight in use. None: layer.weight itself.
         shape: up, size, flip_weight and padding of `fold_weight`.
     """
     held = layer.folded and layer.folded.get(layer.weight)
@@ -95,6 +94,39 @@ def fold_modulated(
     layout = block_format(layer.weight.device, dtype)
     weight = layer.weight if weight_of is None else weight_of()
     folded = fold_weight(weight, dtype, memory_format=layout, **shape)
-    if weight_of is None and folded.weight.dtype == layer.weight.dtype:
-        layer.weight.data = folded.weight  # not a second copy
     layer.folded = Constant(folded, layer.weight)
+
+
+class Watch:
+    """Notices that weights of a generator were replaced, cast, moved or changed in place.
+
+    Args: G: a `Generator`. The transform of its input may change at any time.
+    """
+
+    def __init__(self, G: Any) -> None:
+        self.layers = [
+            (module, [name for name, _ in (*module.named_parameters(recurse=False), *own)])
+            for module in G.modules()
+            for own in [_buffers(module)]
+        ]
+        self.state = self._now()
+
+    def changed(self) -> bool:
+        """Whether they did since the last time that this was asked."""
+        now = self._now()
+        if now == self.state:
+            return False
+        self.state = now
+        return True
+
+    def _now(self) -> list[Any]:
+        state = []
+        for module, names in self.layers:
+            for name in names:
+                t = getattr(module, name)
+                state.append((id(t), 0 if t.is_inference() else t._version, t.dtype))
+        return state
+
+
+def _buffers(module: Any) -> list[Any]:
+    return [(k, v) for k, v in module.named_buffers(recurse=False) if k != "transform"]

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 import torch.nn as nn
 
 from stylegan.models.layers import EqualLinear, normalize_2nd_moment
+from stylegan.models.precision import own_precision, wide_dtype
 
 
 class Mapping(nn.Module):
@@ -48,6 +51,7 @@ class Mapping(nn.Module):
         if num_ws is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
+    @own_precision
     def forward(
         self,
         z: torch.Tensor | None,
@@ -58,18 +62,18 @@ class Mapping(nn.Module):
         """w of latents and labels.
 
         Args:
-            z: [N, z_dim], or None.
+            z: [N, z_dim], or None; any floating dtype.
             c: [N, c_dim], or None.
             truncation_psi: 1 does not change w, 0 gives the mean.
             truncation_cutoff: number of leading ws to truncate; None: all.
-        Returns: ws [N, num_ws, w_dim], or w [N, w_dim].
+        Returns: ws [N, num_ws, w_dim], or w [N, w_dim]; float32, or float64 if the weights are.
         Raises: ValueError if z or c does not fit the network.
         """
-        inputs = []
+        inputs, dtype = [], wide_dtype(next(chain(self.parameters(), self.buffers())))
         if self.z_dim:
-            inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim)))
+            inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim, dtype)))
         if self.c_dim:
-            inputs.append(normalize_2nd_moment(self.embed(_checked("c", c, self.c_dim))))
+            inputs.append(normalize_2nd_moment(self.embed(_checked("c", c, self.c_dim, dtype))))
         elif c is not None and c.shape[-1]:
             raise ValueError(f"c: this network takes no label, got shape {list(c.shape)}")
         w = torch.cat(inputs, dim=1)
@@ -97,7 +101,7 @@ class Mapping(nn.Module):
         """
         if truncation_psi == 1:
             return ws
-        near = (self.w_avg if center is None else center).lerp(ws, truncation_psi)
+        near = (self.w_avg if center is None else center).to(ws.dtype).lerp(ws, truncation_psi)
         if truncation_cutoff is None:
             return near
         return torch.cat([near[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
@@ -105,12 +109,14 @@ class Mapping(nn.Module):
     @torch.no_grad()
     def update_w_avg(self, mean: torch.Tensor) -> None:
         """Move the running mean towards the mean w [w_dim] of a batch."""
-        self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
+        self.w_avg.lerp_(mean.to(self.w_avg.dtype), 1 - self.w_avg_beta)
 
 
-def _checked(name: str, value: torch.Tensor | None, width: int) -> torch.Tensor:
-    """`value` as float32. Raises: ValueError if it is not [N, width]."""
+def _checked(name: str, value: torch.Tensor | None, width: int, dtype: torch.dtype) -> torch.Tensor:
+    """`value` in a dtype. Raises: ValueError if it is not [N, width]."""
     if value is None or value.ndim != 2 or value.shape[1] != width:
         got = "None" if value is None else f"shape {list(value.shape)}"
         raise ValueError(f"{name}: expected [N, {width}], got {got}")
-    return value.float()
+    if value.is_complex():
+        raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
+    return value.to(dtype)

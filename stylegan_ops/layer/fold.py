@@ -9,6 +9,7 @@ from stylegan_ops.layer import winograd
 from stylegan_ops.layer.choose import WINOGRAD_FORMS, convolved_size, supports_winograd
 from stylegan_ops.layer.records import FoldedWeight, Stored
 from stylegan_ops.runtime.images import Padding
+from stylegan_ops.runtime.numbers import as_int
 
 EPS = 1e-8  # added to the sum of squares before the reciprocal root
 MAX_FOLDED_TIME = 0.92  # of oneDNN's, for a transformed weight of two to four times the memory
@@ -37,6 +38,7 @@ def fold_weight(
     Returns: `FoldedWeight`. On a CPU, two cores, [512, 512, 3, 3] then costs 0.6 to 1.6 ms less a
         call, 2 ms less again if transformed.
     """
+    up = as_int(up, "fold_weight: up")
     wide = torch.float64 if torch.float64 in (dtype, weight.dtype) else torch.float32
     weight = weight.detach().to(wide)
     weight = weight.transpose(0, 1) if up > 1 else weight

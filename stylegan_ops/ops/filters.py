@@ -17,6 +17,7 @@ from stylegan_ops.runtime.images import (
     pair,
     up_padding,
 )
+from stylegan_ops.runtime.numbers import as_float
 
 
 def setup_filter(
@@ -53,7 +54,7 @@ def setup_filter(
         f = f / f.sum()
     if flip_filter:
         f = f.flip(list(range(f.ndim)))
-    return f * gain ** (f.ndim / 2)
+    return f * as_float(gain, "setup_filter: gain") ** (f.ndim / 2)
 
 
 def filter2d(
@@ -91,7 +92,14 @@ def upsample2d(
     """
     ux, uy = up = pair(up, "up")
     padding = up_padding(padding, filter_size(f), up)
-    return upfirdn2d(x, f, up=up, padding=padding, flip_filter=flip_filter, gain=gain * ux * uy)
+    return upfirdn2d(
+        x,
+        f,
+        up=up,
+        padding=padding,
+        flip_filter=flip_filter,
+        gain=as_float(gain, "upsample2d: gain") * ux * uy,
+    )
 
 
 def downsample2d(
