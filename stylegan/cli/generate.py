@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     type=Seeds(),
     multiple=True,
     default=["0-15"],
-    show_default="0-15",
+    show_default=True,
     callback=joined,
     help="Seeds of the images: numbers and ranges, 0,3,5-9.",
 )
@@ -123,14 +123,14 @@ def command(
     make_folder(outdir, "--outdir")
     metadata = drawing.metadata("generate", pipe, not latents, **motion.about)
     whole = metadata | inputs | _about_labels(jobs)
-    interrupted = _draw(pipe, drawing, jobs, sheet, WsFile(save_ws), metadata, whole)
-    if interrupted:
-        raise interrupted
-    count = sum(len(job.names) for job in jobs)
-    images = "1 image" if count == 1 else f"{count:,} images"
-    click.echo(sheet.path if as_grid else f"{images} in {Path(outdir)}")
-    if save_ws:
-        click.echo(save_ws)
+    done = _draw(pipe, drawing, jobs, sheet, WsFile(save_ws), metadata, whole)
+    images = "1 image" if done.count == 1 else f"{done.count:,} images"
+    if done.count:
+        click.echo(sheet.path if as_grid else f"{images} in {Path(outdir)}")
+        if save_ws:
+            click.echo(save_ws)
+    if done.interrupted:
+        raise done.interrupted
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,14 @@ class Sheet:
         return self.path_of(self.grid_name)
 
 
+@dataclass
+class Done:
+    """How far the work came."""
+
+    count: int = 0  # images
+    interrupted: KeyboardInterrupt | None = None
+
+
 def _draw(
     pipe: Pipeline,
     drawing: Drawing,
@@ -193,40 +201,41 @@ def _draw(
     ws: WsFile,
     metadata: dict[str, Any],
     whole: dict[str, Any],
-) -> KeyboardInterrupt | None:
-    """Draw and write all images.
+) -> Done:
+    """Draw and write all images, or those before an interruption.
 
     Args:
         metadata: what every file says of how it was made.
         whole: what the sheet and the file of latents say.
-    Returns: the interruption, if there was one; what was drawn before it is written.
     """
     from tqdm import tqdm
 
     from stylegan.imaging import grid, save_image
 
     images: list[Image] = []
-    interrupted, count = None, sum(len(job.names) for job in jobs)
+    done, count = Done(), sum(len(job.names) for job in jobs)
     with ws.opened(whole, common_noise(jobs) if ws.path else {}):
         try:
             with tqdm(total=count, unit="img", desc="generate", disable=None) as bar:
                 for job in jobs:
                     out = call(pipe, drawing, job, sheet.motion)
-                    ws.add(out.ws)
-                    bar.update(len(job.names))
-                    if sheet.as_grid:
-                        images += out.images
-                        continue
                     for i, (name, image) in enumerate(zip(job.names, out.images)):
-                        own = {**metadata, **job.about[i], **label_of(pipe, job, out, i)}
-                        save_image(image, sheet.path_of(name), own)
+                        if sheet.as_grid:
+                            images.append(image)
+                        else:
+                            own = {**metadata, **job.about[i], **label_of(pipe, job, out, i)}
+                            save_image(image, sheet.path_of(name), own)
+                        ws.add(out.ws[i : i + 1])
+                        done.count += 1
+                    bar.update(len(job.names))
         except KeyboardInterrupt as e:
-            interrupted = e
+            done.interrupted = e
+            whole["interrupted"] = f"after {done.count:,} of {count:,} images"
         if images:
             save_image(grid(images, sheet.columns), sheet.path, whole)
-        if interrupted and not ws.ws:
-            raise interrupted
-    return interrupted
+        if done.interrupted and not done.count:
+            raise done.interrupted
+    return done
 
 
 def _about_labels(jobs: Sequence[Job]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from stylegan.words import printable
 if TYPE_CHECKING:
     from stylegan.data.labels import Labels
     from stylegan.data.source import Problem, Source
+    from stylegan.networks import Networks
 
 MAX_OPENED = 2000  # images that are opened for their size and channels
 MAX_SIZES = 6  # that are listed, the most common ones
@@ -107,10 +108,22 @@ def _network(path: str) -> dict[str, Any]:
         rows |= training_rows(nets.meta)
     else:
         rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
-    rows["classes"] = list(nets.class_names) or "none"
+    rows["classes"] = list(nets.class_names) or _unnamed_classes(nets)
     if source:
         rows["sha256"] = str(source.get("sha256"))
     return rows
+
+
+def _unnamed_classes(nets: Networks) -> str:
+    from stylegan.inference.labels import LabelSpace
+
+    space = LabelSpace.of(nets, nets.config.G.c_dim)
+    if not space.c_dim:
+        return "none"
+    if space.has_classes:
+        return f"{space.c_dim}, by number"
+    known = 0 if space.vectors is None else len(space.vectors)
+    return f"none; labels are lists of {space.c_dim} numbers, {known:,} of them are kept"
 
 
 def _dataset(

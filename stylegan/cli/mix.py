@@ -38,7 +38,7 @@ CHUNK = 64  # images between two steps of the progress bar
     type=Seeds(),
     multiple=True,
     default=["0-3"],
-    show_default="0-3",
+    show_default=True,
     callback=joined,
     help="Seeds of the rows.",
 )
@@ -47,7 +47,7 @@ CHUNK = 64  # images between two steps of the progress bar
     type=Seeds(),
     multiple=True,
     default=["4-9"],
-    show_default="4-9",
+    show_default=True,
     callback=joined,
     help="Seeds of the columns.",
 )
@@ -58,7 +58,7 @@ CHUNK = 64  # images between two steps of the progress bar
     type=Numbers(),
     multiple=True,
     default=["0-3"],
-    show_default="0-3",
+    show_default=True,
     callback=joined,
     help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )

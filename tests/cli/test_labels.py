@@ -181,6 +181,19 @@ def test_wrong_labels_are_one_line(run, nets, tmp_path, command, network, args, 
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "network, row",
+    [
+        ("plain", "classes       none"),
+        ("classes", "classes       cat, dog, é"),
+        ("vectors", "classes       none; labels are lists of 3 numbers, 2 of them are kept"),
+    ],
+)
+def test_info_shows_what_labels_a_network_takes(run, nets, network, row):
+    out, _ = ok(run("info", nets[network]))
+    assert row in out.splitlines()
+
+
 def test_mix_draws_one_class(run, nets):
     code, _, err = run("mix", nets["classes"], "--class", "0", "--class", "1")
     assert code == 2 and "mix draws one class; give --class or --label once" in err

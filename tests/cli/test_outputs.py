@@ -221,9 +221,11 @@ def interrupt_after(monkeypatch, count):
 )
 def test_ctrl_c_leaves_what_is_done(run, places, tmp_path, monkeypatch, args, left):
     interrupt_after(monkeypatch, 0 if args.startswith("spectra") else 1)
-    code, _, err = run(*args.format(**places).split())
+    code, out, err = run(*args.format(**places).split())
     assert code == 130 and err.strip() == "stylegan: interrupted"
     assert sorted(p.name for p in tmp_path.iterdir()) == left.split()
+    if args.startswith("generate") and "grid" not in args:
+        assert out.startswith("2 images in .\n")
     if "a.npz" in left and args.startswith("generate"):
         assert len(np.load("a.npz")["ws"]) == 2
     if "spectra" in args:
