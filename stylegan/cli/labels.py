@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,11 +141,11 @@ def _read(path: Path) -> Any:
             return np.atleast_2d(np.load(path, allow_pickle=False)).tolist()
         text = path.read_text("utf-8-sig")
         if suffix == ".csv":
-            return _without_heading([row for row in csv.reader(text.splitlines()) if row])
+            return _table(text)
         content = json.loads(text)
     except OSError as e:
         raise UserError(path, f"cannot be read ({e.strerror or e})") from e
-    except (ValueError, RecursionError, csv.Error) as e:
+    except (ValueError, RecursionError) as e:
         if isinstance(e, UserError):
             raise
         raise UserError(path, f"cannot be read ({one_line(e, 200)})") from e
@@ -154,10 +154,23 @@ def _read(path: Path) -> Any:
     return content
 
 
-def _without_heading(rows: list[list[str]]) -> list[list[str]]:
-    """Rows of a table without the first, if that is names of columns."""
-    try:
-        [float(x) for x in rows[0]] if rows else []
-    except ValueError:
+def _table(text: str) -> list[list[str]]:
+    """Rows of a table, without the first if that is names of columns.
+
+    Columns are separated by commas, semicolons, tabs or spaces. With semicolons, a comma is a
+    decimal point, as spreadsheets of some languages write it.
+    """
+    if ";" in text:
+        text = text.replace(",", ".").replace(";", ",")
+    rows = [re.split(r"\s*,\s*|\s+", line.strip()) for line in text.splitlines() if line.strip()]
+    if len(rows) > 1 and not any(map(_is_number, rows[0])):
         return rows[1:]
     return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -43,7 +43,7 @@ save_ws_option = click.option(
 
 def check_save_ws(path: str | None) -> None:
     """Raises: click.BadParameter for a name that does not end in .npz."""
-    if path and not path.lower().endswith(".npz"):
+    if path is not None and not path.lower().endswith(".npz"):
         raise click.BadParameter(
             f"expected a name that ends in .npz, got {path}", param_hint="--save-ws"
         )

@@ -97,7 +97,7 @@ def command(
     \b
     stylegan metrics runs --metrics eqt,eqr --samples 1000 --json metrics.json
     """
-    check_free([json_file] if json_file else [], overwrite, "--json")
+    check_free([json_file] if json_file is not None else [], overwrite, "--json")
     import stylegan_ops
     from stylegan.errors import UserError
     from stylegan.networks import load_networks
@@ -109,7 +109,9 @@ def command(
     results: list[Result] = []
     interrupted = None
     with contextlib.ExitStack() as stack:
-        part = stack.enter_context(output_file(json_file, "--json")) if json_file else None
+        part = (
+            stack.enter_context(output_file(json_file, "--json")) if json_file is not None else None
+        )
         try:
             for name in dict.fromkeys(names):
                 options = Options(samples or METRICS[name].samples, batch, seed, trunc)

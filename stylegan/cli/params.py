@@ -175,7 +175,7 @@ def make_folder(path: str | Path, option: str) -> Path:
     except OSError as e:
         reason = f"cannot make the folder {path} ({e.strerror})"
         raise click.BadParameter(reason, param_hint=option) from e
-    if not os.access(path, os.W_OK | os.X_OK):
+    if not os.access(Path(path), os.W_OK | os.X_OK):
         reason = f"the folder {path} cannot be written (Permission denied)"
         raise click.BadParameter(reason, param_hint=option)
     return Path(path)

@@ -87,12 +87,14 @@ def test_labels_of_the_training_set_by_default(run, nets, command):
         lambda p: p.with_suffix(".csv").write_text(
             "\ufeffa,b,c\r\n0.1, 0, 1\r\n\r\n1,1,0.25", "utf-8"
         ),
+        lambda p: p.with_suffix(".csv").write_text("0,1;0;1\n1;1;0,25\n"),
+        lambda p: p.with_suffix(".csv").write_text("a\tb\tc\n0.1\t0\t1\n1  1  .25 \n"),
         lambda p: p.with_suffix(".json").write_text("[[0.1, 0, 1], [1, 1, 0.25]]"),
         lambda p: p.with_suffix(".json").write_text(
             json.dumps({"labels": [["a.png", [0.1, 0, 1]], ["b.png", [1, 1, 0.25]]]})
         ),
     ],
-    ids=["npy", "csv", "csv-heading", "json", "dataset.json"],
+    ids=["npy", "csv", "csv-heading", "csv-semicolons", "csv-tabs", "json", "dataset.json"],
 )
 def test_labels_from_a_file(run, nets, tmp_path, make):
     make(tmp_path / "labels")
@@ -158,6 +160,7 @@ def test_truncation_towards_the_class(run, nets, tmp_path):
             "--label names.csv",
             "names.csv: expected rows of numbers, one row for a ",
         ),
+        ("vectors", "--label one.csv", "one.csv: expected rows of numbers"),
         ("vectors", "--label rows.npy", "label 1: this network takes labels of 3 numbers, got 2"),
         ("vectors", "--label objects.npy", "objects.npy: cannot be read (Object arrays cannot"),
         ("vectors", "--label empty.csv", "empty.csv: holds no labels"),
@@ -171,6 +174,7 @@ def test_truncation_towards_the_class(run, nets, tmp_path):
 def test_wrong_labels_are_one_line(run, nets, tmp_path, command, network, args, message):
     (tmp_path / "bad.json").write_text("hello")
     (tmp_path / "names.csv").write_text("a,b,c\nx,y,z\n")
+    (tmp_path / "one.csv").write_text("a,b,c")
     (tmp_path / "empty.csv").write_text("")
     np.save("rows.npy", np.zeros((2, 2)))
     np.save("objects.npy", np.array([{}]), allow_pickle=True)

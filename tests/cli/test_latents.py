@@ -189,6 +189,7 @@ def test_noise_maps_of_a_file_are_drawn(run, plain, stylegan3):
         ("--latents ws.npz --seeds 3", "--seeds does not go with --latents"),
         ("--latents ws.npz --trunc 0.7", "--trunc does not go with --latents"),
         ("--latents ws.npz --class 1", "--class does not go with --latents"),
+        ("--save-ws=", "expected a name that ends in .npz, got"),
         ("--save-ws ws.pt", "expected a name that ends in .npz, got ws.pt"),
         ("--save-ws ws.npz", "ws.npz: already exists; --overwrite replaces it, --save-ws writes"),
     ],
