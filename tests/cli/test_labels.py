@@ -238,6 +238,17 @@ def test_measured_labels_follow_the_training_set(kind):
         assert len(rows) == 3 and counts.min() > 300
 
 
+def test_spectra_draw_classes_as_often_as_the_training_set_has_them(nets):
+    from stylegan.metrics.pictures import of_network
+
+    pipe = Pipeline.from_pretrained(nets["classes"], "cpu")
+    seen = []
+    pipe.G.mapping.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
+    list(of_network(pipe, 400).batches)
+    shares = torch.cat(seen).mean(dim=0)
+    assert (shares - torch.tensor([0.25, 0, 0.75])).abs().max() < 0.07
+
+
 @pytest.mark.parametrize("command", ["metrics", "spectra"])
 def test_networks_of_label_vectors_are_measured(run, tmp_path, command):
     from support.tiny import tiny

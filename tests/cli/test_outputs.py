@@ -228,6 +228,7 @@ def test_ctrl_c_leaves_what_is_done(run, places, tmp_path, monkeypatch, args, le
         assert out.startswith("2 images in .\n")
     if "a.npz" in left and args.startswith("generate"):
         assert len(np.load("a.npz")["ws"]) == 2
+        assert metadata_of(tmp_path / "a.npz")["interrupted"] == "after 2 of 6 images"
     if "spectra" in args:
         assert list(json.loads((tmp_path / "a.json").read_text())) == ["data"]
     if "grid" in args:

@@ -91,6 +91,30 @@ def test_commands_that_draw_have_a_device_a_batch_and_truncation(name):
     assert {"--device", "--batch", "--trunc", "--overwrite"} <= flags
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "generate {net} --seeds 0-3 --batch 1",
+        "mix {net} --rows 0-1 --columns 2-3 --batch 1",
+        "video {net} --seeds 0-1 --frames 3 --out a.gif --batch 1",
+        "spectra {net} --images 3 --out a.npz --batch 1",
+    ],
+)
+def test_batch_is_the_number_of_images_at_once(run, places, monkeypatch, args):
+    from stylegan.inference import pipeline
+
+    batches = []
+
+    def noted(run, count, batch, *rest):
+        batches.append(min(batch, count))
+        return in_batches(run, count, batch, *rest)
+
+    in_batches = pipeline.in_batches
+    monkeypatch.setattr(pipeline, "in_batches", noted)
+    code, _, err = run(*args.format(**places).split())
+    assert code == 0 and set(batches) == {1}, err
+
+
 @pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize(
     "args, message",
