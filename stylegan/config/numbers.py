@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any
+
+from stylegan.errors import UserError
 
 MAX_TAPS = 64
 MAX_TAP = 1e30  # so that float32 holds the sum,
@@ -64,6 +67,31 @@ def as_int(value: Any) -> int:
     if _is_bool(value) or _has_dimensions(value):
         raise TypeError(f"expected an integer, got {value!r}")
     return operator.index(value)
+
+
+def plain_list(values: Any) -> Any:
+    """The numbers of an array or tensor as a list of Python's, and those in a list too; anything
+    else as it is."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, (list, tuple)):
+        return [v.item() if hasattr(v, "item") else v for v in values]
+    return values
+
+
+def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
+    """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
+    single = not hasattr(resolution, "__len__") or getattr(resolution, "shape", None) == ()
+    try:
+        height, width = (resolution, resolution) if single else resolution  # type: ignore[misc]
+        size = as_int(height), as_int(width)
+    except (TypeError, ValueError):
+        size = 0, 0
+    if min(size) < 1:
+        raise UserError(
+            "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
+        )
+    return size
 
 
 def as_float(value: Any) -> float:
