@@ -26,6 +26,7 @@ from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.models.weights import fill
 from stylegan.models.wrapped import plain_names, unwrapped
 from stylegan.snapshots import CONFIG, find_snapshot, read_json
 from stylegan.words import one_line
@@ -148,7 +149,8 @@ class Networks:
                     f"its vectors are {list(vectors.shape)}, expected [K, {self.config.G.c_dim}]",
                 )
             self._label_vectors = vectors.float()
-        return None if self._label_vectors is None else self._label_vectors.clone()
+        with torch.inference_mode(False):  # what is handed out may be changed
+            return None if self._label_vectors is None else self._label_vectors.clone()
 
     def save(self, folder: str | Path) -> None:
         """Write config.json, a file per network and the label vectors into an existing folder."""
@@ -217,29 +219,6 @@ class Networks:
                 path, f"does not fit its config.json, or is damaged ({reason})"
             ) from e
         return network
-
-
-@torch.no_grad()
-def fill(network: torch.nn.Module, path: str | Path) -> None:
-    """Read the weights of a network, tensor by tensor.
-
-    Raises: ValueError if names or shapes differ from those of the network.
-    """
-    state = network.state_dict()
-    with safe_open(path, "pt") as f:
-        names = set(f.keys())
-        for what, which in (
-            ("lacks", state.keys() - names),
-            ("has, in excess,", names - state.keys()),
-        ):
-            if which:
-                raise ValueError(f"the file {what} {min(which)}")
-        for name, value in state.items():
-            stored = f.get_tensor(name)
-            if stored.shape != value.shape:
-                shapes = f"{list(stored.shape)}, expected {list(value.shape)}"
-                raise ValueError(f"{name} is {shapes}")
-            value.copy_(stored)
 
 
 def load_networks(path: str | Path, device: str | torch.device = "auto") -> Networks:

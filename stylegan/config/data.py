@@ -6,8 +6,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from stylegan.config.network import CHANNELS, as_size
-from stylegan.config.options import Automatic, check_options, option
+from stylegan.config.network import CHANNELS
+from stylegan.config.numbers import as_size
+from stylegan.config.options import Automatic, check_options, option, plain_numbers
 
 _option = functools.partial(option, group="Data")
 
@@ -50,4 +51,5 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.resolution is not None:
             object.__setattr__(self, "resolution", as_size(self.resolution))
+        plain_numbers(self)
         check_options(self)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any
+
+from stylegan.errors import UserError
 
 MAX_TAPS = 64
 MAX_TAP = 1e30  # so that float32 holds the sum,
@@ -16,6 +19,30 @@ MIN_SUM = 1e-30  # by which every tap is divided
 def is_number(value: Any) -> bool:
     """Whether `value` is an int, a float or of a type like these."""
     return isinstance(value, numbers.Real)
+
+
+def group_size(samples: int, group: int | None) -> int:
+    """Samples per group in which the minibatch standard deviation divides a batch.
+
+    The largest divisor of `samples` up to `group`, or if that is 1, the smallest above it: a group
+    of one sample has no deviation.
+
+    Args:
+        samples: in the batch.
+        group: the setting; None: the batch.
+    """
+    group = samples if group is None else min(group, samples)
+    if group == 1:
+        return 1
+    divisors = [g for g in range(2, samples + 1) if samples % g == 0]
+    return max((g for g in divisors if g <= group), default=divisors[0])
+
+
+def whole_groups(samples: int, group: int | None) -> int:
+    """The largest batch up to `samples` that whole groups fill, but 2 samples at least."""
+    if group and samples > group:
+        return samples - samples % group
+    return max(samples, 2)
 
 
 def reason_against_taps(taps: Any) -> str | None:
@@ -40,6 +67,31 @@ def as_int(value: Any) -> int:
     if _is_bool(value) or _has_dimensions(value):
         raise TypeError(f"expected an integer, got {value!r}")
     return operator.index(value)
+
+
+def plain_list(values: Any) -> Any:
+    """The numbers of an array or tensor as a list of Python's, and those in a list too; anything
+    else as it is."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, (list, tuple)):
+        return [v.item() if hasattr(v, "item") else v for v in values]
+    return values
+
+
+def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
+    """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
+    single = not hasattr(resolution, "__len__") or getattr(resolution, "shape", None) == ()
+    try:
+        height, width = (resolution, resolution) if single else resolution  # type: ignore[misc]
+        size = as_int(height), as_int(width)
+    except (TypeError, ValueError):
+        size = 0, 0
+    if min(size) < 1:
+        raise UserError(
+            "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
+        )
+    return size
 
 
 def as_float(value: Any) -> float:

@@ -30,10 +30,11 @@ def own_noise(pipe: Pipeline, maps: Mapping[str, torch.Tensor]) -> Iterator[None
         own = getattr(layer, "noise_const", None)
         if own is None:
             raise UserError(f"noise.{name}", "the network has no such noise input")
-        if value.shape not in (own.shape, (1, *own.shape)):
+        value = value[0] if value.ndim == 3 and len(value) == 1 else value
+        if value.shape != own.shape:
             why = f"expected {list(own.shape)}, got {list(value.shape)}"
             raise UserError(f"noise.{name}", why)
-        found.append((layer, own, value.reshape(own.shape).to(own)))
+        found.append((layer, own, value.to(own)))
     compiled, pipe.compiled = pipe.compiled, None
     if pipe.graphed:  # a recorded graph keeps the maps that it was recorded with
         pipe.graphed.clear()

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -31,6 +30,7 @@ from stylegan.inference.mixing import mixed_ws, mixing_table
 from stylegan.inference.motion import moving
 from stylegan.inference.records import Mapped, PipelineOutput, Request
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
+from stylegan.inference.seeds import latents_of_seeds
 from stylegan.inference.truncation import CENTERS, ClassCenters
 from stylegan.models.fold import Watch, fold_constants
 from stylegan.models.generator import Generator
@@ -188,14 +188,8 @@ class Pipeline:
             return Mapped(self.G.mapping.truncate(ws, psi, cutoff, center), numbers)
 
     def latents(self, seeds: Seeds) -> torch.Tensor:
-        """z [N, z_dim] of seeds, float32 on the CPU.
-
-        NumPy's `RandomState` draws them. Its stream is frozen for good (NEP 19), and published
-        StyleGAN images were drawn with it, so a known seed shows the known image.
-        """
-        draws = [np.random.RandomState(seed).randn(self.G.z_dim) for seed in seeds_of(seeds)]
-        with torch.inference_mode(False):
-            return torch.from_numpy(np.stack(draws).astype(np.float32))
+        """z [N, z_dim] of seeds, float32 on the CPU (`latents_of_seeds`)."""
+        return latents_of_seeds(seeds, self.G.z_dim)
 
     def labels(self, label: Label | None, seeds: Seeds) -> Labels:
         """The labels of images of `seeds`; `label` and errors as for a call."""

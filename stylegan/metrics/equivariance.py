@@ -29,6 +29,7 @@ import torch
 
 import stylegan_ops
 from stylegan.errors import UserError
+from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.motion import moved_input
 from stylegan.metrics.labels import TrainingLabels
 from stylegan.metrics.pictures import sample_rng, split
@@ -80,6 +81,8 @@ def equivariance(
     Raises: UserError for a generator without such a transform, or with images that are too small.
     """
     _check(G, kinds)
+    samples, seed = count_of(samples, "samples", 1), count_of(seed, "seed", 0)
+    batch, psi = count_of(batch, "batch", 0) if batch else None, number_of(psi, "psi")
     size, device = G.config.resolution[0], next(G.parameters()).device
     batch = min(batch or max((1 << 16) // size**2, 1), samples)
     error, count = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0)

@@ -13,6 +13,7 @@ import torch
 
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.source import is_embedded
+from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.pipeline import Pipeline
 from stylegan.metrics.labels import TrainingLabels
 from stylegan.networks import Networks
@@ -49,7 +50,7 @@ def open_pictures(
         batch: images at once; None: by resolution.
     Raises: UserError if the source cannot be read.
     """
-    path = Path(source)
+    path, max_images = Path(source), count_of(max_images, "max_images", 1)
     images = path.suffix.lower() == ".zip" or is_embedded(path)
     if images or (path.is_dir() and not is_network_folder(path)):
         dataset = ImageDataset(path, resolution, max_images=max_images)
@@ -62,6 +63,7 @@ def open_pictures(
 
 def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
     """The images of a data set, in its order."""
+    batch = count_of(batch, "batch", 1)
 
     def batches() -> Iterator[torch.Tensor]:
         for indices in split(len(dataset), batch):
@@ -72,7 +74,11 @@ def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
 
 def of_network(pipe: Pipeline, count: int, psi: float = 1) -> PictureStream:
     """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are. Labels are
-    drawn from those of the training set."""
+    drawn from those of the training set.
+
+    Raises: UserError for a count below 1, a psi that is no number, or labels that are not known.
+    """
+    count, psi = count_of(count, "images", 1), number_of(psi, "psi")
     labels = TrainingLabels.of(pipe.networks)
     known = labels.vectors is not None or any(labels.counts)
 

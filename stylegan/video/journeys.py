@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from PIL import Image
 
 from stylegan.errors import UserError
 from stylegan.imaging import grid
+from stylegan.inference.inputs import Seeds, count_of, floats_of
 from stylegan.inference.labels import Label
 from stylegan.inference.pipeline import Pipeline
 from stylegan.latents import read_latents
@@ -21,7 +22,7 @@ CHUNK = 64  # maximum number of images in memory, rounded to whole frames
 
 
 def keyframes_of_seeds(
-    pipe: Pipeline, seeds: Sequence[int], label: Label | None = None, truncation_psi: float = 1.0
+    pipe: Pipeline, seeds: Seeds, label: Label | None = None, truncation_psi: float = 1.0
 ) -> torch.Tensor:
     """ws [N, num_ws, w_dim] of seeds, on the CPU; arguments as for a call of the `Pipeline`."""
     return pipe.map(seeds, label=label, truncation_psi=truncation_psi).ws.cpu()
@@ -48,10 +49,12 @@ def check_cells(count: int, cells: int) -> None:
 def in_cells(keyframes: torch.Tensor, cells: int) -> torch.Tensor:
     """[N, ...] -> [cells, N / cells, ...]: the first cell gets the first keyframes, and so on.
 
+    Returns: a copy.
     Raises: UserError as `check_cells`.
     """
+    cells = count_of(cells, "cells", 1)
     check_cells(len(keyframes), cells)
-    return keyframes.unflatten(0, (cells, len(keyframes) // cells))
+    return keyframes.detach().unflatten(0, (cells, len(keyframes) // cells)).clone()
 
 
 def frames(
@@ -73,7 +76,27 @@ def frames(
         columns: cells side by side; None: all.
         noise_mode: const or none.
     Yields: `count` PIL images.
+    Raises: UserError for keyframes or numbers that do not fit.
     """
+    count = count_of(count, "count", 1)
+    columns = None if columns is None else count_of(columns, "columns", 1)
+    item = [pipe.G.num_ws, pipe.G.w_dim]
+    shape = f"[cells, K, {item[0]}, {item[1]}]"
+    keyframes = floats_of(keyframes, "keyframes", f"ws of shape {shape}")
+    if keyframes.ndim != 4 or list(keyframes.shape[2:]) != item or not len(keyframes):
+        raise UserError("keyframes", f"expected {shape}, got {list(keyframes.shape)}")
+    check_cells(keyframes.shape[0] * keyframes.shape[1], len(keyframes))
+    return _frames(pipe, keyframes.cpu(), count, loop, columns, noise_mode)
+
+
+def _frames(
+    pipe: Pipeline,
+    keyframes: torch.Tensor,
+    count: int,
+    loop: bool,
+    columns: int | None,
+    noise_mode: str,
+) -> Iterator[Image.Image]:
     cells, points = keyframes.shape[:2]
     curve = CubicSpline(keyframes.transpose(0, 1).numpy(), loop)
     times = frame_times(count, points, loop)

@@ -40,17 +40,17 @@ def fold_weight(
     """
     up = as_int(up, "fold_weight: up")
     wide = torch.float64 if torch.float64 in (dtype, weight.dtype) else torch.float32
-    weight = weight.detach().to(wide)
-    weight = weight.transpose(0, 1) if up > 1 else weight
-    weight = weight.contiguous(memory_format=memory_format)
-    weight = weight.transpose(0, 1) if up > 1 else weight
-    tiles = None
+    weight, tiles = weight.detach().to(wide), None
     if size is not None and up in WINOGRAD_FORMS:
         x = weight.new_empty(1, dtype=dtype).expand(1, weight.shape[1], *size)
         if supports_winograd(x, weight, up, 1, padding):
             form = _form_worth_folding(weight, convolved_size(x, up, padding), up)
             if form is not None:
                 tiles = winograd.tiles(weight, form, flip_weight == (up > 1))
+    if tiles is None:  # else the weight itself is hardly ever used: not a second copy
+        weight = weight.transpose(0, 1) if up > 1 else weight
+        weight = weight.contiguous(memory_format=memory_format)
+        weight = weight.transpose(0, 1) if up > 1 else weight
     stored = stored_as(weight, dtype)
     return FoldedWeight(weight, squares_of(weight), stored.weight, stored.size, tiles)
 

@@ -55,12 +55,12 @@ def bias_act(
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
         (arXiv:1502.01852).
     """
+    dim = as_int(dim, f"{OP}: dim")
     check_arguments(x, b, dim, act, clamp)
-    if b is not None:
-        dim = as_int(dim, f"{OP}: dim")
     alpha, gain, clamp = numbers(alpha, gain, clamp)
     run = dispatch.kernel(OP, x, b) or bias_act_ref
-    return run(x, b, dim, act, alpha, gain, clamp)
+    y = run(x, b, dim, act, alpha, gain, clamp)
+    return y.clone() if y is x else y
 
 
 def numbers(

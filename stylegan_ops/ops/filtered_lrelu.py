@@ -152,7 +152,8 @@ def composed(
 ) -> torch.Tensor:
     """The same by the kernels of upfirdn2d and bias_act, with images of the up-sampled size between
     them."""
-    x = upfirdn2d(bias_act(x, b), fu, up, 1, padding, flip_filter, up**2)
+    x = x if b is None else bias_act(x, b)
+    x = upfirdn2d(x, fu, up, 1, padding, flip_filter, up**2)
     x = bias_act(x, None, 1, "lrelu", slope, gain, clamp)
     return upfirdn2d(x, fd, 1, down, 0, flip_filter)
 

@@ -39,7 +39,7 @@ def setup_filter(
     Raises: ValueError if f has no taps or more than 2 dimensions, or is 2-D and separable is True.
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B.
     """
-    f = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
+    f = _taps(1.0 if f is None else f)
     if f.ndim == 0:
         f = f[None]
     if f.ndim > 2 or f.numel() == 0:
@@ -55,6 +55,21 @@ def setup_filter(
     if flip_filter:
         f = f.flip(list(range(f.ndim)))
     return f * as_float(gain, "setup_filter: gain") ** (f.ndim / 2)
+
+
+def _taps(f: Any) -> torch.Tensor:
+    """float32 taps of what a caller gives."""
+    if isinstance(f, (list, tuple)):
+        f = [_taps(v) if _is_row(v) else as_float(v, "setup_filter: a tap of f") for v in f]
+        if any(isinstance(v, torch.Tensor) for v in f):
+            if not all(isinstance(v, torch.Tensor) and v.shape == f[0].shape for v in f):
+                raise ValueError("setup_filter: the rows of f are not of one length")
+            return torch.stack(f)
+    return torch.as_tensor(f, dtype=torch.float32)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) > 0
 
 
 def filter2d(
