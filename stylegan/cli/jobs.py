@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan.cli.drawing import Drawing, note
-from stylegan.cli.labels import Choice
+from stylegan.cli.labels import Choice, label_text
 from stylegan.cli.latents import read_files
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def label_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> dict[str,
     if job.choice.text or not job.seeds or not pipe.G.c_dim:
         return {"label": job.choice.text} if job.choice.text else {}
     c = pipe.labels(None, job.seeds).c
-    return {} if c is None else {"label": ",".join(f"{x:.9g}" for x in c[i].tolist())}
+    return {} if c is None else {"label": label_text(c[i].tolist())}
 
 
 def common_noise(jobs: Sequence[Job]) -> dict[str, torch.Tensor]:

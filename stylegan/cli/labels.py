@@ -94,8 +94,15 @@ def _class(pipe: Pipeline, network: str, text: str) -> Choice:
     return Choice(text, f"class{numbers[0] if numbers else text}", text)
 
 
+def label_text(row: Sequence[float]) -> str:
+    """A label as --label takes it: the shortest numbers that are the same in float32."""
+    import numpy as np
+
+    return ",".join(np.format_float_positional(np.float32(x), trim="-") for x in row)
+
+
 def _vector(row: tuple[float, ...]) -> Choice:
-    text = ",".join(f"{x:.9g}" for x in row)
+    text = label_text(row)
     short = text if len(text) <= MAX_NAME else "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
     return Choice(row, f"label{short}", text)
 
