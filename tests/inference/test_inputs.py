@@ -116,6 +116,12 @@ def test_refused_in_one_line(arguments, message):
         (lambda: PIPE.mix([1], [2], [1.5]), r"layers: expected numbers from 0 to \d+, got \[1.5\]"),
         (lambda: PIPE.mix([1], [2], [-1]), r"layers: expected numbers from 0 to \d+, got \[-1\]"),
         (lambda: PIPE.mix([1], [2], "0"), r"layers: expected numbers from 0 to \d+, got '0'"),
+        (lambda: Pipeline(PIPE.G), "Pipeline: expected Networks, got Generator"),
+        (lambda: Pipeline("runs"), "Pipeline: expected Networks, got str"),
+        (
+            lambda: Pipeline(Networks(tiny(), {}, G_ema=torch.nn.Linear(1, 1))),
+            "Pipeline: expected a Generator as G_ema, got Linear",
+        ),
         (lambda: PIPE.map(latents=[1.5]), r"latents: expected \[N, 8\], got \[1\]"),
         (lambda: frames(PIPE, torch.zeros(2, NUM_WS, 8), 4), "keyframes: expected .cells, K,"),
         (lambda: frames(PIPE, keyframes(), 0), "count: expected 1 or more, got 0"),
