@@ -28,10 +28,7 @@ def seeds_of(seeds: Any, subject: str = "seeds") -> list[int]:
     Raises: UserError for anything else, for an empty list and for a seed out of range.
     """
     try:
-        if isinstance(seeds, (str, bytes)):
-            raise TypeError("text")
-        single = not isinstance(seeds, Iterable) or getattr(seeds, "shape", None) == ()
-        found = [as_int(seed) for seed in ([seeds] if single else seeds)]
+        found = _integers(seeds)
     except (TypeError, ValueError) as e:
         raise UserError(
             subject, f"expected an integer, or a list of integers, got {shown(seeds)}"
@@ -42,6 +39,14 @@ def seeds_of(seeds: Any, subject: str = "seeds") -> list[int]:
         if not 0 <= seed < MAX_SEED:
             raise UserError("seed", f"expected an integer from 0 to 2^32 - 1, got {seed}")
     return found
+
+
+def _integers(value: Any) -> list[int]:
+    """One integer, or those of anything that holds several. Raises: TypeError."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError("expected integers, got text")
+    single = not isinstance(value, Iterable) or getattr(value, "shape", None) == ()
+    return [as_int(v) for v in ([value] if single else value)]
 
 
 def count_of(value: Any, subject: str, minimum: int) -> int:
@@ -66,7 +71,7 @@ def number_of(value: Any, subject: str) -> float:
 def layers_of(layers: Iterable[int], num_ws: int) -> list[int]:
     """Indices into ws in order, each once. Raises: UserError for a layer that does not exist."""
     try:
-        indices = sorted({as_int(i) for i in layers})
+        indices = sorted(set(_integers(layers)))
     except (TypeError, ValueError):
         indices = []
     if not indices or indices[0] < 0 or indices[-1] >= num_ws:

@@ -58,8 +58,13 @@ class Pipeline:
     def __init__(
         self, networks: Networks, compile: bool = False, truncation_center: str = "all"
     ) -> None:
+        if not isinstance(networks, Networks):
+            raise UserError("Pipeline", f"expected Networks, got {type(networks).__name__}")
         if networks.G_ema is None:
             raise UserError("Pipeline", "there is no averaged generator (G_ema)")
+        if not isinstance(networks.G_ema, Generator):
+            got = type(networks.G_ema).__name__
+            raise UserError("Pipeline", f"expected a Generator as G_ema, got {got}")
         if truncation_center not in CENTERS:
             expected = " or ".join(CENTERS)
             raise UserError("truncation_center", f"expected {expected}, got {truncation_center!r}")

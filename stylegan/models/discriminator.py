@@ -19,6 +19,7 @@ from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format, own_precision, wide_dtype
 from stylegan.models.sizes import block_resolutions, channels_of
 from stylegan.models.wrapped import accept_wrapped_names
+from stylegan.words import shown
 from stylegan_ops import downsample2d
 
 
@@ -56,6 +57,8 @@ class Discriminator(nn.Module):
         Raises: ValueError if img or c does not fit the network.
         """
         expected = (self.config.channels, *self.resolution)
+        if not isinstance(img, torch.Tensor):
+            raise ValueError(f"img: expected a tensor [N, C, H, W], got {shown(img)}")
         if img.ndim != 4 or img.shape[1:] != expected:
             raise ValueError(f"img: expected [N, {str(expected)[1:-1]}], got {list(img.shape)}")
         if not img.is_floating_point():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn as nn
 
 from stylegan.models.layers import EqualLinear, normalize_2nd_moment
 from stylegan.models.precision import own_precision, wide_dtype
+from stylegan.words import shown
 
 
 class Mapping(nn.Module):
@@ -98,7 +100,12 @@ class Mapping(nn.Module):
             truncation_psi, truncation_cutoff: as in `forward`.
             center: [N, 1, w_dim]; None: the running mean, [w_dim].
         Returns: [N, num_ws, w_dim]; ws itself if psi is 1.
+        Raises: ValueError for a psi that is not finite, or a negative cutoff.
         """
+        if type(truncation_psi) is float and not math.isfinite(truncation_psi):
+            raise ValueError(f"truncation_psi: expected a finite number, got {truncation_psi}")
+        if truncation_cutoff is not None and truncation_cutoff < 0:
+            raise ValueError(f"truncation_cutoff: expected 0 or more, got {truncation_cutoff}")
         if truncation_psi == 1:
             return ws
         near = (self.w_avg if center is None else center).to(ws.dtype).lerp(ws, truncation_psi)
@@ -114,6 +121,8 @@ class Mapping(nn.Module):
 
 def _checked(name: str, value: torch.Tensor | None, width: int, dtype: torch.dtype) -> torch.Tensor:
     """`value` in a dtype. Raises: ValueError if it is not [N, width]."""
+    if value is not None and not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name}: expected a tensor [N, {width}], got {shown(value)}")
     if value is None or value.ndim != 2 or value.shape[1] != width:
         got = "None" if value is None else f"shape {list(value.shape)}"
         raise ValueError(f"{name}: expected [N, {width}], got {got}")

@@ -54,7 +54,8 @@ def in_cells(keyframes: torch.Tensor, cells: int) -> torch.Tensor:
     """
     cells = count_of(cells, "cells", 1)
     check_cells(len(keyframes), cells)
-    return keyframes.detach().unflatten(0, (cells, len(keyframes) // cells)).clone()
+    with torch.inference_mode(False):
+        return keyframes.detach().unflatten(0, (cells, len(keyframes) // cells)).clone()
 
 
 def frames(

@@ -36,7 +36,8 @@ def setup_filter(
         gain: total factor that the filter puts on an image.
         separable: keep a 1-D filter 1-D; None does so from 8 taps, where two passes are cheaper.
     Returns: float32 [k] (separable) or [kh, kw]; on the CPU unless f is a tensor of another device.
-    Raises: ValueError if f has no taps or more than 2 dimensions, or is 2-D and separable is True.
+    Raises: ValueError if f has no taps or more than 2 dimensions, or is 2-D and separable is True;
+        if taps are not finite, or add up to 0 and shall be normalized.
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B.
     """
     f = _taps(1.0 if f is None else f)
@@ -50,6 +51,11 @@ def setup_filter(
         separable = f.ndim == 1 and f.numel() >= 8
     if f.ndim == 1 and not separable:
         f = torch.outer(f, f)
+    if not torch.compiler.is_compiling() and not f.is_meta:
+        if not f.isfinite().all():
+            raise ValueError("setup_filter: the taps of f must be finite numbers")
+        if normalize and f.sum() == 0:
+            raise ValueError("setup_filter: the taps of f add up to 0; normalize=False keeps them")
     if normalize:
         f = f / f.sum()
     if flip_filter:

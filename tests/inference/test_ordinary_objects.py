@@ -244,6 +244,14 @@ def test_what_is_given_is_neither_kept_nor_changed():
     assert np.ptp(arrays(list(video)), axis=0).max() > 0
 
 
+def test_networks_built_in_inference_mode():
+    with torch.inference_mode():
+        config = tiny()
+        pipe = Pipeline(Networks(config, {}, G_ema=build_generator(config)))
+    assert not pipe(seeds=1).ws.is_inference()
+    assert (arrays(send(pipe)(seeds=2).images) == arrays(pipe(seeds=2).images)).all()
+
+
 def test_the_callers_network_keeps_its_flags():
     config = tiny()
     G = build_generator(config).train()

@@ -143,6 +143,31 @@ def test_a_default_dtype_of_float64(name, c_dim):
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_a_default_dtype_of_half_precision(name, dtype):
+    try:
+        torch.set_default_dtype(dtype)
+        G, D = build_generator(tiny(name)), build_discriminator(tiny(name))
+        logits = D(G(torch.randn(2, 8), truncation_psi=0.7))
+        logits.mean().backward()
+        assert logits.dtype == torch.float32 and next(G.parameters()).dtype == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_a_training_step_and_a_pipeline_inside_of_autocast(name):
+    config, G, _ = networks(name)
+    step = TrainingStep(config, torch.device("cpu"))
+    pipe = Pipeline(Networks(config, {}, G_ema=G))
+    ws = pipe(seeds=[1, 2], truncation_psi=0.6).ws
+    with torch.autocast("cpu", torch.bfloat16):
+        step.step(torch.rand(4, 3, 16, 16))  # with R1, and path length in StyleGAN2
+        assert torch.equal(pipe(seeds=[1, 2], truncation_psi=0.6).ws, ws)
+    assert step.stats.means()["nonfinite_gradients"] == 0
+
+
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize(
     "name", ["stylegan2", pytest.param("stylegan3-t", marks=pytest.mark.thorough)]
@@ -183,6 +208,11 @@ def test_mixed_precision_of_the_network_stays_its_own():
     [
         (lambda G, D: D(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)), "img: expected numbers in"),
         (lambda G, D: G(torch.zeros(1, 8, dtype=torch.complex64)), "z: expected real numbers, got"),
+        (lambda G, D: G(Z.numpy()), r"z: expected a tensor \[N, 8\], got ndarray of shape"),
+        (lambda G, D: G([[0.0] * 8]), r"z: expected a tensor \[N, 8\], got \[\["),
+        (lambda G, D: D(Z.numpy()), r"img: expected a tensor \[N, C, H, W\], got ndarray of"),
+        (lambda G, D: G(Z, truncation_psi=float("nan")), "truncation_psi: expected a finite"),
+        (lambda G, D: G(Z, None, 0.5, -1), "truncation_cutoff: expected 0 or more, got -1"),
         (lambda G, D: G(torch.zeros(8)), r"z: expected \[N, 8\], got shape \[8\]"),
     ],
 )

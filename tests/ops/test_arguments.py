@@ -103,3 +103,39 @@ def test_a_gain_that_is_learned_is_refused_and_not_detached():
 def test_an_op_that_changes_nothing_does_not_return_its_input():
     for same in (ops.bias_act(X), ops.upfirdn2d(X, None), ops.bias_act(X, gain=1.0, clamp=None)):
         assert torch.equal(same, X) and same.data_ptr() != X.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "f, message",
+    [
+        ([1, np.nan], "a tap of f must be a number, got nan"),
+        (np.array([1, np.inf]), "the taps of f must be finite numbers"),
+        ([[1, 2], [1]], "the rows of f are not of one length"),
+        ([1, -1], "the taps of f add up to 0; normalize=False keeps them"),
+        ([], "f must be"),
+        ([True, 1], "a tap of f must be a number, got True"),
+        ("1,3", "a tap of f must be"),
+    ],
+)
+def test_filters_that_are_refused(f, message):
+    with pytest.raises(ValueError, match=message):
+        ops.setup_filter(list(f) if isinstance(f, str) else f)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        [1, 2],
+        (1, 2),
+        np.array([1, 2]),
+        torch.tensor([1, 2]),
+        range(1, 3),
+        [np.int64(1), np.float32(2)],
+    ]
+    + [[torch.tensor(1), torch.tensor(2.0)], [np.array(1), 2]],
+)
+def test_filters_of_any_form(f):
+    assert torch.equal(ops.setup_filter(f), ops.setup_filter([1.0, 2.0]))
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    for form in (rows, np.array(rows), torch.tensor(rows), [np.array(r) for r in rows]):
+        assert torch.equal(ops.setup_filter(form), torch.tensor(rows) / 10)
