@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.outputs import check_free, output_file, output_folder, overwrite_option
-from stylegan.cli.params import Command
+from stylegan.cli.params import Command, check_folder
 from stylegan.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
             param_hint="OUT",
         )
     _check_out(Path(source), Path(out), kind, overwrite)
+    check_folder(Path(out).parent, "OUT")
     convert = {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)
     for line in convert(source, Path(out), kind):
         click.echo(line)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.outputs import overwrite_option
-from stylegan.cli.params import Command, Size
+from stylegan.cli.params import Command, Size, check_folder
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def command(source: str, dest: str, channels: str, **options: Any) -> None:
     A folder per class, or a dataset.json, gives labels. Files that cannot be used are left out and
     listed.
     """
+    check_folder(Path(dest).parent, "DEST")
     from tqdm import tqdm
 
     from stylegan.data.prepare import prepare

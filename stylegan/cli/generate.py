@@ -110,6 +110,7 @@ def command(
     pipe = drawing.open()
     motion = Motion(translate, rotate)
     if latents:
+        latents = latents if as_grid else tuple(dict.fromkeys(latents))
         jobs = jobs_of_files(pipe, drawing, latents)
         inputs = {"latents": ", ".join(latents)}
     else:

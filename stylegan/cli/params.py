@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -173,12 +174,29 @@ def make_folder(path: str | Path, option: str) -> Path:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        reason = f"cannot make the folder {path} ({e.strerror})"
-        raise click.BadParameter(reason, param_hint=option) from e
+        raise _no_folder(path, option, e) from e
     if not os.access(Path(path), os.W_OK | os.X_OK):
         reason = f"the folder {path} cannot be written (Permission denied)"
         raise click.BadParameter(reason, param_hint=option)
     return Path(path)
+
+
+def check_folder(path: str | Path, option: str) -> None:
+    """Whether a folder can be made, without making it. Raises: click.BadParameter as
+    `make_folder`."""
+    there = Path(path).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    code = 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+    code = code if there.is_dir() else errno.EEXIST
+    if code:
+        raise _no_folder(path, option, OSError(code, os.strerror(code)))
+
+
+def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParameter:
+    files = (errno.EEXIST, errno.ENOTDIR)
+    why = "a file has that name" if error.errno in files else error.strerror
+    return click.BadParameter(f"cannot make the folder {path} ({why})", param_hint=option)
 
 
 def network_argument(function: Callable) -> Callable:

@@ -103,6 +103,8 @@ def test_files_add_up(run, plain, tmp_path):
     assert names == ["a-0000.png", "a-0001.png", "b-0000.png"]
     assert pixels("both/b-0000.png") == pixels("out/seed0005.png")
     assert len(np.load("all.npz")["ws"]) == 3
+    out, _ = ok(run("generate", plain, "--latents", "b.npz", "--latents", "b.npz", "--overwrite"))
+    assert out == "1 image in out\n"
     ok(run("generate", plain, *args, "--grid", "--outdir", "sheet"))
     with Image.open("sheet/grid.png") as image:
         assert image.text["latents"] == "a.npz, b.npz" and "trunc" not in image.text

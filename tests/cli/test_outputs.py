@@ -59,6 +59,15 @@ def test_a_file_is_replaced_only_with_overwrite(run, places, tmp_path, monkeypat
         assert again == before[file] or name == "metrics", file  # its seconds differ
 
 
+@pytest.mark.parametrize("name", WRITES)
+def test_a_file_where_a_folder_is_needed(run, places, tmp_path, name):
+    (tmp_path / "text").touch()
+    code, out, err = run(*arguments(name, places, tmp_path / "text" / "x"))
+    assert code == 2 and not out and err.count("\n") == 1
+    assert "cannot make the folder" in err and "a file has that name" in err, err
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "text"]
+
+
 @pytest.mark.parametrize("name", ["mix", "video", "spectra", "metrics", "convert", "info"])
 def test_existing_files_are_noticed_before_the_work(run, places, tmp_path, monkeypatch, name):
     for file in WRITES[name][1]:
