@@ -35,9 +35,8 @@ def own_noise(pipe: Pipeline, maps: Mapping[str, torch.Tensor]) -> Iterator[None
             why = f"expected {list(own.shape)}, got {list(value.shape)}"
             raise UserError(f"noise.{name}", why)
         found.append((layer, own, value.to(own)))
+    # Compiled code keeps its constants. Of folded noise and graphs a pipeline notices the change.
     compiled, pipe.compiled = pipe.compiled, None
-    if pipe.graphed:  # a recorded graph keeps the maps that it was recorded with
-        pipe.graphed.clear()
     try:
         for layer, _, value in found:
             layer.noise_const = value
@@ -46,5 +45,3 @@ def own_noise(pipe: Pipeline, maps: Mapping[str, torch.Tensor]) -> Iterator[None
         for layer, own, _ in found:
             layer.noise_const = own
         pipe.compiled = compiled
-        if pipe.graphed:
-            pipe.graphed.clear()
