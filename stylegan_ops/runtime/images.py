@@ -88,6 +88,10 @@ def pad4(padding: Padding, op: str = "upfirdn2d") -> Padding4:
     """`padding`, an int, [x, y] or [x0, x1, y0, y1], as a tuple of four; op names it in errors."""
     if type(padding) is int:
         return padding, padding, padding, padding
+    if type(padding) is tuple and len(padding) == 4:  # as ops pass it on
+        x0, x1, y0, y1 = padding
+        if type(x0) is type(x1) is type(y0) is type(y1) is int:
+            return padding
     values = _integers(padding, f"{op}: padding", (2, 4))
     if len(values) == 2:
         values = (values[0], values[0], values[1], values[1])
