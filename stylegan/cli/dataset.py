@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Size, range_option
+from stylegan.cli.outputs import overwrite_option
+from stylegan.cli.params import Command, Size, check_folder, range_option
 from stylegan.words import pixels, printable
 
 if TYPE_CHECKING:
     from stylegan.data.prepare import Prepared
 
 
-@click.command("dataset")
+@click.command("dataset", cls=Command)
 @click.argument("source", type=click.Path())
 @click.argument("dest", type=click.Path())
 @click.option(
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     help="Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437. "
     "Default: a guess.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
+@overwrite_option
 def command(
     source: str,
     dest: str,
@@ -82,6 +84,7 @@ def command(
     A folder per class, or a dataset.json, gives labels. Files that cannot be used are left out and
     listed.
     """
+    check_folder(Path(dest).parent, "DEST")
     from tqdm import tqdm
 
     from stylegan.data.encode import Encoding

@@ -4,25 +4,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
-from stylegan.cli.params import range_option
+from stylegan.cli.outputs import check_free, overwrite_option
+from stylegan.cli.params import Command, make_folder, range_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
     from stylegan.data.ranges import DeepImages
     from stylegan.data.source import Problem, Source
+    from stylegan.networks import Networks
 
 MAX_OPENED = 2000  # images that are opened for their size and channels
 MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
@@ -39,6 +42,7 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     help="Encoding of file names in a data set that are not marked as UTF-8: gbk, shift_jis, "
     "cp437. Default: a guess.",
 )
+@overwrite_option
 def command(
     path: str | None,
     as_json: bool,
@@ -46,6 +50,7 @@ def command(
     value_range: tuple[float, float] | None,
     no_sheet: bool,
     zip_encoding: str | None,
+    overwrite: bool,
 ) -> None:
     """Describe a network or a data set.
 
@@ -68,13 +73,21 @@ def command(
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise click.UsageError(f"{path}: there is no such file")
+    if sheet and no_sheet:
+        raise click.UsageError("--sheet does not go with --no-sheet")
+    if sheet:
+        check_free([sheet], overwrite, "--sheet")
+        make_folder(Path(sheet).parent, "--sheet")
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
     elif path and is_checkpoint(path):
         rows = checkpoint_rows(path)
     else:
-        rows = _dataset(path, sheet, not no_sheet, zip_encoding, value_range)
+        how = SheetOptions(sheet, not no_sheet, overwrite)
+        rows = _dataset(path, how, zip_encoding, value_range)
+    if sheet and "sheet" not in rows:
+        raise click.UsageError(f"--sheet is for data sets; {path} is a network")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -110,16 +123,36 @@ def _network(path: str) -> dict[str, Any]:
         rows |= training_rows(nets.meta)
     else:
         rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
-    rows["classes"] = list(nets.class_names) or "none"
+    rows["classes"] = list(nets.class_names) or _unnamed_classes(nets)
     if source:
         rows["sha256"] = str(source.get("sha256"))
     return rows
 
 
+def _unnamed_classes(nets: Networks) -> str:
+    from stylegan.inference.labels import LabelSpace
+
+    space = LabelSpace.of(nets, nets.config.G.c_dim)
+    if not space.c_dim:
+        return "none"
+    if space.has_classes:
+        return f"{space.c_dim}, by number"
+    known = 0 if space.vectors is None else len(space.vectors)
+    return f"none; labels are lists of {space.c_dim} numbers, {known:,} of them are kept"
+
+
+@dataclass(frozen=True)
+class SheetOptions:
+    """What the options say of the contact sheet."""
+
+    path: str | None
+    wanted: bool
+    overwrite: bool
+
+
 def _dataset(
     path: str | None,
-    sheet: str | None,
-    with_sheet: bool,
+    sheet: SheetOptions,
     encoding: str | None,
     value_range: tuple[float, float] | None,
 ) -> dict[str, Any]:
@@ -152,9 +185,9 @@ def _dataset(
     rows |= labels
     notes = [*notes, *range_notes(deep, value_range), *seen.notes()]
     problems += unfit
-    if with_sheet:
-        out = Path(sheet or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, out, deep)
+    if sheet.wanted:
+        out = Path(sheet.path or f"{source.path.stem}-sheet.png")
+        rows["sheet"], broken = _sheet(source, files, out, sheet.overwrite, deep)
         problems += [problem for problem in broken if problem not in problems]
     if notes:
         rows["notes"] = notes
@@ -189,7 +222,7 @@ def _labels(source: Source, files: list[str]) -> tuple[dict[str, Any], list[str]
 
 
 def _sheet(
-    source: Source, files: list[str], path: Path, values: DeepImages | None
+    source: Source, files: list[str], path: Path, overwrite: bool, values: DeepImages | None
 ) -> tuple[str, list[Problem]]:
     """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
@@ -199,6 +232,10 @@ def _sheet(
     from stylegan.errors import UserError, reason_for
     from stylegan.imaging import grid, on_checkerboard, save_image
 
+    try:
+        check_free([path], overwrite, "--sheet")
+    except UserError as e:  # the rest of the description is still of use
+        return str(e), []
     cells: list[Image.Image] = []
     broken: list[Problem] = []
     cell = (THUMB, THUMB)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from stylegan.config.network import CHANNELS, as_size
-from stylegan.config.numbers import as_range
-from stylegan.config.options import Automatic, check_options, option
+from stylegan.config.network import CHANNELS
+from stylegan.config.numbers import as_range, as_size
+from stylegan.config.options import Automatic, check_options, option, plain_numbers
 
 _option = functools.partial(option, group="Data")
 
@@ -67,4 +67,5 @@ class DataConfig:
             object.__setattr__(self, "resolution", as_size(self.resolution))
         if self.value_range is not None:
             object.__setattr__(self, "value_range", as_range(self.value_range))
+        plain_numbers(self)
         check_options(self)

@@ -69,8 +69,13 @@ def test_info_shows_sizes_labels_problems_and_a_sheet(run, photos, tmp_path):
         assert sheet.size == (7 * 96, 96) and sheet.mode == "RGB"
     code, out, _ = run("info", "photos", "--json", "--no-sheet")
     assert json.loads(out)["problems"] == [rows["problems"]]
-    code, out, _ = run("info", "photos", "--sheet", "nowhere/x.png")
-    assert code == 0 and "cannot be written (No such file or directory)" in out
+    code, out, _ = run("info", "photos", "--sheet", "new/x.png")  # as in the other commands
+    assert code == 0 and (tmp_path / "new" / "x.png").is_file()
+    code, out, _ = run("info", "photos", "--sheet", "x" * 300 + ".png")
+    assert code == 0 and "cannot be written (File name too long)" in out
+    (tmp_path / "file").touch()
+    code, out, err = run("info", "photos", "--sheet", "file/x.png")
+    assert code == 2 and "cannot make the folder file" in err and not out
 
 
 def test_info_where_nothing_can_be_read_whole(run, tmp_path):
