@@ -23,12 +23,21 @@ class Node:
         kind: name of its class.
         state: its attributes by name.
         code: characters of source text that came with it, which is not read.
+        unknown: whether nothing is known about the class but its name.
+        items: what an unknown class that is a list or a dictionary holds.
     """
 
-    __slots__ = ("kind", "state", "code")
+    __slots__ = ("kind", "state", "code", "unknown", "items")
 
-    def __init__(self, kind: str, state: dict[Any, Any] | None = None, code: int = 0) -> None:
-        self.kind, self.state, self.code = kind, state, code
+    def __init__(
+        self,
+        kind: str,
+        state: dict[Any, Any] | None = None,
+        code: int = 0,
+        unknown: bool = False,
+    ) -> None:
+        self.kind, self.state, self.code, self.unknown = kind, state, code, unknown
+        self.items: dict[Any, Any] | list[Any] | None = None
 
     def __str__(self) -> str:
         return f"an object of {self.kind}"
