@@ -47,6 +47,12 @@ class Node:
         value = self.state.get(name, default) if type(self.state) is dict else default
         return value.value() if type(value) is Array else value
 
+    def contents(self, kind: type) -> Any:
+        """`items` as a list or dict, made when it is first asked for. Args: kind: list, dict."""
+        if self.items is None:
+            self.items = kind()
+        return self.items
+
     def arguments(self, names: Sequence[str]) -> dict[Any, Any]:
         """The recorded constructor arguments by name. Args: names: of the positional ones."""
         args, kwargs = self.get("_init_args", ()), self.get("_init_kwargs", {})
