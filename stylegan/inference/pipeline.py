@@ -55,21 +55,21 @@ class Request:
 
 
 class Pipeline:
-    """Generates images with the averaged generator of a snapshot.
+    """Generates images with the averaged generator of a snapshot, or with G if there is none.
 
     Args:
-        networks: `Networks` with G_ema. Its weights must not change afterwards, because what
+        networks: `Networks` with G_ema or G. Its weights must not change afterwards, because what
             depends on them alone is computed here (`fold_constants`).
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
-    Raises: UserError if there is no G_ema, or nothing can be compiled here.
+    Raises: UserError if there is no generator, or nothing can be compiled here.
     """
 
     def __init__(self, networks: Networks, compile: bool = False) -> None:
-        if networks.G_ema is None:
-            raise UserError("Pipeline", "there is no averaged generator (G_ema)")
+        if networks.best_G is None:
+            raise UserError("Pipeline", "there is no generator (G_ema or G)")
         self.networks = networks
-        self.G: Generator = networks.G_ema.eval().requires_grad_(False)
+        self.G: Generator = networks.best_G.eval().requires_grad_(False)
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None

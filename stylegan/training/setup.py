@@ -13,14 +13,16 @@ import torch
 import stylegan
 import stylegan_ops
 from stylegan.config import Config
+from stylegan.config.network import MIN_BLOCK_SIDE
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
 from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import block_resolutions, blocks_of
 from stylegan.training.memory import estimate_memory_gb
+from stylegan.training.start import shaped_like_start
 from stylegan.training.step import TrainingStep
 
 MAX_NOTES = 5  # in the header, on what is unusual about the data
@@ -50,7 +52,8 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         "c_dim": dataset.c_dim if data.cond else 0,
     }
     try:
-        block_resolutions(dataset.resolution)
+        config = shaped_like_start(config, dataset.resolution)
+        block_resolutions(dataset.resolution, getattr(config.G, "min_block_side", MIN_BLOCK_SIDE))
         G, D = replace(config.G, **shape), replace(config.D, **shape)
     except UserError as e:
         if e.subject != "resolution":
@@ -152,7 +155,7 @@ def header(
         + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length")
         + (f", blur {t.blur_sigma:g} px until {t.blur_fade_kimg:g} kimg" if t.blur_sigma else ""),
     }
-    smallest = block_resolutions(dataset.resolution)[4]
+    smallest = blocks_of(config.D)[4]
     if max(smallest) > 16:
         rows["note"] = (
             f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "

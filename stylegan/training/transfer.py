@@ -38,7 +38,7 @@ def transfer(model: TrainingStep, path: str | Path) -> list[str]:
 
     Args:
         model: a step that has not trained yet.
-        path: as for `load_networks`. If it has no G, G starts from G_ema too.
+        path: as for `load_networks`. If it has no G, G starts from G_ema too, and the reverse.
     Returns: lines of a table of what fits and what does not.
     Raises: UserError if nothing fits, or the file cannot be read.
     """
@@ -52,9 +52,11 @@ def transfer(model: TrainingStep, path: str | Path) -> list[str]:
     ]
     copied = 0
     misfits: list[str] = []
-    for name, source in (("G", nets.G or nets.G_ema), ("G_ema", nets.G_ema), ("D", nets.D)):
+    for name, source in (("G", nets.G or nets.G_ema), ("G_ema", nets.best_G), ("D", nets.D)):
         if source is None:
-            lines.append(f"  {name:28}{'none':>12}  not in the file; starts from scratch")
+            unbuilt = nets.checkpoint is not None and name in nets.checkpoint.unbuilt
+            why = "cannot be built here" if unbuilt else "not in the file"
+            lines.append(f"  {name:28}{'none':>12}  {why}; starts from scratch")
             continue
         parts = copy_weights(getattr(model, name), source.state_dict())
         copied += sum(part.copied for part in parts.values())
