@@ -148,8 +148,10 @@ class Networks:
             except (SafetensorError, OSError) as e:
                 raise SnapshotError(path, f"is damaged ({one_line(e, 200)})") from e
             if vectors.ndim != 2 or vectors.shape[1] != self.config.G.c_dim:
-                expected = f"expected [K, {self.config.G.c_dim}]"
-                raise SnapshotError(path, f"{expected}, got {list(vectors.shape)}")
+                raise SnapshotError(
+                    path,
+                    f"its vectors are {list(vectors.shape)}, expected [K, {self.config.G.c_dim}]",
+                )
             self._label_vectors = vectors.float()
         return self._label_vectors
 

@@ -28,6 +28,7 @@ FLOORS = [
     ["stylegan.data"],
     ["stylegan.models"],
     ["stylegan.checkpoints"],
+    ["stylegan.snapshots"],
     ["stylegan.networks"],
     ["stylegan.inference"],
     ["stylegan.metrics"],
