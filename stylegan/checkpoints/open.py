@@ -13,6 +13,7 @@ from stylegan.checkpoints.find import Found, find_networks
 from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
+from stylegan.checkpoints.pickle.text import begins_old
 from stylegan.checkpoints.pickle.torchfile import ZIP
 from stylegan.checkpoints.rosinality import reader as rosinality
 from stylegan.checkpoints.tensorflow import reader as tensorflow
@@ -59,7 +60,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     with open(path, "rb") as f:
         start = f.read(512)
     of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # the archive's first file
-    return of_torch or start[:1] == b"\x80"
+    return of_torch or start[:1] == b"\x80" or begins_old(start)
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
