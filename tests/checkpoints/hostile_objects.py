@@ -191,6 +191,7 @@ attack("old: the same long text 40,000 times", "the same text is used many times
 
 # Containers
 
+TENSOR = call("torch._utils", "_rebuild_tensor_v2", storage_id(4), 0, (4,), (1,), False, None)
 TINY = module("Unet", tensors={"w": tensor()})
 attack("dictionaries, 60,000 deep", FEW)(
     lambda: PROTO + dump("model") + b"q\x000" + b"}" + b"h\x00}" * 50_000 + b"s" * 50_000 + b"."
@@ -202,6 +203,19 @@ attack("a dictionary of itself", FEW)(
 )  # fmt: skip
 attack("a list of 300 of 300 of 300 ... networks", FEW)(
     lambda: PROTO + TINY + b"q\x000" + (b"(" + b"h\x00" * 300 + b"lq\x000") * 30 + b"h\x00."
+)
+attack("a state dict of 60,000 names, 19,000 times", FEW)(
+    lambda: torch_zip(
+        Raw(
+            TENSOR
+            + b"q\x000"
+            + b"}("
+            + b"".join(dump(f"synthesis.a{i}") + b"h\x00" for i in range(60_000))
+            + b"uq\x010("
+            + b"h\x01" * 19_000
+            + b"l"
+        )
+    )
 )
 attack("a list of 100 of 100 networks", "mapping and synthesis are missing")(
     lambda: PROTO + TINY + b"q\x000" + (b"(" + b"h\x00" * 100 + b"lq\x000") * 2 + b"h\x00."
@@ -216,7 +230,6 @@ def wrappers():
     return pickled({"G": inner})
 
 
-TENSOR = call("torch._utils", "_rebuild_tensor_v2", storage_id(4), 0, (4,), (1,), False, None)
 given("a state dict whose keys are commands", "not a dictionary of named tensors", torch_zip(
       {"input.input": TENSOR, "a\n$(true)": 1, "__class__.x": 1}))  # fmt: skip
 given("a state dict with a long prefix", FEW, torch_zip(

@@ -47,11 +47,19 @@ def inside(kind, name, module):
     return result
 
 
+def twin(module):
+    """Another object with the same contents."""
+    if isinstance(module, nvidia_pickles.Persistent):
+        return nvidia_pickles.Persistent(module.class_name, module.state)
+    return tensorflow_pickles.Network(**vars(module))
+
+
 LAYOUTS = {  # {name: (function of G and D, the networks that are found)}
     "module": (lambda G, D: G, "G_ema"),
     "list": (lambda G, D: [G], "G_ema"),
     "list of two": (lambda G, D: [G, D], "G_ema D"),
-    "tuple of five": (lambda G, D: (G, D, G, 7, None), "G_ema G D"),
+    "tuple of five": (lambda G, D: (G, D, twin(G), 7, None), "G_ema G D"),
+    "the same twice": (lambda G, D: (G, D, G), "G_ema D"),
     "model": (lambda G, D: {"model": G}, "G_ema"),
     "one down": (lambda G, D: {"model": {"generator": G, "discriminator": D}}, "G D"),
     "two down": (lambda G, D: {"a": {"nets": [{"netG": G, "netD": D}]}}, "G D"),
@@ -172,7 +180,7 @@ def test_state_dicts(tmp_path, layout, new, rosinality):
         (lambda G, D: (G, D), "G_ema D"),
         (lambda G, D: (None, None, G), "G_ema"),
         (lambda G, D: (G, D, None), "G D"),
-        (lambda G, D: (G, D, G, {"kimg": 3}), "G_ema G D"),
+        (lambda G, D: (G, D, twin(G), {"kimg": 3}), "G_ema G D"),
     ],
 )
 def test_tensorflow(tmp_path, layout, expected):
