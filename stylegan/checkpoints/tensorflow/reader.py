@@ -156,6 +156,8 @@ def _array(value: object, where: str) -> Array:
             raise ValueError(f"{where}: {value:.3g} does not fit in float32") from None
     if not isinstance(value, Array):
         raise ValueError(f"{where}: expected an array, got {show(value)}")
+    if value.unreadable:
+        raise ValueError(f"{where}: {value.unreadable}")
     return value
 
 
