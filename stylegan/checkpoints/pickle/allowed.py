@@ -74,8 +74,8 @@ def tensor(
     offset: Any,
     shape: Any,
     strides: Any,
-    requires_grad: Any,
-    hooks: Any,
+    requires_grad: Any = False,
+    hooks: Any = None,
     metadata: Any = None,
 ) -> Array | Node:
     """A tensor. It is inert if its numbers are of a kind that no network has."""
@@ -205,6 +205,7 @@ ENTRIES: dict[str, dict[str, dict[str, Any]]] = {
     "argparse": {"Namespace": {"new": lambda: Node("argparse.Namespace")}},
     "_codecs": {"encode": {"reduce": encode}},
     "torch._utils": {
+        "_rebuild_tensor": {"reduce": tensor},
         "_rebuild_tensor_v2": {"reduce": tensor},
         "_rebuild_parameter": {"reduce": parameter},
         "_rebuild_parameter_with_state": {"reduce": parameter},
