@@ -17,7 +17,7 @@ import torch
 from stylegan.checkpoints.arguments import Arguments
 from stylegan.checkpoints.assemble import assemble
 from stylegan.checkpoints.find import TENSORFLOW, Found
-from stylegan.checkpoints.formats import Checkpoint, Tensors
+from stylegan.checkpoints.formats import NO_GENERATOR, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import data_set, own_meta, recorded
 from stylegan.checkpoints.nvidia.settings import (
     POSITIONAL,
@@ -83,6 +83,8 @@ def _name_family(result: Checkpoint, nodes: list[Node]) -> None:
     """Family and reason of networks that are neither StyleGAN2 nor StyleGAN3."""
     result.family = "unknown"
     result.reason = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
+    if set(result.stored) == {"D"}:
+        result.reason = NO_GENERATOR
     if any("R3GAN" in kind for node in nodes for kind in kinds_of(node)):
         result.family, result.reason = "R3GAN", "R3GAN is not supported yet"
 
