@@ -39,6 +39,7 @@ TUPLE = ("G", "D", "G_ema")  # the order of NVIDIA's TensorFlow files, which cal
 # Keys that may hold the only network of a file, or a dictionary of networks.
 UNNAMED = ("model", "state_dict", "network", "net", "module", "weights", "state", "ema_state_dict")
 WRAPPERS = ("module", "_orig_mod")  # names of the only child: DataParallel and torch.compile
+PREFIXES = (*WRAPPERS, "model", "net", "network")  # of all names of a state dict
 GENERATOR = re.compile(r"synthesis[./].*|input\.input|style_mlp\..*")
 
 
@@ -147,7 +148,7 @@ def without_wrappers(state: State) -> State:
     for _ in range(MAX_WRAPPERS):
         first = str(next(iter(state), "")).partition(".")[0]
         prefix = f"{first}."
-        if first not in WRAPPERS or not all(str(key).startswith(prefix) for key in state):
+        if first not in PREFIXES or not all(str(key).startswith(prefix) for key in state):
             break
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -151,6 +151,8 @@ STATES = {
         "G_ema",
     ),
     "list": (lambda c: [c["g_ema"]], "G_ema"),
+    "model.": (lambda c: {"state_dict": prefixed(c["g_ema"], "model.module.")}, "G_ema"),
+    "params_ema": (lambda c: {"params": c["g"], "params_ema": c["g_ema"]}, "G_ema G"),
 }  # fmt: skip
 
 
