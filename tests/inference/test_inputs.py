@@ -100,7 +100,6 @@ def test_numbers():
         ({"seeds": 1, "noise_mode": "off"}, "noise_mode: expected one of const, random, none, got"),
         ({"seeds": 1, "label": 0}, "class 0: this network has no classes"),
     ],
-    ids=str,
 )
 def test_refused_in_one_line(arguments, message):
     with pytest.raises(UserError, match=message) as caught:

@@ -88,7 +88,6 @@ def test_a_vector_for_all_and_one_for_each(space, kind):
         ((i for i in range(3)), VECTORS, "label: expected the number or the name"),
         (0, LabelSpace(0), "class 0: this network has no classes"),
     ],
-    ids=str,
 )
 def test_refused(label, space, message):
     with pytest.raises(UserError, match=message) as caught:
