@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 
 from stylegan.config.network import CHANNELS
-from stylegan.config.numbers import as_size
+from stylegan.config.numbers import as_range, as_size
 from stylegan.config.options import Automatic, check_options, option, plain_numbers
 
 _option = functools.partial(option, group="Data")
@@ -19,7 +19,8 @@ class DataConfig:
 
     path: str | None = _option(
         None,
-        "Folder or zip of images; nested folders count. emoji and faces come with the package.",
+        "Folder, zip or tar of images, also in nested folders. emoji and faces come with the "
+        "package.",
         names=("--data",),
         metavar="PATH",
         none="emoji",
@@ -36,10 +37,23 @@ class DataConfig:
         none_is="auto",
         automatic=Automatic("auto, whichever most images have"),
     )
+    value_range: tuple[float, float] | None = _option(
+        None,
+        "Values of black and white in images of more than 8 bits: 0,4095.",
+        names=("--range",),
+        metavar="LOW,HIGH",
+        automatic=Automatic("chosen from the images"),
+    )
     cond: bool = _option(False, "Train on the labels.")
     mirror: bool = _option(False, "Show images flipped half of the time.")
     max_images: int | None = _option(
         None, "Train on a random subset of this many images.", above=0, none="all"
+    )
+    zip_encoding: str | None = _option(
+        None,
+        "Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437.",
+        metavar="NAME",
+        none="a guess",
     )
     workers: int | None = _option(
         None,
@@ -51,5 +65,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.resolution is not None:
             object.__setattr__(self, "resolution", as_size(self.resolution))
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", as_range(self.value_range))
         plain_numbers(self)
         check_options(self)

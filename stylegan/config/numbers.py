@@ -21,6 +21,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real)
 
 
+def as_range(values: Sequence[float]) -> tuple[float, float]:
+    """`values` as (low, high). Raises: UserError if these are not two finite numbers, low first."""
+    pair = tuple(values) if isinstance(values, Sequence) else ()
+    if len(pair) != 2 or not all(is_number(v) and math.isfinite(v) for v in pair):
+        raise UserError("range", f"expected two numbers LOW,HIGH, got {values!r}")
+    if not pair[0] < pair[1]:
+        raise UserError("range", f"expected LOW below HIGH, got {pair[0]:g},{pair[1]:g}")
+    low, high = (int(v) if v == int(v) else float(v) for v in pair)
+    return low, high
+
+
 def group_size(samples: int, group: int | None) -> int:
     """Samples per group in which the minibatch standard deviation divides a batch.
 

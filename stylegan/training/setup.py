@@ -43,7 +43,14 @@ def open_data(config: Config) -> ImageDataset:
     """The images of config.data. Raises: UserError if they cannot be used."""
     data = config.data
     return ImageDataset(
-        data.path, data.resolution, data.channels, data.max_images, config.train.seed
+        data.path,
+        data.resolution,
+        data.channels,
+        data.max_images,
+        config.train.seed,
+        data.value_range,
+        cond=data.cond,
+        zip_encoding=data.zip_encoding,
     )
 
 
@@ -54,9 +61,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     """
     data = config.data
     if data.cond and not dataset.c_dim:
-        raise UserError(
-            dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
-        )
+        why = "has no labels to train on (--cond): no dataset.json, no folder per class"
+        raise UserError(dataset.path, "; ".join([why, *dataset.label_notes]))
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
@@ -72,8 +78,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
-    config = replace(config, G=G, D=D, data=replace(data, workers=workers))
-    return config.resolved(gpus)
+    data = replace(data, workers=workers, value_range=dataset.value_range)
+    return replace(config, G=G, D=D, data=data).resolved(gpus)
 
 
 def open_batches(
@@ -152,6 +158,7 @@ def header(
         "data": f"{dataset.path}",
         "images": f"{len(dataset):,}, {width}x{height} px, {kind}"
         + (", mirrored half of the time" if config.data.mirror else ""),
+        **({"values": str(dataset.deep)} if dataset.deep else {}),
         "labels": _labels(config, dataset),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
         "device": describe(device),

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -16,6 +14,7 @@ from stylegan.imaging import grid
 from stylegan.inference.inputs import Seeds, count_of, floats_of
 from stylegan.inference.labels import Label
 from stylegan.inference.pipeline import Pipeline
+from stylegan.latents import read_latents
 from stylegan.models.generator import Generator
 from stylegan.video.splines import CubicSpline, frame_times
 
@@ -33,32 +32,11 @@ def read_keyframes(path: str | os.PathLike[str], G: Generator) -> torch.Tensor:
     """ws [N, num_ws, w_dim] float32 from a file.
 
     Args:
-        path: .npy, or .npz with an array `ws` (or a single array): [N, num_ws, w_dim], or
-            [N, w_dim] for the same w in every layer.
+        path: see `read_latents`.
         G: the generator that will draw them.
     Raises: UserError if the file cannot be read or does not fit the generator.
     """
-    path = Path(path)
-    try:
-        array = _read_array(path)
-    except UserError:
-        raise
-    except OSError as e:
-        raise UserError(path, f"cannot be read ({e.strerror or e})") from e
-    except Exception as e:  # NumPy and zipfile raise many kinds for a broken file
-        raise UserError(path, f"expected an .npy or .npz file of numbers ({e})") from e
-    ws = torch.from_numpy(array)
-    if ws.ndim == 2:
-        ws = ws[:, None]
-    if ws.ndim == 3 and ws.shape[1] == 1:
-        ws = ws.expand(-1, G.num_ws, -1)
-    if ws.shape[1:] != (G.num_ws, G.w_dim) or not len(ws):
-        raise UserError(
-            path, f"expected ws of shape [N, {G.num_ws}, {G.w_dim}], got {list(array.shape)}"
-        )
-    if not ws.isfinite().all():
-        raise UserError(path, "holds numbers that are not finite")
-    return ws.contiguous()
+    return read_latents(path, G.num_ws, G.w_dim).ws
 
 
 def check_cells(count: int, cells: int) -> None:
@@ -129,15 +107,3 @@ def _frames(
         images = pipe(ws=ws.flatten(0, 1), noise_mode=noise_mode).images
         for i in range(0, len(images), cells):
             yield grid(images[i : i + cells], columns or cells)
-
-
-def _read_array(path: Path) -> np.ndarray:
-    """float32 from an .npy file, or from an .npz file with `ws` or one array."""
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.lib.npyio.NpzFile):
-        with content:
-            names = content.files
-            if "ws" not in names and len(names) != 1:
-                raise UserError(path, f"expected an array named ws, got {', '.join(names)}")
-            content = content["ws" if "ws" in names else names[0]]
-    return np.asarray(content, np.float32)
