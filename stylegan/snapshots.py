@@ -10,7 +10,7 @@ from typing import Any
 
 from stylegan.errors import SnapshotError, UserError
 
-CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
+CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 
 
 def find_snapshot(path: str | Path) -> Path:
@@ -32,7 +32,9 @@ def find_snapshot(path: str | Path) -> Path:
 
 def is_snapshot(path: str | Path) -> bool:
     """Whether a folder holds what inference needs."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
+    path = Path(path)
+    generators = (path / AVERAGED, path / TRAINED)
+    return (path / CONFIG).is_file() and any(file.is_file() for file in generators)
 
 
 def snapshots_of(run_dir: str | Path) -> list[Path]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -70,7 +72,10 @@ class Program(click.Group):
         debug = "--debug" in args  # at any position
         args = [a for a in args if a != "--debug"]
         try:
-            super().main(args, prog_name, **{**extra, "standalone_mode": False})
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _notes(warnings.showwarning)
+                super().main(args, prog_name, **{**extra, "standalone_mode": False})
             code = 0
         except BaseException as e:
             if debug and not isinstance(e, (click.exceptions.Exit, SystemExit)):
@@ -80,6 +85,24 @@ class Program(click.Group):
                 where = getattr(getattr(e, "ctx", None), "command_path", prog_name)
                 click.echo(f"{where}: {message}", err=True)
         sys.exit(code)
+
+
+def _notes(others: Callable[..., None]) -> Callable[..., None]:
+    """What shows warnings: those for users in one line, once, without the place in the code.
+
+    Args: others: shows the rest.
+    """
+    seen = set()
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        line = printable(one_line(message))
+        if not issubclass(category, UserWarning):
+            others(message, category, *where, **more)
+        elif line not in seen:
+            seen.add(line)
+            click.echo(f"note: {line}", err=True)
+
+    return show
 
 
 def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:

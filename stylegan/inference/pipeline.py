@@ -39,19 +39,19 @@ from stylegan.networks import Networks, load_networks
 
 
 class Pipeline:
-    """Generates images with the averaged generator of a snapshot.
+    """Generates images with the averaged generator of a snapshot, or with G if there is none.
 
     Args:
-        networks: `Networks` with G_ema, which is not changed. What depends on its weights alone is
-            computed once (`fold_constants`), and again after `load_state_dict`, a step of an
-            optimizer or a cast; not after changes through `.data`.
+        networks: `Networks` with G_ema or G, which is not changed. What depends on its weights
+            alone is computed once (`fold_constants`), and again after `load_state_dict`, a step of
+            an optimizer or a cast; not after changes through `.data`.
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
         truncation_center: what truncation pulls an image towards: "all", the mean of all images, or
             "class", the mean of the image's own class, computed once for each class.
     A pipeline can be copied, pickled and sent to other processes.
 
-    Raises: UserError if there is no G_ema, nothing can be compiled here, or a network without
+    Raises: UserError if there is no generator, nothing can be compiled here, or a network without
         classes shall truncate by class.
     """
 
@@ -60,18 +60,18 @@ class Pipeline:
     ) -> None:
         if not isinstance(networks, Networks):
             raise UserError("Pipeline", f"expected Networks, got {type(networks).__name__}")
-        if networks.G_ema is None:
-            raise UserError("Pipeline", "there is no averaged generator (G_ema)")
-        if not isinstance(networks.G_ema, Generator):
-            got = type(networks.G_ema).__name__
-            raise UserError("Pipeline", f"expected a Generator as G_ema, got {got}")
+        G = networks.best_G
+        if G is None:
+            raise UserError("Pipeline", "there is no generator (G_ema or G)")
+        if not isinstance(G, Generator):
+            raise UserError("Pipeline", f"expected a Generator as G_ema, got {type(G).__name__}")
         if truncation_center not in CENTERS:
             expected = " or ".join(CENTERS)
             raise UserError("truncation_center", f"expected {expected}, got {truncation_center!r}")
-        if truncation_center == "class" and not networks.G_ema.c_dim:
+        if truncation_center == "class" and not G.c_dim:
             raise UserError("truncation_center", "this network has no classes, so only all fits")
         self.networks, self.truncation_center = networks, truncation_center
-        self.G: Generator = networks.G_ema
+        self.G: Generator = G
         fold_constants(self.G)
         self.watch = Watch(self.G)
         self.device = next(self.G.parameters()).device

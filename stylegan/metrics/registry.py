@@ -45,7 +45,7 @@ def _equivariance(networks: Networks, options: Options, *kinds: str) -> dict[str
     from stylegan.metrics.labels import TrainingLabels
 
     return equivariance(
-        networks.G_ema,
+        networks.best_G,
         kinds,
         options.samples,
         options.batch,

@@ -24,7 +24,7 @@ from stylegan.models.precision import (
     wide,
     wide_dtype,
 )
-from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.models.sizes import blocks_of, channels_of
 from stylegan_ops import ACTIVATIONS, modulated_conv2d, upsample2d
 
 
@@ -33,7 +33,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        sizes = block_resolutions(config.resolution)
+        sizes = blocks_of(config)
         self.w_dim, self.num_ws = config.w_dim, 2 * len(sizes)
         self.resolutions = list(sizes)
         for i, (nominal, size) in enumerate(sizes.items()):

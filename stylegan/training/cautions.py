@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stylegan.config import Config
 from stylegan.config.numbers import group_size
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import blocks_of
 
 
 def cautions(config: Config, images: int) -> list[str]:
@@ -51,7 +51,7 @@ def _images(config: Config, images: int) -> Iterator[str]:
 
 def _size(config: Config) -> Iterator[str]:
     height, width = config.G.resolution
-    smallest = block_resolutions((height, width))[4]
+    smallest = blocks_of(config.D)[4]
     if max(smallest) > 16:
         yield (
             f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "

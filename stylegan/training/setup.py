@@ -19,7 +19,7 @@ from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
 from stylegan.training.cautions import cautions
 from stylegan.training.memory import estimate_memory_gb
@@ -72,8 +72,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         "c_dim": dataset.c_dim if data.cond else 0,
     }
     try:
-        block_resolutions(dataset.resolution)
         G, D = replace(config.G, **shape), replace(config.D, **shape)
+        blocks_of(D)  # a size that a network can have
     except UserError as e:
         if e.subject != "resolution":
             raise

@@ -16,7 +16,7 @@ import torch
 
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import blocks_of
 from stylegan.models.stylegan3_filters import geometry
 from stylegan.networks import Networks, load_networks
 from stylegan.training.step import TrainingStep
@@ -56,7 +56,9 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
     found: dict[str, dict[str, Part]] = {}
     for name, source in (("G", G or G_ema), ("G_ema", G_ema or G), ("D", nets.D)):
         if source is None:
-            lines.append(f"  {name:28}{'none':>12}  not in the file; starts from scratch")
+            unbuilt = nets.checkpoint is not None and name in nets.checkpoint.unbuilt
+            why = "cannot be built here" if unbuilt else "not in the file"
+            lines.append(f"  {name:28}{'none':>12}  {why}; starts from scratch")
             continue
         here = getattr(model, name)
         sides = _sides(here.config, source.config, class_names, nets.class_names)
@@ -128,7 +130,7 @@ def _opaque(name: str, config: NetworkConfig) -> float:
     """The bias of alpha in this layer, which makes the image opaque."""
     if isinstance(config, Stylegan3Config):
         return 1 / config.output_scale
-    last = max(block_resolutions(config.resolution))  # all blocks add to the image
+    last = max(blocks_of(config))  # all blocks add to the image
     return float(name == f"synthesis.b{last}.torgb")
 
 

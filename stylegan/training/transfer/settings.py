@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from stylegan.config import Config
+from stylegan.config.network import MIN_BLOCK_SIDE
 from stylegan.config.options import option_of
 from stylegan.models.sizes import block_resolutions
 from stylegan.runs.resume import Difference, differences
@@ -75,9 +76,13 @@ def _structure(network: Any, resolution: tuple[int, int]) -> dict[str, Any]:
         for field in dataclasses.fields(network)
         if option_of(field) and field.name not in NOT_STRUCTURE
     }
+    (height, width), (h, w) = resolution, network.resolution
+    if height * w != h * width:
+        values.pop("min_block_side", None)  # it belongs to the shape of the images
     widths = values.get("widths")
     if widths is not None:
-        values["widths"] = _fitted(widths, len(block_resolutions(resolution)))
+        min_side = values.get("min_block_side", MIN_BLOCK_SIDE)
+        values["widths"] = _fitted(widths, len(block_resolutions(resolution, min_side)))
     return values
 
 
