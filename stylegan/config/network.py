@@ -247,9 +247,10 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
     """Bring sizes and lists into their form, and check what a wrong file may hold."""
     object.__setattr__(c, "resolution", as_size(c.resolution))
     plain_numbers(c)
-    for name in ("c_dim", "z_dim"):
-        if getattr(c, name, 0) < 0:
-            raise UserError(name, f"expected 0 or more, got {getattr(c, name)}")
+    for name in ("c_dim", "z_dim", "w_dim"):
+        value = getattr(c, name, 0)
+        if type(value) is int and value < 0:
+            raise UserError(name, f"expected 0 or more, got {value}")
     model = getattr(c, "model", None)
     if model and not isinstance(c, model_config(model)):
         raise UserError("model", f"{type(c).__name__} is not of {model}")
@@ -258,8 +259,7 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
         if reason := reason_against_taps(taps):
             raise UserError("resample_filter", f"the taps {reason}")
         object.__setattr__(c, "resample_filter", tuple(taps))
-    numbers = "mapping_layers", "w_dim", "channel_base", "channel_max", "min_block_side"
-    check_options(c, (*numbers, "architecture", "precision"))
+    check_options(c, ("mapping_layers", "min_block_side", "architecture", "precision"))
     if isinstance(c, (GeneratorConfig, Stylegan3Config)):
         _check_mapping(c)
     widths = getattr(c, "widths", None)

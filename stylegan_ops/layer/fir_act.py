@@ -11,11 +11,18 @@ import torch
 from stylegan_ops.layer.gradients import cast, gradients
 from stylegan_ops.layer.records import Epilogue
 from stylegan_ops.layer.scale_act import scaled
-from stylegan_ops.ops.bias_act import bias_act, bias_act_ref, check_arguments, mask_of
+from stylegan_ops.ops.bias_act import bias_act, bias_act_ref, mask_of
 from stylegan_ops.ops.upfirdn2d import check_arguments as check_upfirdn2d
 from stylegan_ops.ops.upfirdn2d import fir, native_kernel, out_size, upfirdn2d, upfirdn2d_ref
 from stylegan_ops.runtime import dispatch
-from stylegan_ops.runtime.activation import LINEAR, PIECEWISE, Slopes, mask_planes, slopes_of
+from stylegan_ops.runtime.activation import (
+    LINEAR,
+    PIECEWISE,
+    Slopes,
+    check_arguments,
+    mask_planes,
+    slopes_of,
+)
 from stylegan_ops.runtime.fir import Fir
 from stylegan_ops.runtime.images import (
     Filter,

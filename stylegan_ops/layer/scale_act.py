@@ -10,17 +10,13 @@ import torch
 
 from stylegan_ops.layer.gradients import cast, gradients
 from stylegan_ops.layer.records import Epilogue
-from stylegan_ops.ops.bias_act import (
-    bias_act,
-    bias_act_ref,
-    check_arguments,
-    mask_of,
-)
+from stylegan_ops.ops.bias_act import bias_act, bias_act_ref, mask_of
 from stylegan_ops.runtime import dispatch
 from stylegan_ops.runtime.activation import (
     LINEAR,
     PIECEWISE,
     Slopes,
+    check_arguments,
     mask_planes,
     slopes_of,
 )

@@ -13,13 +13,15 @@ from stylegan_ops.runtime.activation import (
     ACTIVATIONS,
     PIECEWISE,
     Slopes,
+    check_arguments,
     kernel_clamp,
     mask_planes,
+    numbers,
     slopes_of,
 )
 from stylegan_ops.runtime.autocast import without_autocast
-from stylegan_ops.runtime.images import DTYPES, accumulator, empty_mask
-from stylegan_ops.runtime.numbers import as_float, as_int, maybe_float
+from stylegan_ops.runtime.images import accumulator, empty_mask
+from stylegan_ops.runtime.numbers import as_int
 from stylegan_ops.runtime.registration import define, differentiable
 
 OP = dispatch.declare("bias_act")
@@ -61,41 +63,6 @@ def bias_act(
     run = dispatch.kernel(OP, x, b) or bias_act_ref
     y = run(x, b, dim, act, alpha, gain, clamp)
     return y.clone() if y is x else y
-
-
-def numbers(
-    alpha: float | None, gain: float | None, clamp: float | None, op: str = "bias_act"
-) -> tuple[float | None, float | None, float | None]:
-    """alpha, gain and clamp as Python's numbers; raises ValueError in the name of `op`."""
-    return (
-        maybe_float(alpha, f"{op}: alpha"),
-        maybe_float(gain, f"{op}: gain"),
-        maybe_float(clamp, f"{op}: clamp"),
-    )
-
-
-def check_arguments(
-    x: torch.Tensor,
-    b: torch.Tensor | None,
-    dim: int,
-    act: str,
-    clamp: float | None,
-    op: str = "bias_act",
-) -> None:
-    """Raises ValueError as `bias_act` does, in the name of `op`."""
-    if act not in ACTIVATIONS:
-        raise ValueError(f"{op}: act must be one of {', '.join(ACTIVATIONS)}; got {act!r}")
-    if x.dtype not in DTYPES:
-        raise ValueError(f"{op}: x must be floating (16, 32 or 64 bits), got {x.dtype}")
-    if b is not None:
-        if not -x.ndim <= dim < x.ndim:
-            raise ValueError(f"{op}: dim {dim} is out of range for x of {x.ndim} dimensions")
-        if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-            raise ValueError(f"{op}: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
-    if clamp is not None:
-        nan = type(clamp) is float and clamp != clamp
-        if nan or not as_float(clamp, f"{op}: clamp") >= 0:
-            raise ValueError(f"{op}: clamp must be >= 0 or None, got {clamp}")
 
 
 def bias_act_ref(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
-from stylegan_ops.ops.bias_act import check_arguments as check_bias
 from stylegan_ops.ops.upfirdn2d import (
     check_arguments,
     native_kernel,
@@ -19,6 +18,7 @@ from stylegan_ops.ops.upfirdn2d import (
     upfirdn2d_ref,
 )
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.activation import check_arguments as check_bias
 from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.fir import FirPair
 from stylegan_ops.runtime.images import Filter, Padding, Padding4, filter_size, memory_format

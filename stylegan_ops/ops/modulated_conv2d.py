@@ -10,9 +10,9 @@ from stylegan_ops.layer.fold import EPS
 from stylegan_ops.layer.records import Epilogue, FoldedWeight, Layer, Resampling
 from stylegan_ops.layer.scale_act import scale_act_ref
 from stylegan_ops.layer.strategies import STRATEGIES
-from stylegan_ops.ops.bias_act import check_arguments, numbers
 from stylegan_ops.ops.conv2d_resample import check_factors, conv2d_resample_ref
 from stylegan_ops.runtime import dispatch, plan
+from stylegan_ops.runtime.activation import check_arguments, numbers
 from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.images import Filter, Padding, accumulator, memory_format, pad4
 
