@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan.errors import SnapshotError, UserError
+from stylegan.identify import identify, not_a_network
 
 CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
 
@@ -22,12 +23,9 @@ def find_snapshot(path: str | Path) -> Path:
         return snapshots[-1]
     if is_snapshot(path):
         return path
-    if path.is_file():
-        raise UserError(path, "expected a folder, of a snapshot or a run, got a file")
-    if (path / CONFIG).is_file():
+    if (path / CONFIG).is_file() and not identify(path):
         raise SnapshotError(path, f"holds no {AVERAGED}")
-    what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
-    raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
+    raise UserError(path, not_a_network(path))
 
 
 def is_snapshot(path: str | Path) -> bool:

@@ -14,10 +14,10 @@ from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.pickle.nodes import Node
-from stylegan.checkpoints.pickle.torchfile import ZIP
 from stylegan.checkpoints.rosinality import reader as rosinality
 from stylegan.checkpoints.tensorflow import reader as tensorflow
 from stylegan.errors import CheckpointError
+from stylegan.identify import Role, identify, not_a_network
 from stylegan.words import one_line
 
 
@@ -37,7 +37,7 @@ class Format:
 FORMATS = tuple(
     Format(module.recognises, module.read) for module in (nvidia, tensorflow, rosinality)
 )
-SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
+SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
 # Errors of readers on a file that is damaged in a way that they do not check for.
 DAMAGE = (
     ValueError,
@@ -51,16 +51,14 @@ DAMAGE = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file looks like a checkpoint, by its suffix or its first bytes."""
+    """Whether a file is one that holds networks, by its first bytes, or else by its suffix."""
     path = Path(path)
     if not path.is_file():
         return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    with open(path, "rb") as f:
-        start = f.read(512)
-    of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # the archive's first file
-    return of_torch or start[:1] == b"\x80"
+    kind = identify(path)
+    if kind is None or kind.role is Role.NEITHER:
+        return path.suffix.lower() in SUFFIXES
+    return kind.role is Role.NETWORK
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -70,11 +68,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Returns: the networks; with config None and a reason if they cannot be built here.
     Raises: CheckpointError if the file is refused, damaged or of an unknown kind; OSError.
     """
+    kind = identify(path)
+    if kind is None or kind.role is not Role.NETWORK or kind.step:
+        raise CheckpointError(path, not_a_network(path))
     root = read_root(path)
     try:
-        for kind in FORMATS:
-            if kind.recognises(root):
-                checkpoint = kind.read(root)
+        for format in FORMATS:
+            if format.recognises(root):
+                checkpoint = format.read(root)
                 checkpoint.code = _code(root)
                 for name, tensors in checkpoint.stored.items():
                     check_growth(name, tensors)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stylegan.errors import UserError
+from stylegan.identify import KINDS, identify, is_network_folder, not_images
 
 _EMBEDDED = Path(__file__).parent / "demo"
 DEMOS = {  # names of data sets that come with the package
@@ -21,6 +22,7 @@ DEMOS = {  # names of data sets that come with the package
     "faces": _EMBEDDED / "faces-64.zip",
 }
 DEFAULT_DEMO = "emoji"
+INCOMPLETE = "is a zip archive whose end is missing; copy or download it again"
 MAX_BYTES = 1 << 30  # of one file; no image has more, but a small zip entry may unpack to more
 
 
@@ -148,11 +150,14 @@ def open_source(path: str | Path) -> Source:
     path = DEMOS[str(path)] if is_embedded(path) else Path(path)
     try:
         if path.is_dir():
+            if is_network_folder(path):
+                raise UserError(path, not_images(path))
             return FolderSource(path)
-        if not path.exists():
-            raise UserError(path, "there is no such folder or zip")
+        if not path.is_file():
+            raise UserError(path, not_images(path))
         if not zipfile.is_zipfile(path):
-            raise UserError(path, "expected a folder or a zip archive of images")
+            cut = identify(path) is KINDS["zip"]
+            raise UserError(path, INCOMPLETE if cut else not_images(path))
     except OSError as e:
         raise UserError(path, f"cannot be read ({e.strerror})") from e
     return ZipSource(path)

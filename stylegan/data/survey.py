@@ -12,6 +12,7 @@ from pathlib import Path
 from stylegan.data import decode
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
+from stylegan.identify import not_images
 from stylegan.words import pixels as px
 
 
@@ -73,7 +74,7 @@ def images_in(source: Source) -> list[str]:
     known = decode.extensions()
     files = [name for name in source.names if splitext(name)[1].lower() in known]
     if not files:
-        raise UserError(source.path, "no images that Pillow can open")
+        raise UserError(source.path, not_images(source.path))
     return files
 
 

@@ -260,7 +260,7 @@ def test_labels_and_files_that_do_not_match(prepared, tmp_path):
         (lambda p: p.mkdir(), "no images that Pillow can open"),
         (lambda p: None, "there is no such folder or zip"),
         (lambda p: p.write_bytes(b"hello"), "expected a folder or a zip"),
-        (lambda p: p.write_bytes(b""), "expected a folder or a zip"),
+        (lambda p: p.write_bytes(b""), "is an empty file; download it again"),
         (lambda p: zipfile.ZipFile(p, "w").close(), "no images that Pillow can open"),
         (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"x")), "none of 1 files looked at can"),
         (lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"x")), "no images that Pillow can open"),
@@ -284,4 +284,4 @@ def test_a_zip_that_was_cut_off(run, tmp_path):
             z.writestr(f"{i}.png", encoded(picture((64, 64), seed=i)))
     path.write_bytes(path.read_bytes()[:-100])
     code, _, err = run("dataset", path, "out", "--resolution", "16")
-    assert code == 2 and "expected a folder or a zip archive" in err
+    assert code == 2 and "a zip archive whose end is missing" in err
