@@ -26,7 +26,7 @@ from stylegan.errors import CheckpointError, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
-from stylegan.snapshots import CONFIG, find_snapshot, read_json
+from stylegan.snapshots import CONFIG, find_snapshot, read_json, snapshot_around
 from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
@@ -244,6 +244,7 @@ def load_networks(path: str | Path, device: str | torch.device = "auto") -> Netw
     Raises: UserError (a ValueError) if there are none or they cannot be read; for files it is a
         CheckpointError.
     """
+    path = snapshot_around(path) or path
     if Path(path).is_file():
         return _from_file(path, resolve_device(device))
     folder = find_snapshot(path)

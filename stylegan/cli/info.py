@@ -46,13 +46,16 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
+    from stylegan.errors import UserError
+    from stylegan.identify import not_a_network
     from stylegan.runs.folder import is_run
-    from stylegan.snapshots import is_network_folder
+    from stylegan.snapshots import is_network_folder, snapshot_around
 
+    path = path and str(snapshot_around(path) or path)
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
-        raise click.UsageError(f"{path}: there is no such file")
+        raise UserError(path, not_a_network(path))
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)

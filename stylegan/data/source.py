@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stylegan.errors import UserError
-from stylegan.identify import KINDS, identify, is_network_folder, not_images
+from stylegan.identify import KINDS, identify, is_address, is_network_folder, not_images
 
 _EMBEDDED = Path(__file__).parent / "demo"
 DEMOS = {  # names of data sets that come with the package
@@ -147,6 +147,8 @@ def is_embedded(path: str | Path) -> bool:
 
 def open_source(path: str | Path) -> Source:
     """A folder, a zip or an embedded data set as a source. Raises: UserError for anything else."""
+    if is_address(path):
+        raise UserError(path, not_images(path))
     path = DEMOS[str(path)] if is_embedded(path) else Path(path)
     try:
         if path.is_dir():

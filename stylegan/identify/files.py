@@ -97,12 +97,13 @@ BY_NAME = (
     (r"training_state\.pt", "own state"),
     (r".*tfrecords?-\d+-of-\d+", "tfrecord"),
     (r".*\.data-\d+-of-\d+|checkpoint", "tfcheckpoint"),
+    (r"(train_|test_|val_)?data_batch_\d+|test_batch|batches\.meta", "cifar"),
     (r"config\.json", "own settings"),
     (r"run\.json", "run.json"),
     (r"log\.jsonl", "log"),
     (r"dataset\.json|labels?\.(json|csv|txt)", "labels"),
 )
-LOADED = re.compile(rb"batch_label|fine_labels|num_cases_per_batch|num_vis")  # keys of CIFAR
+CIFAR = re.compile(rb"batch_label|fine_labels|num_cases_per_batch|U\tfilenames")  # its keys
 
 
 def identify_file(path: Path) -> Kind | None:
@@ -186,8 +187,10 @@ def _pickle(head: bytes) -> str | None:
     old = re.match(rb"\(?(dp\d|lp\d|c[\w.]+\n[\w.]+\n|i[\w.]+\n[\w.]+\n|\}q|\]q|\(?lp)", head)
     if head[:1] != b"\x80" and not old:
         return None
-    if LOADED.search(head[:4096]):
+    if CIFAR.search(head[:4096]):
         return "cifar"
+    if re.search(rb"torch_utils\.persistence|dnnlib", head):
+        return "nvidia"
     return "torch" if head.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") else "pickle"
 
 
@@ -211,15 +214,20 @@ def is_tfrecord(head: bytes, size: int) -> bool:
     """Whether this begins a TFRecord: a length of 8 bytes, and the masked CRC-32C of it."""
     if len(head) < 16:
         return False
-    crc = 0xFFFFFFFF
-    for byte in head[:8]:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
+    crc = crc32c(head[:8])
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
     length, stored = struct.unpack_from("<QI", head)
     return stored == masked and length + 16 <= size
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC-32C of a few bytes. Source: RFC 3720, section 12.1."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def _by_text(head: bytes) -> str | None:

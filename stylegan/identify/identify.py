@@ -48,8 +48,9 @@ def not_images(path: str | os.PathLike[str]) -> str:
     if kind is None:
         return _unknown(path, "there is no such folder or zip", READ_IMAGES)
     if kind.role is Role.NETWORK:
-        step = kind.step or "train --init-from takes networks"
-        return f"is {kind.what}, not images; {_filled(step, path)}"
+        return f"is {kind.what}, not images; " + (
+            f"expected {READ_IMAGES}" if kind.step else "train --init-from takes networks"
+        )
     if kind.role is Role.IMAGES and not kind.step:
         return NO_IMAGES
     return f"is {kind.what}; {_filled(kind.step, path) or f'expected {READ_IMAGES}'}"

@@ -117,6 +117,7 @@ KINDS = {
     "image": _images("a single image", FOLDER),
     "images": _images("a folder of images"),
     # Networks.
+    "nvidia": _network("a network of NVIDIA's programs"),
     "pickle": _network("a pickle"),
     "torch": _network("a file of torch.save"),
     "safetensors": _network("a safetensors file"),

@@ -237,4 +237,4 @@ def test_a_checkpoint_of_another_name(run, tmp_path):
     code, out, _ = run("convert", "e4e.bin", "a.safetensors")
     assert code == 0 and "89 tensors" in out
     code, _, err = run("info", "nothing.pkl")
-    assert code == 2 and "nothing.pkl: there is no such file" in err
+    assert code == 2 and "nothing.pkl: there is no such folder or file" in err
