@@ -29,9 +29,12 @@ class Checkpoint:
         format: which program writes such files.
         family: what the networks are, for people.
         stored: {"G_ema", "G" or "D": {their name: tensor}} of the networks in the file.
-        tensors: the same under our names; None if the networks cannot be built here.
-        reason: why they cannot be built.
-        config: what they are built from; None if they cannot be built.
+        tensors: the same under our names, of the networks that can be built; None if no generator
+            can be built here.
+        reason: why no generator can be built.
+        config: what they are built from; None if no generator can be built.
+        unbuilt: {name of a network: why it cannot be built}, if a generator can be built.
+        notes: what else a user should know, one line each.
         meta: JSON for a snapshot: data set, ADA's p.
         recorded: "resolution" and "channels" as the file names them.
         code: characters of source text in the file, which is not run.
@@ -46,31 +49,38 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
     recorded: dict[str, int] = field(default_factory=dict)
     code: int = 0
+    unbuilt: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
-    def check(self) -> None:
-        """Compare all names and shapes with the networks that `config` gives.
+    def check(self, name: str, tensors: Tensors, config: Config) -> None:
+        """Compare the names and shapes of a network with those that its settings give.
 
+        Args: name: of the network; tensors: under our names.
         Raises: ValueError that names the first difference.
         """
-        assert self.tensors is not None
-        for name, tensors in self.tensors.items():
-            check_growth(name, tensors)
-            with torch.device("meta"), Unfilled():
-                expected = {k: tuple(v.shape) for k, v in self._empty(name).state_dict().items()}
-            missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-            if missing or extra:
-                what, which = ("lacks", missing) if missing else (HAS_EXTRA, extra)
-                more = f" and {len(which) - 1} more" if len(which) > 1 else ""
-                raise ValueError(f"{name} {what} {min(which)}{more}")
-            for key, shape in expected.items():
-                found = tensors[key]
-                if found.shape != shape and not (found.numel == 1 and shape in ((), (1,))):
-                    raise ValueError(
-                        f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
-                    )
+        check_growth(name, tensors)
+        with torch.device("meta"), Unfilled():
+            expected = {k: tuple(v.shape) for k, v in _empty(name, config).state_dict().items()}
+        missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+        if missing or extra:
+            what, which = ("lacks", missing) if missing else (HAS_EXTRA, extra)
+            more = f" and {len(which) - 1} more" if len(which) > 1 else ""
+            raise ValueError(f"{name} {what} {min(which)}{more}")
+        for key, shape in expected.items():
+            found = tensors[key]
+            if found.shape != shape and not (found.numel == 1 and shape in ((), (1,))):
+                raise ValueError(
+                    f"{name}.{key} is {str(list(found.shape))[:60]}, expected {list(shape)}"
+                )
+
+    def leave_out(self, name: str, reason: object) -> None:
+        """Note that one network cannot be built. Args: reason: an exception or text."""
+        self.unbuilt[name] = one_line(reason, 300)
+        if self.tensors is not None:
+            self.tensors.pop(name, None)
 
     def fail(self, reason: object) -> None:
-        """Note that the networks cannot be built. Args: reason: an exception or text."""
+        """Note that no generator can be built. Args: reason: an exception or text."""
         self.reason = one_line(reason, 300)
         self.tensors = self.config = None
 
@@ -83,26 +93,22 @@ class Checkpoint:
 
     def parameters(self, name: str) -> int:
         """Number of parameters of a network that can be built."""
+        assert self.config is not None
         with torch.device("meta"), Unfilled():
-            return sum(p.numel() for p in self._empty(name).parameters())
+            return sum(p.numel() for p in _empty(name, self.config).parameters())
 
     def read(self, name: str) -> torch.nn.Module | None:
-        """A network with its weights, on the CPU; None if the file does not contain it."""
-        assert self.tensors is not None
+        """A network with its weights, on the CPU; None if the file does not contain it, or it
+        cannot be built."""
+        assert self.tensors is not None and self.config is not None
         if name not in self.tensors:
             return None
         with Unfilled():
-            network = self._empty(name)
+            network = _empty(name, self.config)
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 value.copy_(self.tensors[name][key].read().reshape(value.shape))
         return network
-
-    def _empty(self, name: str) -> torch.nn.Module:
-        assert self.config is not None  # there are tensors, so there are settings for them
-        if name == "D":
-            return build_discriminator(self.config.D)
-        return build_generator(self.config.G)
 
 
 class WritableNetworks(Protocol):
@@ -122,6 +128,10 @@ class WritableNetworks(Protocol):
     @property
     def G_ema(self) -> torch.nn.Module | None:
         """The averaged generator."""
+
+
+def _empty(name: str, config: Config) -> torch.nn.Module:
+    return build_discriminator(config.D) if name == "D" else build_generator(config.G)
 
 
 def fresh_discriminator(G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:

@@ -8,12 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from stylegan.checkpoints.find import Found, find_networks
 from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
-from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.rosinality import reader as rosinality
 from stylegan.checkpoints.tensorflow import reader as tensorflow
 from stylegan.errors import CheckpointError
@@ -26,12 +25,12 @@ class Format:
     """A format that can be read.
 
     Attributes:
-        recognises: whether the value of a file is of this format.
-        read: the networks of such a value; raises ValueError.
+        recognises: whether the networks in a file are of this format.
+        read: these networks; raises ValueError.
     """
 
-    recognises: Callable[[Any], bool]
-    read: Callable[[Any], Checkpoint]
+    recognises: Callable[[Found], bool]
+    read: Callable[[Found], Checkpoint]
 
 
 FORMATS = tuple(
@@ -73,12 +72,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(path, not_a_network(path))
     root = read_root(path)
     try:
+        found = find_networks(root)
         for format in FORMATS:
-            if format.recognises(root):
-                checkpoint = format.read(root)
-                checkpoint.code = _code(root)
-                for name, tensors in checkpoint.stored.items():
-                    check_growth(name, tensors)
+            if format.recognises(found):
+                checkpoint = format.read(found)
+                checkpoint.code = _code(found)
+                _limit(checkpoint)
                 return checkpoint
     except DAMAGE as e:
         expected = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
@@ -100,12 +99,25 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _code(root: Any) -> int:
+def _limit(checkpoint: Checkpoint) -> None:
+    """Drop networks whose tensors overlap so much that a small file would give a large network.
+
+    Raises: ValueError if that is a generator.
+    """
+    for name, tensors in list(checkpoint.stored.items()):
+        try:
+            check_growth(name, tensors)
+        except ValueError as e:
+            if name != "D":
+                raise
+            checkpoint.leave_out(name, e)
+            del checkpoint.stored[name]
+
+
+def _code(found: Found) -> int:
     """Characters of the longest source text that came with a network."""
-    nodes = root if type(root) is tuple else root.values()
     lengths = [0]
-    for node in nodes:
-        if type(node) is Node:
-            text = node.get("build_module_src", "")
-            lengths.append(max(node.code, len(text) if type(text) is str else 0))
+    for node in found.modules.values():
+        text = node.get("build_module_src", "")
+        lengths.append(max(node.code, len(text) if type(text) is str else 0))
     return max(lengths)

@@ -152,8 +152,8 @@ given("BUILD of a tensor", "set the state of a value of type Array", PROTO + ten
       + b"}b.", b"}b.", 1)  # fmt: skip
 given("PERSID", "opcode PERSID", PROTO + b"Pos.system\n.", b"Pos")
 given("BINPERSID", "persistent id", PROTO + dump("os.system") + b"Q.", b"Q.")
-given("protocol 0", "neither a pickle", b"cos\nsystem\n(V" + COMMAND.encode() + b"\ntR.")
-given("protocol 1", "neither a pickle", b"cos\nsystem\n(" + dump(COMMAND) + b"tR.")
+given("protocol 0", "os.system", b"cos\nsystem\n(V" + COMMAND.encode() + b"\ntR.", OS)
+given("protocol 1", "os.system", b"cos\nsystem\n(" + dump(COMMAND) + b"tR.", OS)
 given("protocol 0 behind PROTO", "os.system", PROTO + b"cos\nsystem\n(V1\ntR.", OS)
 for protocol in (0, 1, 6, 255):
     data = bytes([0x80, protocol]) + SYSTEM_CALL + b"."

@@ -189,9 +189,9 @@ def test_invalid_contents_are_refused(change, reason, G, path):
 @pytest.mark.parametrize(
     "root, reason",
     [
-        ((1, 2, tf.Network(variables=[])), "G: expected a dnnlib"),
-        ((None, None, tf.Network(variables=[]), None), "expected a tuple of G, D and Gs, got 4"),
-        ([None, None, tf.Network(variables=[])], "contains no known networks"),
+        ((1, 2, tf.Network(variables=[])), "no layer has mod_weight"),
+        ((None, None, tf.Network(variables=[]), None), "no layer has mod_weight"),
+        ([None, None, tf.Network(variables=1)], "the network lacks variables"),
         ((None, None, None), "contains no known networks"),
     ],
 )

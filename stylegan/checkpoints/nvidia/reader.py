@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from stylegan.checkpoints.arguments import Arguments
-from stylegan.checkpoints.formats import Checkpoint, Tensors, fresh_discriminator
+from stylegan.checkpoints.assemble import assemble
+from stylegan.checkpoints.find import TENSORFLOW, Found
+from stylegan.checkpoints.formats import Checkpoint, Tensors
 from stylegan.checkpoints.metadata import data_set, own_meta, recorded
 from stylegan.checkpoints.nvidia.settings import (
     POSITIONAL,
@@ -35,46 +38,53 @@ from stylegan.config import (
 from stylegan_ops import setup_filter
 
 FORMAT = "NVIDIA PyTorch .pkl"
-NETWORKS = ("G_ema", "G", "D")
 LR_MULTIPLIER = 0.01  # of our mapping networks
 
 
-def recognises(root: Any) -> bool:
-    """Whether `root` is the value of such a file."""
-    return type(root) is dict and any(type(root.get(name)) is Node for name in NETWORKS)
+def recognises(found: Found) -> bool:
+    """Whether a file holds modules of PyTorch."""
+    return any(node.kind != TENSORFLOW for node in found.modules.values())
 
 
-def read(root: dict[str, Any]) -> Checkpoint:
-    """The networks in the value of such a file.
+def read(found: Found) -> Checkpoint:
+    """The networks of such a file.
 
-    Raises: ValueError for a network that is not a tree of modules.
+    Raises: ValueError if none of its generators is a tree of modules.
     """
-    nodes = {name: root[name] for name in NETWORKS if root.get(name) is not None}
-    stored = {name: tensors_of(node, name) for name, node in nodes.items()}
-    result = Checkpoint(FORMAT, "", stored, meta=_meta(root))
-    main = nodes.get("G_ema") or nodes.get("G")
+    stored, failed = {}, {}
+    for name in found.roles:
+        try:
+            stored[name] = tensors_of(found.modules.get(name), name)
+        except ValueError as e:
+            failed[name] = e
+    generators = [name for name in ("G_ema", "G") if name in stored]
+    if failed and not generators:
+        raise next(iter(failed.values()))
+    result = Checkpoint(FORMAT, "", stored, meta=_meta(found.others))
+    main = found.modules[generators[0]] if generators else None
     children = main.holder("_modules") if main else {}
     if main:
-        arguments = {**main.arguments(POSITIONAL), **main.state}
         names = {"resolution": "img_resolution", "channels": "img_channels"}
-        result.recorded = recorded(arguments, **names)
+        result.recorded = recorded({**main.arguments(POSITIONAL), **(main.state or {})}, **names)
     if not {"mapping", "synthesis"} <= children.keys():
-        result.family, result.reason = (
-            "unknown",
-            ("not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"),
-        )
-        if any("R3GAN" in kind for node in nodes.values() for kind in kinds_of(node)):
-            result.family, result.reason = "R3GAN", "R3GAN is not supported yet"
+        if "G_ema" in failed:  # what is wrong with it tells more
+            raise failed["G_ema"]
+        nodes = [node for name, node in found.modules.items() if name in stored]
+        _name_family(result, nodes)
         return result
-    assert main is not None
-    try:
-        _build(result, nodes, main)
-    except ValueError as e:
-        result.family = result.family or "unknown"
-        result.fail(e)
-        return result
-    result.number_classes()
+    for name, error in failed.items():
+        result.leave_out(name, error)
+    assemble(result, _Reader(found.modules, stored))
+    result.family = result.family or "unknown"
     return result
+
+
+def _name_family(result: Checkpoint, nodes: list[Node]) -> None:
+    """Family and reason of networks that are neither StyleGAN2 nor StyleGAN3."""
+    result.family = "unknown"
+    result.reason = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
+    if any("R3GAN" in kind for node in nodes for kind in kinds_of(node)):
+        result.family, result.reason = "R3GAN", "R3GAN is not supported yet"
 
 
 def kinds_of(node: Node) -> Iterator[str]:
@@ -86,32 +96,40 @@ def kinds_of(node: Node) -> Iterator[str]:
         todo += [child for child in node.holder("_modules").values() if child is not None]
 
 
-def _build(result: Checkpoint, nodes: dict[str, Node], main: Node) -> None:
-    """Set config and tensors. Raises: ValueError if our networks differ."""
-    stored = result.stored
-    line = line_of(main)
-    G = generator_config(main, stored["G_ema" if "G_ema" in stored else "G"], line)
-    if "D" in nodes:
-        D = discriminator_config(nodes["D"], stored["D"], line)
-    else:
-        D = fresh_discriminator(G)
-    result.config = Config(G=G, D=D)
-    result.family = G.title
-    result.tensors = {
-        name: _tensors(name, nodes[name], tensors) for name, tensors in stored.items()
-    }
-    for name, tensors in stored.items():
-        _check_filters(name, tensors, (D if name == "D" else G))
-    result.check()
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one network. Attributes: nodes, stored: the networks and their tensors."""
+
+    nodes: dict[str, Node]
+    stored: dict[str, dict[str, Array]]
+
+    def generator(self, name: str) -> GeneratorConfig | Stylegan3Config:
+        node = self.nodes[name]
+        return generator_config(node, self.stored[name], line_of(node))
+
+    def discriminator(self, G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
+        node = self.nodes["D"]
+        if node.unknown:
+            raise ValueError(f"the class {node.kind} is not known here")
+        main = self.nodes.get("G_ema") or self.nodes["G"]
+        return discriminator_config(node, self.stored["D"], line_of(main))
+
+    def tensors(self, name: str, config: Config) -> Tensors:
+        tensors = _tensors(name, self.nodes[name], self.stored[name])
+        _check_filters(name, self.stored[name], config.D if name == "D" else config.G)
+        return tensors
 
 
-def _meta(root: dict[str, Any]) -> dict[str, Any]:
+def _meta(others: dict[str, Any]) -> dict[str, Any]:
     meta: dict[str, Any] = {}
-    if type(root.get("training_set_kwargs")) is dict:
-        meta["dataset"] = data_set(root["training_set_kwargs"])
-    pipe = root.get("augment_pipe")
+    if type(others.get("training_set_kwargs")) is dict:
+        meta["dataset"] = data_set(others["training_set_kwargs"])
+    pipe = others.get("augment_pipe")
     if type(pipe) is Node:
-        p = tensors_of(pipe, "augment_pipe").get("p")
+        try:
+            p = tensors_of(pipe, "augment_pipe").get("p")
+        except ValueError:
+            p = None  # an augmentation of another program
         if p is not None and p.numel == 1:
             meta |= own_meta({"augment_p": float(p.read().reshape(()))})
     return meta

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from stylegan.checkpoints.pickle.arrays import DTYPES, STORAGES, Array, Storage, storage_of
-from stylegan.checkpoints.pickle.budget import is_key
+from stylegan.checkpoints.pickle.keys import as_item, as_key
 from stylegan.checkpoints.pickle.machine import Machine
 from stylegan.checkpoints.pickle.names import Global, Globals
 from stylegan.checkpoints.pickle.nodes import Node
@@ -43,18 +43,16 @@ def dictionary(machine: Machine, items: Any = ()) -> dict[Any, Any]:
     machine.budget.spend_opcodes(len(items))
     result = {}
     for key, value in items.items() if type(items) is dict else items:
-        if not is_key(key):
-            raise ValueError("a key that is not a string or integer")
-        result[key] = value
+        result[as_key(key)] = value
     return result
 
 
 def scalars(machine: Machine, items: Any = ()) -> set[Any]:
     """A set."""
-    if type(items) not in (list, tuple) or not all(map(is_key, items)):
+    if type(items) not in (list, tuple):
         raise ValueError("a set of something other than strings and integers")
     machine.budget.spend_opcodes(len(items))
-    return set(items)
+    return set(map(as_item, items))
 
 
 def encode(machine: Machine, text: Any, encoding: Any) -> bytes | Encoded:
@@ -157,6 +155,30 @@ def size(machine: Machine, shape: Any = ()) -> tuple[Any, ...]:
     return tuple(shape)
 
 
+def rebuilt(machine: Machine, function: Any, kind: Any, arguments: Any, state: Any = None) -> Array:
+    """A tensor that has attributes of its own, without them."""
+    if type(function) is not Global or function.reduce not in (tensor, parameter):
+        raise ValueError("a tensor that another function makes")
+    if type(arguments) is not tuple:
+        raise ValueError("damaged: arguments that are not a tuple")
+    array: Array = function.reduce(machine, *arguments)
+    return array
+
+
+def old_object(machine: Machine, kind: Any, base: Any, state: Any) -> Any:
+    """An object of a class, as protocol 0 and 1 make it."""
+    if type(kind) is not Global:
+        raise ValueError("damaged: an object without a class")
+    if kind.unknown:
+        node = Node(kind.name, unknown=True)
+        node.items = state if type(state) in (dict, list) else None
+        return node
+    if kind.new is None:
+        raise ValueError(f"an object of {kind}")
+    made = kind.new()
+    return dictionary(machine, state) if type(made) is dict and type(state) is dict else made
+
+
 def _values(dtypes: dict[str, torch.dtype]) -> dict[str, dict[str, Any]]:
     return {name: {"value": dtype} for name, dtype in dtypes.items()}
 
@@ -179,9 +201,11 @@ ENTRIES: dict[str, dict[str, dict[str, Any]]] = {
         "_rebuild_parameter": {"reduce": parameter},
         "_rebuild_parameter_with_state": {"reduce": parameter},
     },
+    "torch._tensor": {"_rebuild_from_type_v2": {"reduce": rebuilt}},
     "torch.storage": {"_load_from_bytes": {"reduce": nested_storage}},
     "torch": {
         "Size": {"reduce": size},
+        "Tensor": {},
         "device": {"reduce": lambda machine, *where: None},
         **_values(STORAGES),
         **_values(DTYPES),
@@ -191,6 +215,7 @@ ENTRIES: dict[str, dict[str, dict[str, Any]]] = {
 for _module in ("builtins", "__builtin__"):
     ENTRIES[_module] = {
         "set": {"reduce": scalars},
+        "frozenset": {"reduce": scalars},
         "bytes": {"reduce": lambda machine: b""},
         **{name: {} for name in ("dict", "list", "int", "float")},  # of a defaultdict
     }
@@ -201,11 +226,19 @@ for _module in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
     }
     ENTRIES[f"{_module}.numeric"] = {"_frombuffer": {"reduce": array_of_buffer}}
 
-ALLOWED = Globals(
-    {
+OLD = {
+    module: {"_reconstructor": {"reduce": old_object}, "__newobj__": {}}
+    for module in ("copyreg", "copy_reg")
+}
+PACKAGED = frozenset({"torch_utils.persistence", "dnnlib.util", "dnnlib.tflib.network"})
+
+
+def _globals(entries: dict[str, dict[str, dict[str, Any]]]) -> dict[tuple[str, str], Global]:
+    return {
         (module, name): Global(f"{module}.{name}", **fields)
-        for module, names in ENTRIES.items()
+        for module, names in entries.items()
         for name, fields in names.items()
-    },
-    MODULES,
-)
+    }
+
+
+ALLOWED = Globals(_globals(ENTRIES), _globals(OLD), PACKAGED, MODULES)

@@ -10,8 +10,9 @@ from typing import Any
 from stylegan.checkpoints.pickle.allowed import ALLOWED
 from stylegan.checkpoints.pickle.budget import Refusal
 from stylegan.checkpoints.pickle.source import File, Region
+from stylegan.checkpoints.pickle.text import begins_old
 from stylegan.checkpoints.pickle.torchfile import MAGIC, ZIP, read_legacy, read_zip
-from stylegan.checkpoints.pickle.unpickle import Unpickler
+from stylegan.checkpoints.pickle.unpickle import HEAD, Unpickler
 from stylegan.errors import CheckpointError
 
 
@@ -41,7 +42,7 @@ def read_root(path: str | os.PathLike[str]) -> Any:
 def _read(file: File, start: bytes) -> Any:
     if start.startswith(ZIP):
         return read_zip(file, ALLOWED)
-    if start[:1] != b"\x80":
+    if start[:1] != b"\x80" and not begins_old(bytes(file.view[:HEAD])):
         raise Refusal(
             "expected a snapshot folder, a run folder or a checkpoint (NVIDIA's .pkl, rosinality's "
             ".pt), got a file that is neither a pickle nor written by torch.save"

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from stylegan.checkpoints.pickle.budget import Budget, Refusal, is_key
-from stylegan.checkpoints.pickle.names import Global, Globals
+from stylegan.checkpoints.pickle.budget import Budget, Refusal
+from stylegan.checkpoints.pickle.keys import as_item, as_key
+from stylegan.checkpoints.pickle.names import Globals
 from stylegan.checkpoints.pickle.nodes import Node
-from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
+from stylegan.checkpoints.pickle.numpy_state import NumpyArray
 from stylegan.checkpoints.pickle.source import Region, Span, Text
-from stylegan.errors import CheckpointError
 
 MAX_SMALL = 1 << 4  # bytes; longer byte strings stay in the file
 MAX_TEXT = 1 << 16  # bytes; longer text stays in the file
@@ -33,6 +33,7 @@ class Machine:
         budget: shared by all pickles of a file.
         persistent: gives the object of a persistent id; None refuses these ids.
         at: offset of the pickle in the region.
+        old: whether it is of protocol 0 or 1, which do not begin with their number.
     Attributes: at: offset of the next byte; start: of the current opcode.
     """
 
@@ -43,6 +44,7 @@ class Machine:
         budget: Budget,
         persistent: Callable[[Any], Any] | None,
         at: int,
+        old: bool = False,
     ) -> None:
         self.file, self.view, self.base = region.file, region.view, region.base
         self.names, self.persistent, self.budget = names, persistent, budget
@@ -50,11 +52,13 @@ class Machine:
         self.memo: dict[int, Any] = {}
         self.arrays: list[NumpyArray] = []  # created empty, filled by BUILD
         self.at = self.start = at
+        self.old = old
 
     def run(self, actions: Mapping[int, Callable[[Machine], Any]]) -> Any:
         """Execute up to STOP. Args: actions: by opcode. Returns: the value of the pickle."""
         view, budget, at = self.view, self.budget, self.at
-        if view[at] != pickle.PROTO[0] or not 2 <= view[at + 1] <= pickle.HIGHEST_PROTOCOL:
+        known = view[at] == pickle.PROTO[0] and 2 <= view[at + 1] <= pickle.HIGHEST_PROTOCOL
+        if not known and not self.old:
             raise Refusal("not a pickle of protocol 2 to 5")
         while True:
             self.start = self.at
@@ -172,24 +176,30 @@ class Machine:
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values of the topmost dict."""
         target = self.stack[-1]
+        if type(target) is Node and target.unknown:
+            target = target.contents(dict)
         if type(target) is not dict or len(items) % 2:
             raise Refusal("sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2]):
-            if not is_key(key):
-                raise Refusal("a key that is not a string or integer")
-            target[key] = value
+            target[as_key(key)] = value
 
     def append(self, items: list[Any]) -> None:
         """Extend the topmost list."""
-        if type(self.stack[-1]) is not list:
+        target = self.stack[-1]
+        if type(target) is Node and target.unknown:
+            target = target.contents(list)
+        if type(target) is not list:
             raise Refusal("appends to something that is not a list")
-        self.stack[-1].extend(items)
+        target.extend(items)
 
     def add(self, items: list[Any]) -> None:
         """Add to the topmost set."""
-        if type(self.stack[-1]) is not set or not all(map(is_key, items)):
+        if type(self.stack[-1]) is not set:
             raise Refusal("adds to something that is not a set of strings and integers")
-        self.stack[-1].update(items)
+        try:
+            self.stack[-1].update(map(as_item, items))
+        except ValueError as e:
+            raise Refusal(f"adds to something that is {e}") from e
 
     def push_dict(self) -> None:
         """Push a dict of the keys and values above the mark."""
@@ -203,63 +213,6 @@ class Machine:
         self.stack.append(set())
         self.add(items)
 
-    # Globals
-
-    def push_global(self, module: str, name: str) -> None:
-        """Push a global, if it is allowed."""
-        found = self.names.find(module, name)
-        if found is None:
-            raise Refusal(
-                f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
-                "a file names is run"
-            )
-        self.stack.append(found)
-
-    def named_global(self) -> None:
-        """GLOBAL: module and name in two lines."""
-        self.push_global(str(self.line(), "utf-8"), str(self.line(), "utf-8"))
-
-    def stack_global(self) -> None:
-        """STACK_GLOBAL: module and name on the stack."""
-        name, module = self.pop(), self.pop()
-        if type(name) is not str or type(module) is not str:
-            raise Refusal("damaged: a global whose name is not a string")
-        self.push_global(module, name)
-
-    def reduce(self) -> None:
-        """REDUCE: what the call of an allowed global would give, as plain data."""
-        args, called = self.pop(), self.pop()
-        if type(args) is not tuple:
-            raise Refusal("damaged: arguments that are not a tuple")
-        if type(called) is not Global or called.reduce is None:
-            raise Refusal(f"refuses to call {describe(called)}")
-        try:
-            value = called.reduce(self, *args)
-        except CheckpointError:
-            raise
-        except (TypeError, ValueError, AttributeError) as e:
-            raise Refusal(f"{called}: {e}") from e
-        self.stack.append(value)
-
-    def new(self) -> None:
-        """NEWOBJ: an empty object of an allowed class."""
-        args, called = self.pop(), self.pop()
-        if type(called) is not Global or called.new is None or args != ():
-            raise Refusal(f"refuses to create {describe(called)}")
-        self.stack.append(called.new())
-
-    def build(self) -> None:
-        """BUILD: attributes of the topmost object."""
-        state, target = self.pop(), self.stack[-1]
-        if type(target) is dict and type(state) is dict:
-            return  # attributes of an OrderedDict or EasyDict, such as versions of modules
-        if type(target) is Node and target.state is None and type(state) is dict:
-            target.state = state
-        elif isinstance(target, (DType, NumpyArray)) and type(state) is tuple:
-            target.build(*state)
-        else:
-            raise Refusal(f"refuses to set the state of {describe(target)}")
-
     def persistent_id(self) -> None:
         """BINPERSID: an object outside the pickle."""
         key = self.pop()
@@ -271,10 +224,3 @@ class Machine:
 def shown(module: str, name: str) -> str:
     """A global for a message."""
     return ascii(f"{module}.{name}"[:120])[1:-1][:200]
-
-
-def describe(value: object) -> str:
-    """What a value is, in a few words. Its contents may be endless."""
-    if type(value) in (Global, Node):
-        return str(value)
-    return f"a value of type {type(value).__name__}"

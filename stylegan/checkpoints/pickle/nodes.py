@@ -23,12 +23,21 @@ class Node:
         kind: name of its class.
         state: its attributes by name.
         code: characters of source text that came with it, which is not read.
+        unknown: whether nothing is known about the class but its name.
+        items: what an unknown class that is a list or a dictionary holds.
     """
 
-    __slots__ = ("kind", "state", "code")
+    __slots__ = ("kind", "state", "code", "unknown", "items")
 
-    def __init__(self, kind: str, state: dict[Any, Any] | None = None, code: int = 0) -> None:
-        self.kind, self.state, self.code = kind, state, code
+    def __init__(
+        self,
+        kind: str,
+        state: dict[Any, Any] | None = None,
+        code: int = 0,
+        unknown: bool = False,
+    ) -> None:
+        self.kind, self.state, self.code, self.unknown = kind, state, code, unknown
+        self.items: dict[Any, Any] | list[Any] | None = None
 
     def __str__(self) -> str:
         return f"an object of {self.kind}"
@@ -37,6 +46,12 @@ class Node:
         """An attribute. An array without dimensions becomes a number."""
         value = self.state.get(name, default) if type(self.state) is dict else default
         return value.value() if type(value) is Array else value
+
+    def contents(self, kind: type) -> Any:
+        """`items` as a list or dict, made when it is first asked for. Args: kind: list, dict."""
+        if self.items is None:
+            self.items = kind()
+        return self.items
 
     def arguments(self, names: Sequence[str]) -> dict[Any, Any]:
         """The recorded constructor arguments by name. Args: names: of the positional ones."""

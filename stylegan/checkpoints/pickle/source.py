@@ -91,6 +91,8 @@ class Text:
     start: int
     length: int
 
+    codec = "utf-8"
+
     def size(self) -> int:
         """The number of characters, if all of them are below 256, as in text that encodes bytes.
 
@@ -105,7 +107,7 @@ class Text:
         Args: length: stop soon after this many bytes.
         Raises: CheckpointError for characters from 256 on.
         """
-        decoder, result = codecs.getincrementaldecoder("utf-8")(), bytearray()
+        decoder, result = codecs.getincrementaldecoder(self.codec)(), bytearray()
         try:
             for at in range(0, self.length, CHUNK):
                 last = at + CHUNK >= self.length
@@ -118,6 +120,18 @@ class Text:
 
     def _part(self, at: int) -> bytearray:
         return self.file.read(self.start + at, min(CHUNK, self.length - at))
+
+
+class Escaped(Text):
+    """Text that stays in the file, as protocol 0 writes it: one byte a character, and \\uXXXX for
+    some characters, among them every backslash."""
+
+    codec = "raw-unicode-escape"
+
+    def size(self) -> int:
+        """The number of characters."""
+        parts = (self._part(at) for at in range(0, self.length, CHUNK))
+        return self.length - 5 * sum(part.count(b"\\") for part in parts)
 
 
 @dataclass(frozen=True)

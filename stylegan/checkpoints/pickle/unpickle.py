@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reader of pickles that runs nothing.
 
-It knows the opcodes of protocols 2 to 5, and the globals that it is given. For a call of one of
+It knows the opcodes of all protocols, and the globals that it is given. For a call of one of
 these it makes plain data itself, and never calls what the name means elsewhere. It refuses
 everything else. Large strings stay in the file. Nothing here recurses, and no file can make it use
 more memory than `Budget` allows.
@@ -16,12 +16,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from stylegan.checkpoints.pickle import objects, text
 from stylegan.checkpoints.pickle.budget import Budget, Refusal
 from stylegan.checkpoints.pickle.machine import MARK, Machine
 from stylegan.checkpoints.pickle.names import Globals
 from stylegan.checkpoints.pickle.source import Region
 from stylegan.errors import CheckpointError
 
+HEAD = 300  # bytes that show whether a pickle is of protocol 0 or 1
 Action = Callable[[Machine], Any]
 
 
@@ -47,9 +49,14 @@ class Unpickler:
         Raises: CheckpointError that names what is refused and the offset.
         """
         region = self.region
-        machine = Machine(region, self.names, self.budget, persistent, self.at)
+        old = (
+            region.base is not None
+            and not self.budget.nested
+            and text.begins_old(bytes(region.view[self.at : self.at + HEAD]))
+        )
+        machine = Machine(region, self.names, self.budget, persistent, self.at, old)
         try:
-            value = machine.run(ACTIONS)
+            value = machine.run(OLD_ACTIONS if old else ACTIONS)
             self.at = machine.at
             return value
         except CheckpointError:
@@ -124,11 +131,26 @@ BY_OPCODE: dict[bytes, Action] = {
     pickle.BINPUT: _sized("<B", 1, Machine.remember),
     pickle.LONG_BINPUT: _sized("<I", 4, Machine.remember),
     pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
-    pickle.GLOBAL: Machine.named_global,
-    pickle.STACK_GLOBAL: Machine.stack_global,
-    pickle.REDUCE: Machine.reduce,
-    pickle.NEWOBJ: Machine.new,
-    pickle.BUILD: Machine.build,
+    pickle.GLOBAL: objects.named_global,
+    pickle.STACK_GLOBAL: objects.stack_global,
+    pickle.REDUCE: objects.reduce,
+    pickle.NEWOBJ: objects.new,
+    pickle.BUILD: objects.build,
+    pickle.NEWOBJ_EX: objects.new_with_names,
+    pickle.OBJ: objects.new_of_mark,
+    pickle.INST: objects.new_of_name,
     pickle.BINPERSID: Machine.persistent_id,
+    pickle.SHORT_BINSTRING: _sized("<B", 1, text.push_string),
+    pickle.BINSTRING: _sized("<i", 4, text.push_string),
+}
+OLD: dict[bytes, Action] = {
+    pickle.INT: text.push_integer,
+    pickle.LONG: text.push_integer,
+    pickle.FLOAT: text.push_float,
+    pickle.STRING: text.push_quoted,
+    pickle.UNICODE: text.push_escaped,
+    pickle.GET: text.recall,
+    pickle.PUT: text.remember,
 }
 ACTIONS = {code[0]: action for code, action in BY_OPCODE.items()}
+OLD_ACTIONS = {code[0]: action for code, action in {**BY_OPCODE, **OLD}.items()}

@@ -13,95 +13,81 @@ from typing import Any
 
 import torch
 
-from stylegan.checkpoints.formats import (
-    HAS_EXTRA,
-    Checkpoint,
-    Tensors,
-    fresh_discriminator,
-)
+from stylegan.checkpoints.assemble import assemble
+from stylegan.checkpoints.find import Found
+from stylegan.checkpoints.formats import HAS_EXTRA, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import data_set, own_meta, plain
 from stylegan.checkpoints.pickle.arrays import Array, Derived, TensorSource
 from stylegan.checkpoints.pickle.nodes import Node, is_name
 from stylegan.checkpoints.rosinality.missing import MeanW, Noise
-from stylegan.checkpoints.rosinality.names import OURS, PARTS, Shape, TensorName, names_of
+from stylegan.checkpoints.rosinality.names import OURS, Shape, TensorName, names_of
 from stylegan.checkpoints.rosinality.settings import discriminator_config, generator_config
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 
 FORMAT = "rosinality .pt"
+CONSTANT, AVERAGE = "input.input", "latent_avg"
 MAX_NOISES = 19  # noise inputs, up to 4096 px
 
 
-def recognises(root: Any) -> bool:
-    """Whether `root` is the value of such a file."""
-    return type(root) is dict and any(
-        type(state) is dict and "input.input" in state for state in _generators(root).values()
-    )
+def recognises(found: Found) -> bool:
+    """Whether a file holds state dicts with the names of this program."""
+    return any(CONSTANT in state for state in found.states.values())
 
 
-def read(root: dict[str, Any]) -> Checkpoint:
-    """The networks in the value of such a file.
+def read(found: Found) -> Checkpoint:
+    """The networks of such a file.
 
-    Raises: ValueError for a network that is not tensors by name.
+    Raises: ValueError if none of its generators is tensors by name.
     """
-    states = _generators(root)
-    if type(root.get("d")) is dict:
-        states["D"] = _unwrapped(root["d"])
-    stored = {name: _checked(state, name) for name, state in states.items()}
-    result = Checkpoint(FORMAT, "StyleGAN2, skip", stored, meta=_meta(root))
-    try:
-        _build(result, root)
-    except ValueError as e:
-        result.fail(e)
+    stored, failed = {}, {}
+    for name in found.roles:
+        try:
+            stored[name] = _checked(found.states.get(name), name)
+        except ValueError as e:
+            failed[name] = e
+    if failed and not {"G_ema", "G"} & stored.keys():
+        raise next(iter(failed.values()))
+    result = Checkpoint(FORMAT, "StyleGAN2, skip", stored, meta=_meta(found.others))
+    for name, error in failed.items():
+        result.leave_out(name, error)
+    assemble(result, _Reader(stored, found.others))
     return result
 
 
-def _build(result: Checkpoint, root: dict[str, Any]) -> None:
-    """Set config and tensors. Raises: ValueError if our networks differ."""
-    stored = result.stored
-    kept = root.get(OURS)
-    kept = kept if type(kept) is dict else {}
-    G = generator_config(stored["G_ema" if "G_ema" in stored else "G"], kept)
-    D = fresh_discriminator(G)
-    if "D" in stored:
-        D = discriminator_config(stored["D"], G, kept)
-    result.config = Config(G=G, D=D)
-    averages = {"G_ema": root.get("latent_avg"), "G": kept.get("latent_avg")}
-    result.tensors = {}
-    for name, tensors in stored.items():
-        found = tensors if name == "D" else _with_noise(tensors)
-        ours = _ours(found, names_of(name, result.config), name)
+class _Reader:
+    """Reads one network.
+
+    Args: stored: the tensors of all networks; others: what else the file holds.
+    """
+
+    def __init__(self, stored: dict[str, dict[str, Array]], others: dict[str, Any]) -> None:
+        kept = others.get(OURS)
+        self.kept: dict[str, Any] = kept if type(kept) is dict else {}
+        self.stored, averages = {}, {"G_ema": others.get(AVERAGE), "G": self.kept.get(AVERAGE)}
+        if "G_ema" not in stored:
+            averages["G"] = averages["G"] or others.get(AVERAGE)
+        for name, tensors in stored.items():  # some programs keep the average among the tensors
+            self.stored[name] = {k: v for k, v in tensors.items() if k != AVERAGE}
+            averages[name] = averages.get(name) or tensors.get(AVERAGE)
+        self.averages = averages
+
+    def generator(self, name: str) -> GeneratorConfig:
+        return generator_config(self.stored[name], self.kept)
+
+    def discriminator(self, G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
+        return discriminator_config(self.stored["D"], G, self.kept)
+
+    def tensors(self, name: str, config: Config) -> Tensors:
+        tensors = self.stored[name]
+        if name == "D":
+            return _ours(tensors, names_of(name, config), name)
+        G = config.G
+        assert isinstance(G, GeneratorConfig)
+        ours = _ours(_with_noise(tensors), names_of(name, config), name)
         if not G.use_noise:  # written by this package, with noise inputs that add nothing
             ours = {k: v for k, v in ours.items() if ".noise_" not in k}
-        if name != "D":
-            ours["mapping.w_avg"] = _average(averages[name]) or MeanW(ours, G)
-        result.tensors[name] = ours
-    result.check()
-
-
-def _generators(root: dict[Any, Any]) -> dict[str, Any]:
-    """{"G_ema", "G": state}, wherever the file keeps them."""
-    if type(root.get("state_dict")) is dict:  # pSp and e4e, which also have an encoder
-        prefix = "decoder."
-        decoder = {
-            key.removeprefix(prefix): value
-            for key, value in root["state_dict"].items()
-            if type(key) is str and key.startswith(prefix)
-        }
-        return {"G_ema": decoder}
-    if "input.input" in root:
-        return {"G_ema": root}
-    found = {name: root.get(PARTS[name]) for name in ("G_ema", "G")}
-    return {name: _unwrapped(state) for name, state in found.items() if state is not None}
-
-
-def _unwrapped(state: Any) -> Any:
-    """Without the prefix of DataParallel, if every name has it."""
-    prefix = "module."
-    if type(state) is not dict or not all(
-        type(key) is str and key.startswith(prefix) for key in state
-    ):
-        return state
-    return {key.removeprefix(prefix): value for key, value in state.items()}
+        ours["mapping.w_avg"] = _average(self.averages[name]) or MeanW(ours, G)
+        return ours
 
 
 def _average(array: object) -> TensorSource | None:
@@ -162,12 +148,12 @@ def _with_noise(tensors: Mapping[str, TensorSource]) -> Mapping[str, TensorSourc
     return {**tensors, **noises}
 
 
-def _meta(root: dict[str, Any]) -> dict[str, Any]:
-    kept = root.get(OURS)
+def _meta(others: dict[str, Any]) -> dict[str, Any]:
+    kept = others.get(OURS)
     meta = own_meta(kept.get("meta") if type(kept) is dict else None)
-    meta |= own_meta({"augment_p": root.get("ada_aug_p")})
-    if type(root.get("args")) is Node:
-        arguments = plain(root["args"].state)
+    meta |= own_meta({"augment_p": others.get("ada_aug_p")})
+    if type(others.get("args")) is Node:
+        arguments = plain(others["args"].state)
         about = {name: arguments.pop(name) for name in ("path", "size") if name in arguments}
         if about:
             meta["dataset"] = data_set(about)

@@ -15,17 +15,17 @@ from typing import Any
 import torch
 
 from stylegan.checkpoints.arguments import Arguments, show
-from stylegan.checkpoints.formats import Checkpoint, Tensors, fresh_discriminator
+from stylegan.checkpoints.assemble import GENERATORS, assemble
+from stylegan.checkpoints.find import TENSORFLOW, Found
+from stylegan.checkpoints.formats import Checkpoint, Tensors
 from stylegan.checkpoints.metadata import recorded
 from stylegan.checkpoints.pickle.arrays import Array, storage_of
 from stylegan.checkpoints.pickle.nodes import MAX_NODES, Node
 from stylegan.checkpoints.tensorflow.settings import discriminator_config, generator_config
 from stylegan.checkpoints.tensorflow.variables import our_tensors
-from stylegan.config import Config
+from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 
 FORMAT = "NVIDIA TensorFlow .pkl"
-NETWORK = "dnnlib.tflib.network.Network"
-PARTS = ("G", "D", "G_ema")  # of the tuple; NVIDIA calls the last one Gs
 NAMES = re.compile(r"[\w.>/-]{1,100}", re.ASCII)  # of variables, with those of their networks
 
 
@@ -45,66 +45,78 @@ class Family:
     reason: str | None = None
 
 
-def recognises(root: Any) -> bool:
-    """Whether `root` is the value of such a file."""
-    return type(root) is tuple and any(type(n) is Node and n.kind == NETWORK for n in root)
+def recognises(found: Found) -> bool:
+    """Whether a file holds networks of this kind."""
+    return any(node.kind == TENSORFLOW for node in found.modules.values())
 
 
-def read(root: tuple[Any, ...]) -> Checkpoint:
-    """The networks in the value of such a file.
+def read(found: Found) -> Checkpoint:
+    """The networks of such a file.
 
-    Raises: ValueError for a value that is not a network.
+    Raises: ValueError if none of its generators is a network.
     """
-    if len(root) != len(PARTS):
-        raise ValueError(f"expected a tuple of G, D and Gs, got {len(root)} values")
-    nodes = {name: node for name, node in zip(PARTS, root) if node is not None}
-    for name, node in nodes.items():
-        if not _is_network(node):
-            raise ValueError(f"{name}: expected a {NETWORK}, got {show(node)}")
-    order = [name for name in ("G_ema", "G", "D") if name in nodes]
-    contents = {name: _contents(nodes[name], name) for name in order}
-    stored: dict[str, dict[str, Array]] = {name: contents[name].variables for name in order}
-    settings = {name: Arguments(contents[name].arguments, name) for name in order}
+    contents, failed = {}, {}
+    for name in found.roles:
+        try:
+            contents[name] = _contents(found.modules.get(name), name)
+        except ValueError as e:
+            failed[name] = e
+    main = next((name for name in GENERATORS if name in contents), None)
+    if failed and main is None:
+        raise next(iter(failed.values()))
+    stored = {name: content.variables for name, content in contents.items()}
+    settings = {name: Arguments(content.arguments, name) for name, content in contents.items()}
     result = Checkpoint(FORMAT, "unknown", stored)
-    main = order[0]
+    first = main or next(iter(contents))
     names = {"resolution": "resolution", "channels": "num_channels"}
-    result.recorded = recorded(settings[main].values, **names)
-    family = _family(nodes[main], stored[main])
+    result.recorded = recorded(settings[first].values, **names)
+    family = _family(found.modules[first], stored[first])
     result.family, result.reason = family.name, family.reason
     if result.reason:
+        if "G_ema" in failed:  # what is wrong with it tells more
+            raise failed["G_ema"]
         return result
-    try:
-        tensors: dict[str, Tensors] = {
-            name: our_tensors(stored[name], settings[name]) for name in order
-        }
-        result.tensors = tensors
-        G = generator_config(tensors[main], settings[main])
-        if "D" in nodes:
-            D = discriminator_config(tensors["D"], settings["D"])
-        else:
-            D = fresh_discriminator(G)
-        result.config, result.family = Config(G=G, D=D), G.title
-        result.check()
-    except ValueError as e:
-        result.fail(e)
-        return result
-    result.number_classes()
+    for name, error in failed.items():
+        result.leave_out(name, error)
+    assemble(result, _Reader(stored, settings))
     return result
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one network. Attributes: stored, settings: variables and arguments of all networks."""
+
+    stored: dict[str, dict[str, Array]]
+    settings: dict[str, Arguments]
+
+    def generator(self, name: str) -> GeneratorConfig:
+        return generator_config(self._tensors(name), self.settings[name])
+
+    def discriminator(self, G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
+        return discriminator_config(self._tensors("D"), self.settings["D"])
+
+    def tensors(self, name: str, config: Config) -> Tensors:
+        return self._tensors(name)
+
+    def _tensors(self, name: str) -> Tensors:
+        return our_tensors(self.stored[name], self.settings[name])
+
+
 def _is_network(node: object) -> bool:
-    return type(node) is Node and node.kind == NETWORK and type(node.state) is dict
+    return type(node) is Node and node.kind == TENSORFLOW and type(node.state) is dict
 
 
-def _contents(root: Node, name: str) -> Contents:
+def _contents(root: object, name: str) -> Contents:
     """What a network contains. Of two variables or arguments with one name, the outer one counts.
 
     Raises: ValueError if this is not a tree of networks.
     """
+    if not _is_network(root):
+        raise ValueError(f"{name}: expected a {TENSORFLOW}, got {show(root)}")
     found, count = Contents({}, {}), 0
-    todo = [(root, "")]
+    todo: list[tuple[object, str]] = [(root, "")]
     for node, prefix in todo:
-        if not _is_network(node) or node.state is None:
+        if not isinstance(node, Node) or not _is_network(node) or node.state is None:
             raise ValueError(f"{name}: {prefix[:-1]} is not a network")
         own, parts = node.state.get("variables"), node.state.get("components", {})
         given = node.state.get("static_kwargs", {})

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds the networks in the value of a file, wherever the program that wrote it keeps them.
+
+Programs save a module or a state dict alone, in a dictionary under many names, in a list, one or
+two levels down, and behind the prefixes of `DataParallel` and `torch.compile`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from stylegan.checkpoints.pickle.arrays import Array
+from stylegan.checkpoints.pickle.nodes import Node
+
+State = dict[str, Any]  # {name of a tensor: Array}
+Network = Node | State
+
+TENSORFLOW = "dnnlib.tflib.network.Network"
+MAX_LEVEL = 3  # containers inside containers that are searched
+MAX_ENTRIES = 20_000  # of all containers that are searched
+MAX_WRAPPERS = 8  # around one network
+# Lower-case keys under which programs keep each network.
+ROLES = {
+    "G_ema": (
+        "g_ema", "gs", "gema", "ema", "generator_ema", "ema_generator", "generator_smooth",
+        "netg_ema", "net_g_ema", "g_ema_state_dict", "params_ema", "model_ema", "g_running",
+        "decoder",
+    ),
+    "G": ("g", "generator", "netg", "net_g", "gen", "g_state_dict", "params"),
+    "D": ("d", "discriminator", "netd", "net_d", "disc", "dis", "d_state_dict"),
+}  # fmt: skip
+ROLE_OF = {name: role for role, names in ROLES.items() for name in names}
+RANK = {name: i for names in ROLES.values() for i, name in enumerate(names)}
+TUPLE = ("G", "D", "G_ema")  # the order of NVIDIA's TensorFlow files, which call the last one Gs
+# Keys that may hold the only network of a file, or a dictionary of networks.
+UNNAMED = ("model", "state_dict", "network", "net", "module", "weights", "state", "ema_state_dict")
+WRAPPERS = ("module", "_orig_mod")  # names of the only child: DataParallel and torch.compile
+GENERATOR = re.compile(r"synthesis[./].*|input\.input|style_mlp\..*")
+
+
+@dataclass
+class Found:
+    """The networks in the value of a file.
+
+    Attributes:
+        root: the whole value.
+        modules: {"G_ema", "G" or "D": module}.
+        states: {"G_ema", "G" or "D": state dict, without the prefixes of wrappers}. A network is
+            either in `modules` or here.
+        others: what else the dictionaries of the file hold, by key. Of two entries with the same
+            key, it has the outer one.
+        unnamed: whether the file does not tell which network its generator is. It then is G_ema.
+    """
+
+    root: Any
+    modules: dict[str, Node] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+    unnamed: bool = False
+
+    @property
+    def roles(self) -> list[str]:
+        """Which of "G_ema", "G" and "D" were found, in this order."""
+        return [role for role in ROLES if role in self.modules or role in self.states]
+
+    def add(self, role: str, network: Network) -> None:
+        """Keep a network, unless there is one in this role."""
+        if role not in self.roles:
+            if isinstance(network, Node):
+                self.modules[role] = network
+            else:
+                self.states[role] = network
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A value to search.
+
+    Attributes:
+        role: of a network there, or None.
+        certain: whether a network without a role counts even if it does not look like a generator.
+        level: how many containers are around it.
+    """
+
+    value: Any
+    role: str | None = None
+    certain: bool = True
+    level: int = 0
+
+
+def find_networks(root: Any) -> Found:
+    """The networks in the value of a file, as modules or state dicts.
+
+    Args: root: what `read_root` gives.
+    """
+    found, left = Found(root), MAX_ENTRIES
+    alone: list[Network] = []  # networks whose role nothing tells
+    todo = deque([_Place(root)])
+    seen: dict[int, Any] = {}  # by id; it also keeps the values alive, so that ids stay unique
+    while todo:
+        place = todo.popleft()
+        value = _without_wrappers(place.value)
+        network = _as_network(value, place.role is not None)
+        if network is not None and place.role:
+            found.add(place.role, network)
+        elif network is not None and (place.certain or is_generator(network)):
+            alone.append(network)
+        items = {} if network is not None else _items(value)
+        left -= len(items)
+        if left < 0 or place.level > MAX_LEVEL or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        todo += _inside(place, value, items)
+        for key, item in items.items() if type(value) is dict else ():
+            if type(key) is str and not role_of(key):
+                found.others.setdefault(key, item)
+    _add_unnamed(found, alone)
+    return found
+
+
+def role_of(key: object) -> str | None:
+    """The role of a network that is kept under this key, or None."""
+    return ROLE_OF.get(key.lower()) if type(key) is str and len(key) < 40 else None
+
+
+def is_generator(network: Network) -> bool:
+    """Whether a network is a generator, by the names of its parts."""
+    if not isinstance(network, Node):
+        return any(type(key) is str and GENERATOR.fullmatch(key) for key in network)
+    if network.kind != TENSORFLOW:
+        return "synthesis" in _children(network)
+    parts, variables = network.get("components"), network.get("variables")
+    pairs = variables if type(variables) is list else []
+    names = [pair[0] for pair in pairs if type(pair) is tuple and pair]
+    named = any(type(name) is str and GENERATOR.fullmatch(name) for name in names)
+    return named or type(parts) is dict and "synthesis" in parts
+
+
+def without_wrappers(state: State) -> State:
+    """A state dict without the prefixes that wrappers add to all names."""
+    for _ in range(MAX_WRAPPERS):
+        first = str(next(iter(state), "")).partition(".")[0]
+        prefix = f"{first}."
+        if first not in WRAPPERS or not all(str(key).startswith(prefix) for key in state):
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _without_wrappers(value: Any) -> Any:
+    """A module without `DataParallel` and the like, or a state dict without their prefixes."""
+    for _ in range(MAX_WRAPPERS):
+        children = _children(value)
+        if len(children) != 1 or next(iter(children)) not in WRAPPERS:
+            break
+        value = next(iter(children.values()))
+    return without_wrappers(value) if _is_state(value) else value
+
+
+def _as_network(value: Any, named: bool) -> Network | None:
+    """`value` if it is a network, and not several of them. Args: named: whether it has a role."""
+    if type(value) is Node:
+        if value.kind == TENSORFLOW or is_generator(value):
+            return value
+        children = {k: v for k, v in _children(value).items() if type(v) is Node and role_of(k)}
+        several = any(map(is_generator, children.values()))
+        is_module = type(value.state) is dict and {"_modules", "_parameters"} & value.state.keys()
+        return value if not several and (is_module or named and not value.items) else None
+    if type(value) is not dict or not (_is_state(value) or named and _has_names(value)):
+        return None
+    return None if _parts(value) else value
+
+
+def _items(value: Any) -> dict[Any, Any]:
+    """What a container holds, by key or position. A state dict of several networks holds a state
+    dict for each."""
+    if type(value) in (list, tuple):
+        return dict(enumerate(value[:MAX_ENTRIES]))
+    if type(value) is Node:
+        items = value.items if type(value.items) is dict else {}
+        items = items or dict(enumerate(value.items or ()))
+        return items or _children(value) or (value.state if type(value.state) is dict else {})
+    if type(value) is not dict:
+        return {}
+    return (_parts(value) or value) if _is_state(value) else value
+
+
+def _inside(place: _Place, container: Any, items: dict[Any, Any]) -> Iterator[_Place]:
+    """The places in a container, the most certain names first."""
+    published = type(container) is tuple and len(container) == len(TUPLE)
+    if published and any(type(n) is Node and n.kind == TENSORFLOW for n in container):
+        items = dict(zip(TUPLE, container))
+    rank = {key: RANK.get(key.lower(), 99) if type(key) is str else 99 for key in items}
+    for key in sorted(items, key=rank.__getitem__):
+        role, named = role_of(key), type(key) is str and key not in UNNAMED
+        if not role and not named:
+            role = place.role
+        certain = place.certain and not named
+        yield _Place(items[key], role, certain, place.level + 1)
+
+
+def _add_unnamed(found: Found, alone: list[Network]) -> None:
+    """Give networks without a name their roles, if no generator has a name."""
+    if not alone or {"G_ema", "G"} & set(found.roles):
+        return
+    generators = [network for network in alone if is_generator(network)]
+    others = [network for network in alone if not is_generator(network)]
+    found.unnamed = True
+    found.add("G_ema", (generators or others)[-1])
+    if len(generators) > 1:
+        found.add("G", generators[0])
+    if generators and others:
+        found.add("D", others[0])
+
+
+def _parts(state: State) -> dict[str, Any]:
+    """A state dict of several networks, such as generator.* and discriminator.*, as {name of a
+    network: state dict} and the other tensors. It is empty if names begin with no network."""
+    parts: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for key, value in state.items():
+        first, _, rest = key.partition(".") if type(key) is str else ("", "", "")
+        if role_of(first) and rest:
+            parts.setdefault(first, {})[rest] = value
+        else:
+            others[key] = value
+    return {**others, **parts} if parts else {}
+
+
+def _children(value: Any) -> dict[Any, Any]:
+    """The modules in a module, by name."""
+    state = value.state if type(value) is Node else None
+    children = state.get("_modules") if type(state) is dict else None
+    return children if type(children) is dict else {}
+
+
+def _has_names(value: dict[Any, Any]) -> bool:
+    """Whether a dictionary has dotted names: all of them, or those of tensors."""
+    dotted = [key for key in value if type(key) is str and "." in key]
+    return bool(value) and (
+        len(dotted) == len(value) or any(isinstance(value[key], Array) for key in dotted)
+    )
+
+
+def _is_state(value: object) -> bool:
+    """Whether a value is a dictionary with tensors under dotted names."""
+    return (
+        type(value) is dict
+        and all(type(key) is str for key in value)
+        and any("." in key and isinstance(item, Array) for key, item in value.items())
+    )
