@@ -14,9 +14,13 @@ from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.rosinality import reader as rosinality
+from stylegan.checkpoints.state_dict import families, renamed
+from stylegan.checkpoints.state_dict import reader as state_dict
+from stylegan.checkpoints.state_dict.like import current_like
+from stylegan.checkpoints.state_dict.safetensors import read_safetensors
 from stylegan.checkpoints.tensorflow import reader as tensorflow
 from stylegan.errors import CheckpointError
-from stylegan.identify import Role, identify, not_a_network
+from stylegan.identify import KINDS, Role, identify, not_a_network
 from stylegan.words import one_line
 
 
@@ -34,9 +38,11 @@ class Format:
 
 
 FORMATS = tuple(
-    Format(module.recognises, module.read) for module in (nvidia, tensorflow, rosinality)
+    Format(module.recognises, module.read)
+    for module in (nvidia, tensorflow, families, renamed, rosinality, state_dict)
 )
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
+OWN_SETTINGS = "holds its own settings; leave --like out"
 # Errors of readers on a file that is damaged in a way that they do not check for.
 DAMAGE = (
     ValueError,
@@ -70,7 +76,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     kind = identify(path)
     if kind is None or kind.role is not Role.NETWORK or kind.step:
         raise CheckpointError(path, not_a_network(path))
-    root = read_root(path)
+    root = (read_safetensors if kind is KINDS["safetensors"] else read_root)(path)
     try:
         found = find_networks(root)
         for format in FORMATS:
@@ -78,6 +84,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
                 checkpoint = format.read(found)
                 checkpoint.code = _code(found)
                 _limit(checkpoint)
+                if current_like() and checkpoint.format != state_dict.FORMAT:
+                    raise ValueError(OWN_SETTINGS)
                 return checkpoint
     except DAMAGE as e:
         expected = isinstance(e, ValueError) and not isinstance(e, UnicodeError)

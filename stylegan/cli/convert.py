@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.outputs import output_file, output_folder
+from stylegan.cli.params import like_option
 
 if TYPE_CHECKING:
     from stylegan.networks import Networks
@@ -39,6 +40,7 @@ BY_SUFFIX = {
     + "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     + ".",
 )
+@like_option
 def command(source: str, out: str, to: str | None) -> None:
     """Convert the networks of IN to another format.
 

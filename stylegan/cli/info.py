@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
+from stylegan.cli.params import like_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 @click.command("info")
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
+@like_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
     "--sheet",

@@ -122,9 +122,28 @@ def make_folder(path: str | Path, option: str) -> Path:
     return Path(path)
 
 
+def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Option callback: state dicts that the command opens have the settings of a network."""
+    if value is not None and not ctx.resilient_parsing:
+        from stylegan.checkpoints.state_dict.like import settings_like
+        from stylegan.networks import load_networks
+
+        ctx.with_resource(settings_like(load_networks(value, "cpu").config))
+    return value
+
+
+LIKE_HELP = (
+    "Network with the settings of a state dict, which is a file of weights alone.  [default: from "
+    "the shapes of its tensors]"
+)
+like_option = click.option(
+    "--like", metavar="NETWORK", expose_value=False, callback=use_settings_of, help=LIKE_HELP
+)
+
+
 def network_argument(function: Callable) -> Callable:
-    """The positional NETWORK."""
-    return click.argument("network", metavar="NETWORK")(function)
+    """The positional NETWORK, and --like for it."""
+    return click.argument("network", metavar="NETWORK")(like_option(function))
 
 
 NOISE_MODES = {"const": "the network's own", "random": "fresh", "none": "none"}  # as help says
