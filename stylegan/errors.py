@@ -31,6 +31,11 @@ class CheckpointError(UserError):
     kind, or asks for code to be run."""
 
 
+class Note(UserWarning):
+    """Something about the user's file that does not end the work. The command line prints it in one
+    line."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on. The message is one line that says why and what helps."""
 

@@ -12,6 +12,7 @@ Nothing in it can run code when it is loaded.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from stylegan.checkpoints.formats import NO_AVERAGE
 from stylegan.checkpoints.open import OWN_SETTINGS, open_checkpoint
 from stylegan.checkpoints.state_dict.like import current_like, settings_like
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config, preset
 from stylegan.device import resolve_device
-from stylegan.errors import CheckpointError, SnapshotError, UserError
+from stylegan.errors import CheckpointError, Note, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
-from stylegan.snapshots import CONFIG, find_snapshot, read_json, snapshot_around
+from stylegan.snapshots import AVERAGED, CONFIG, find_snapshot, read_json, snapshot_around
 from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
@@ -108,6 +110,11 @@ class Networks:
         return self._network("G")
 
     @property
+    def best_G(self) -> Any:
+        """The generator to draw with: G_ema, or G if there is no G_ema; None without both."""
+        return self.G if self.G_ema is None else self.G_ema
+
+    @property
     def D(self) -> Any:
         """The discriminator."""
         return self._network("D")
@@ -148,6 +155,12 @@ class Networks:
                 )
             self._label_vectors = vectors.float()
         return self._label_vectors
+
+    def with_G_ema(self) -> Networks:
+        """These networks, in which G_ema is G if there is no G_ema."""
+        if self.G_ema is None:
+            self._loaded["G_ema"] = self.G
+        return self
 
     def save(self, folder: str | Path) -> None:
         """Write config.json, a file per network and the label vectors into an existing folder."""
@@ -270,6 +283,8 @@ def load_networks(
         config = Config.from_dict(content["config"])
     except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
         raise SnapshotError(folder / CONFIG, f"not a valid config ({e})") from e
+    if not (folder / AVERAGED).is_file():
+        warnings.warn(f"{folder}: {NO_AVERAGE}", Note, stacklevel=2)
     meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
     return Networks(config, meta, folder=folder, device=resolve_device(device))
 
@@ -278,5 +293,7 @@ def _from_file(path: str | Path, device: torch.device) -> Networks:
     checkpoint = open_checkpoint(path)
     if checkpoint.config is None:
         raise CheckpointError(f"{path} ({checkpoint.format})", checkpoint.reason or "unknown")
+    for note in checkpoint.remarks():
+        warnings.warn(f"{path}: {note}", Note, stacklevel=3)
     meta = {**checkpoint.meta, "source": {"file": Path(path).name, "format": checkpoint.format}}
     return Networks(checkpoint.config, meta, path=Path(path), checkpoint=checkpoint, device=device)

@@ -11,7 +11,7 @@ from typing import Any
 from stylegan.errors import SnapshotError, UserError
 from stylegan.identify import identify, is_address, not_a_network
 
-CONFIG, AVERAGED = "config.json", "G_ema.safetensors"
+CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 
 
 def find_snapshot(path: str | Path) -> Path:
@@ -41,7 +41,9 @@ def snapshot_around(path: str | Path) -> Path | None:
 
 def is_snapshot(path: str | Path) -> bool:
     """Whether a folder holds what inference needs."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, AVERAGED))
+    path = Path(path)
+    generators = (path / AVERAGED, path / TRAINED)
+    return (path / CONFIG).is_file() and any(file.is_file() for file in generators)
 
 
 def snapshots_of(run_dir: str | Path) -> list[Path]:

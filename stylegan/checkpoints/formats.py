@@ -12,10 +12,13 @@ import torch
 from stylegan.checkpoints.pickle.arrays import Array, Derived, TensorSource
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
+from stylegan.models.sizes import min_side_of
 from stylegan.words import one_line
 
 MAX_GROWTH = 4  # times the file's memory that a network may take; float16 takes twice
 FREE_BYTES = 1 << 20  # that any network may take, however small its file
+MAX_SIDE = 64  # px, of the shorter side of a smallest block
+NO_AVERAGE = "there is no averaged generator (G_ema), so G draws the images"
 HAS_EXTRA = "has the unexpected tensor"
 
 Tensors = dict[str, TensorSource]
@@ -83,6 +86,15 @@ class Checkpoint:
         """Note that no generator can be built. Args: reason: an exception or text."""
         self.reason = one_line(reason, 300)
         self.tensors = self.config = None
+
+    def remarks(self) -> list[str]:
+        """What a user should know about the networks that can be built, one line each."""
+        lines = list(self.notes)
+        for name, reason in self.unbuilt.items():
+            lines.append(f"{name} cannot be built: {reason}")
+        if self.tensors is not None and "G_ema" not in self.tensors:
+            lines.append(NO_AVERAGE)
+        return lines
 
     def number_classes(self) -> None:
         """Name the classes by their numbers, if the file has no names for them."""
@@ -156,6 +168,21 @@ def check_growth(name: str, tensors: Mapping[str, TensorSource]) -> None:
             total += max(array.extent * array.dtype.itemsize, array.numel * 4)
     if total > MAX_GROWTH * size + FREE_BYTES:
         raise ValueError(f"{name}: its tensors are the same numbers, used many times")
+
+
+def shape_of(smallest: Sequence[int], blocks: int, resolution: int) -> dict[str, Any]:
+    """`resolution` and `min_block_side` of a network, from the size of its constant.
+
+    Args:
+        smallest: height and width of the constant.
+        blocks: number of blocks.
+        resolution: side of the images if they are square.
+    """
+    if len(smallest) != 2 or tuple(smallest) == (4, 4) or not 0 < min(smallest) <= MAX_SIDE:
+        return {"resolution": (resolution, resolution)}
+    height, width = smallest
+    size = (height << blocks - 1, width << blocks - 1)
+    return {"resolution": size, "min_block_side": min_side_of(size, (height, width))}
 
 
 def widths_of(widths: Sequence[int], channel_base: int, channel_max: int) -> tuple[int, ...] | None:

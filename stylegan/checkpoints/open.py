@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stylegan.checkpoints.contents import contents
 from stylegan.checkpoints.find import Found, find_networks
 from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
@@ -69,7 +70,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint. Nothing in the file is run, and tensors stay in it until they are read.
 
-    Args: path: NVIDIA's .pkl (PyTorch or TensorFlow), or rosinality's .pt.
+    Args: path: NVIDIA's .pkl (PyTorch or TensorFlow), rosinality's .pt, or a state dict.
     Returns: the networks; with config None and a reason if they cannot be built here.
     Raises: CheckpointError if the file is refused, damaged or of an unknown kind; OSError.
     """
@@ -93,8 +94,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(path, f"{'' if expected else 'damaged: '}{reason}") from e
     raise CheckpointError(
         path,
-        "contains no known networks (expected NVIDIA's G, D or G_ema, a tuple of TensorFlow "
-        "networks, or rosinality's g_ema)",
+        "contains no known networks (expected NVIDIA's, rosinality's or a state dict); it holds "
+        + contents(root),
     )
 
 

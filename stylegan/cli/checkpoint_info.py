@@ -29,10 +29,12 @@ def checkpoint_rows(path: str | os.PathLike[str]) -> dict[str, Any]:
         rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
         rows[name] = _network(checkpoint, name)
+    if checkpoint.notes:
+        rows["notes"] = "; ".join(checkpoint.notes)
     if config is None:
         rows["layers"] = _stored_layers(checkpoint)
     else:
-        if "D" in checkpoint.stored:
+        if "D" in (checkpoint.tensors or {}):
             rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
         rows["layers"] = layers(config.G)
         rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}"
@@ -66,10 +68,9 @@ def layers(config: GeneratorConfig | Stylegan3Config) -> str:
         from stylegan.models.stylegan3_filters import geometry
 
         return mapping + ", ".join(g.name for g in geometry(config))
-    from stylegan.models.sizes import block_resolutions, channels_of
+    from stylegan.models.sizes import blocks_of, channels_of
 
-    blocks = block_resolutions(config.resolution)
-    return mapping + ", ".join(f"b{r} {channels_of(r, config)}" for r in blocks)
+    return mapping + ", ".join(f"b{r} {channels_of(r, config)}" for r in blocks_of(config))
 
 
 def _recorded_images(checkpoint: Checkpoint) -> str:
@@ -91,6 +92,8 @@ def _stored_layers(checkpoint: Checkpoint) -> str:
 
 
 def _network(checkpoint: Checkpoint, name: str) -> str:
+    if name in checkpoint.unbuilt and checkpoint.reason is None:
+        return f"cannot be built: {checkpoint.unbuilt[name]}"
     tensors = checkpoint.stored.get(name)
     if tensors is None:
         return "not in the file"

@@ -72,11 +72,11 @@ def _load(source: str) -> Networks:
     from stylegan.networks import load_networks
 
     nets = load_networks(source, "cpu")
-    if nets.G_ema is None:
-        raise UserError(source, "contains no averaged generator (G_ema)")
+    if nets.best_G is None:
+        raise UserError(source, "has no generator (G_ema or G)")
     if nets.checkpoint is not None:
         nets.meta["source"]["sha256"] = sha256(source)
-    return nets
+    return nets.with_G_ema()
 
 
 def _snapshot(source: str, out: Path, kind: str) -> list[str]:
@@ -84,7 +84,8 @@ def _snapshot(source: str, out: Path, kind: str) -> list[str]:
     with output_folder(out, "OUT") as part:
         nets.save(part)
     names = [name for name in ("G_ema", "G", "D") if getattr(nets, name) is not None]
-    return [f"{out}: {', '.join(names)}; {nets.config.G.title}, {_size(nets)}"]
+    lines = [f"{out}: {', '.join(names)}; {nets.config.G.title}, {_size(nets)}"]
+    return lines + _missing(nets)
 
 
 def _foreign(source: str, out: Path, kind: str) -> list[str]:
@@ -94,7 +95,8 @@ def _foreign(source: str, out: Path, kind: str) -> list[str]:
     nets = _load(source)
     with output_file(out, "OUT") as part:
         lines = (nvidia_writer if kind == "nvidia" else rosinality_writer).write(nets, part)
-    return [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
+    lines = [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
+    return lines + _missing(nets)
 
 
 def _tensors(source: str, out: Path, kind: str) -> list[str]:
@@ -119,6 +121,13 @@ def _tensors(source: str, out: Path, kind: str) -> list[str]:
     with output_file(out, "OUT") as part:
         save_file(tensors, part, metadata)
     return [f"{out}: {len(tensors):,} tensors of {', '.join(parts)}"]
+
+
+def _missing(nets: Networks) -> list[str]:
+    """Lines on networks of the file that OUT lacks, and on one that stands for another."""
+    unbuilt = nets.checkpoint.unbuilt if nets.checkpoint else {}
+    lines = [f"  left out: {name}, which cannot be built here" for name in unbuilt]
+    return lines + ["  G_ema is a copy of G"] * (nets.G_ema is nets.G)
 
 
 def _size(nets: Networks) -> str:

@@ -95,7 +95,7 @@ def _network(path: str) -> dict[str, Any]:
         rows[name] = f"{count:,} parameters" if network is not None else "not in the snapshot"
     rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"
     rows["layers"] = layers(config.G)
-    rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}, {nets.G_ema.num_ws} ws"
+    rows["latents"] = f"z {config.G.z_dim}, w {config.G.w_dim}, {nets.best_G.num_ws} ws"
     if source:
         rows |= training_rows(nets.meta)
     else:

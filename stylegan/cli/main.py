@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -68,6 +69,7 @@ class Program(click.Group):
         args = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in args  # at any position
         args = [a for a in args if a != "--debug"]
+        warnings.showwarning = _show_note if not debug else warnings.showwarning
         try:
             super().main(args, prog_name, **{**extra, "standalone_mode": False})
             code = 0
@@ -79,6 +81,11 @@ class Program(click.Group):
                 where = getattr(getattr(e, "ctx", None), "command_path", prog_name)
                 click.echo(f"{where}: {message}", err=True)
         sys.exit(code)
+
+
+def _show_note(message: Any, category: type, *where: Any, **more: Any) -> None:
+    """Print a warning in one line, without the place in the code."""
+    click.echo(f"note: {printable(one_line(message))}", err=True)
 
 
 def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:

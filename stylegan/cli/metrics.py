@@ -92,8 +92,8 @@ def command(
 
     stylegan_ops.tune_cpu_allocator()
     networks = load_networks(network, device)
-    if networks.G_ema is None:
-        raise UserError(network, "the snapshot has no G_ema.safetensors")
+    if networks.best_G is None:
+        raise UserError(network, "has no generator (G_ema or G)")
     results = []
     with contextlib.ExitStack() as stack:
         part = stack.enter_context(output_file(json_file, "--json")) if json_file else None

@@ -99,7 +99,6 @@ def _train(plan: Plan, outdir: str, dry_run: bool) -> None:
     from stylegan.snapshots import snapshots_of
     from stylegan.training.loop import Trainer
     from stylegan.training.setup import about, check_ops, configure_device, header
-    from stylegan.training.transfer import transfer
 
     config, dataset, device, run_dir = plan.config, plan.dataset, plan.device, plan.run_dir
     ops = config.train.ops
@@ -114,7 +113,7 @@ def _train(plan: Plan, outdir: str, dry_run: bool) -> None:
         click.echo("\n".join(header(config, dataset, trainer.model, device)))
         fresh = not plan.snapshot and not (run_dir and snapshots_of(run_dir))
         if config.train.init_from and fresh:
-            click.echo("\n".join(["", *transfer(trainer.model, config.train.init_from)]))
+            click.echo("\n".join(["", *_transferred(trainer, config)]))
         if dry_run:
             return
         if not run_dir:
@@ -126,6 +125,14 @@ def _train(plan: Plan, outdir: str, dry_run: bool) -> None:
     with suppress(OSError):  # standard output on a full disk
         _print_end(trainer, last)
     sys.exit(trainer.interrupt.exit_code if last or trainer.interrupt.signal else 1)
+
+
+def _transferred(trainer: Trainer, config: Config) -> list[str]:
+    """Start with the weights of another network. Returns: a table of what fits."""
+    from stylegan.training.transfer import transfer
+
+    names = trainer.dataset.class_names if config.G.c_dim else ()
+    return transfer(trainer.model, config.train.init_from or "", names)
 
 
 def _print_end(trainer: Trainer, last: Path | None) -> None:
@@ -161,7 +168,7 @@ def _plan(
 ) -> Plan:
     import stylegan_ops
     from stylegan.device import resolve_device
-    from stylegan.training.setup import fit_to_data
+    from stylegan.training.setup import fitted, open_data
 
     stylegan_ops.tune_cpu_allocator()
     device = resolve_device(device_name)
@@ -171,7 +178,11 @@ def _plan(
                 "--preset does not go with --resume, which keeps the run's settings"
             )
         return _plan_resume(resume, device, options)
-    config, dataset = fit_to_data(_fresh(preset_name, device, options))
+    config = _fresh(preset_name, device, options)
+    dataset = open_data(config)
+    if config.train.init_from and not preset_name:
+        config = _like_source(config, dataset, options)
+    config = fitted(config, dataset)
     run_dir = None if resume is None else _find_run(outdir, config)
     return Plan(config, dataset, device, run_dir)
 
@@ -226,6 +237,27 @@ def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> C
     if "kimg" in options:  # a given length lifts the demo's time limit
         options.setdefault("minutes", None)
     return _with_options(preset(name), options)
+
+
+def _like_source(config: Config, dataset: ImageDataset, options: dict[str, Any]) -> Config:
+    """`config` with the structure of the network that it starts with, except for what `options`
+    say."""
+    from stylegan.config import preset
+    from stylegan.networks import load_networks
+    from stylegan.training.transfer.judgement import options_of
+    from stylegan.training.transfer.settings import (
+        preset_for,
+        structural_differences,
+        with_structure_of,
+    )
+
+    source = load_networks(config.train.init_from or "", "cpu").config
+    if source.G.model != config.G.model:
+        config = _with_options(preset(preset_for(source)), options)
+    before, config = config, with_structure_of(config, source, dataset.resolution)
+    if rows := structural_differences(config, before):
+        click.echo(f"structure of {config.train.init_from}: {options_of(rows)}")
+    return _with_options(config, options)
 
 
 def _with_options(config: Config, options: dict[str, Any]) -> Config:

@@ -15,6 +15,7 @@ from stylegan.errors import UserError
 ARCHITECTURES = ("skip", "resnet", "orig")
 CHANNELS = (1, 3, 4)
 MAX_MAPPING_LAYERS = 64
+MIN_BLOCK_SIDE = 3  # so that squares of 2^n px begin at 4x4
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _option = functools.partial(option, group="Model")
@@ -61,6 +62,13 @@ class GeneratorConfig:
         None,
         "Channels of every block of StyleGAN2, from 4 px on: 512,512,256.",
         none="from --channel-base and --channel-max",
+    )
+    min_block_side: int = _option(
+        MIN_BLOCK_SIDE,
+        "Shorter side in px that the smallest block of StyleGAN2 has at least; 2 in networks of "
+        "StyleGAN-Human.",
+        min=2,
+        max=64,
     )
     resample_filter: tuple[float, ...] = _option(
         (1, 3, 3, 1), "Taps of the low-pass filter of resampling in StyleGAN2."
@@ -192,6 +200,7 @@ class DiscriminatorConfig:
     channel_base: Auto[int] = _as_stylegan2("channel_base")
     channel_max: int = _as_stylegan2("channel_max")
     widths: tuple[int, ...] | None = _as_stylegan2("widths")
+    min_block_side: int = _as_stylegan2("min_block_side")
     resample_filter: tuple[float, ...] = _as_stylegan2("resample_filter")
     conv_clamp: float | None = _as_stylegan2("conv_clamp")
     low_precision_blocks: int = _as_stylegan2("low_precision_blocks")
@@ -247,7 +256,7 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
         if reason := reason_against_taps(c.resample_filter):
             raise UserError("resample_filter", f"the taps {reason}")
         object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
-    check_options(c, ("mapping_layers", "architecture", "precision"))
+    check_options(c, ("mapping_layers", "architecture", "precision", "min_block_side"))
     if isinstance(c, (GeneratorConfig, Stylegan3Config)):
         _check_mapping(c)
     widths = getattr(c, "widths", None)

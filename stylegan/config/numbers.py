@@ -16,6 +16,30 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real)
 
 
+def group_size(samples: int, group: int | None) -> int:
+    """Samples per group in which the minibatch standard deviation divides a batch.
+
+    The largest divisor of `samples` up to `group`, or if that is 1, the smallest above it: a group
+    of one sample has no deviation.
+
+    Args:
+        samples: in the batch.
+        group: the setting; None: the batch.
+    """
+    group = samples if group is None else min(group, samples)
+    if group == 1:
+        return 1
+    divisors = [g for g in range(2, samples + 1) if samples % g == 0]
+    return max((g for g in divisors if g <= group), default=divisors[0])
+
+
+def whole_groups(samples: int, group: int | None) -> int:
+    """The largest batch up to `samples` that whole groups fill, but 2 samples at least."""
+    if group and samples > group:
+        return samples - samples % group
+    return max(samples, 2)
+
+
 def reason_against_taps(taps: Any) -> str | None:
     """Why no filter can have these taps, as the end of "the taps ..."; None if one can."""
     if not isinstance(taps, (list, tuple)) or not 0 < len(taps) <= MAX_TAPS:

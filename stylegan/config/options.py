@@ -26,6 +26,8 @@ class Known:
     width: int
     gpus: int
     batch: int
+    batch_gpu: int | None  # as given
+    mbstd_group: int | None
     blur_sigma: float
 
     @property

@@ -86,6 +86,8 @@ class Config:
             width=self.G.resolution[1],
             gpus=gpus,
             batch=t.batch or 0,
+            batch_gpu=t.batch_gpu,
+            mbstd_group=self.D.mbstd_group,
             blur_sigma=0 if t.init_from else t.blur_sigma,  # a trained D would unlearn details
         )
         if t.batch is None:

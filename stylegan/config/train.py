@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields
 
+from stylegan.config.numbers import whole_groups
 from stylegan.config.options import Auto, Automatic, Known, check_options, option
 from stylegan.errors import UserError
 
@@ -18,11 +19,18 @@ _output = functools.partial(option, group="Output")
 # Source of the automatic settings: Karras et al. 2020 (arXiv:2006.06676), appendix C; for StyleGAN3
 # Karras et al. 2021 (arXiv:2106.12423), appendix G.
 def auto_batch(k: Known) -> int:
-    """4096 / side per GPU, between 1 and 32; at most 64 in all, but one per GPU at least."""
-    return max(min(k.gpus * min(max(4096 // k.side, 1), 32), 64), k.gpus)
+    """4096 / side per GPU, at most 32, and 64 in all; in whole groups of the minibatch standard
+    deviation, and a multiple of --batch-gpu."""
+    per_gpu = min(4096 // k.side, 32, 64 // k.gpus)
+    if k.batch_gpu:
+        return max(per_gpu // k.batch_gpu, 1) * k.batch_gpu * k.gpus
+    return whole_groups(per_gpu, k.mbstd_group) * k.gpus
 
 
-AUTO_BATCH = Automatic("by resolution: 4096 / side, at most 32 per GPU and 64 in all", auto_batch)
+AUTO_BATCH = Automatic(
+    "by resolution: 4096 / side, at most 32 per GPU and 64 in all, in whole --mbstd-group",
+    auto_batch,
+)
 AUTO_LR = Automatic(
     "by resolution: 0.0025, from 1024 px on 0.002", lambda k: 0.002 if k.side >= 1024 else 0.0025
 )

@@ -21,6 +21,7 @@ from stylegan.inference.batching import default_batch, in_batches
 from stylegan.inference.labels import Label, Labels, find_labels
 from stylegan.inference.motion import moved_input
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
+from stylegan.inference.seeds import latents_of_seeds
 from stylegan.models.fold import fold_constants
 from stylegan.models.generator import Generator
 from stylegan.models.stylegan3 import make_transform
@@ -55,21 +56,21 @@ class Request:
 
 
 class Pipeline:
-    """Generates images with the averaged generator of a snapshot.
+    """Generates images with the averaged generator of a snapshot, or with G if there is none.
 
     Args:
-        networks: `Networks` with G_ema. Its weights must not change afterwards, because what
+        networks: `Networks` with G_ema or G. Its weights must not change afterwards, because what
             depends on them alone is computed here (`fold_constants`).
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
-    Raises: UserError if there is no G_ema, or nothing can be compiled here.
+    Raises: UserError if there is no generator, or nothing can be compiled here.
     """
 
     def __init__(self, networks: Networks, compile: bool = False) -> None:
-        if networks.G_ema is None:
-            raise UserError("Pipeline", "there is no averaged generator (G_ema)")
+        if networks.best_G is None:
+            raise UserError("Pipeline", "there is no generator (G_ema or G)")
         self.networks = networks
-        self.G: Generator = networks.G_ema.eval().requires_grad_(False)
+        self.G: Generator = networks.best_G.eval().requires_grad_(False)
         fold_constants(self.G)
         self.device = next(self.G.parameters()).device
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
@@ -157,16 +158,8 @@ class Pipeline:
         return Mapped(ws, numbers)
 
     def latents(self, seeds: Iterable[int]) -> torch.Tensor:
-        """z [N, z_dim] of seeds, float32 on the CPU.
-
-        NumPy's `RandomState` draws them. Its stream is frozen for good (NEP 19), and published
-        StyleGAN images were drawn with it, so a known seed shows the known image.
-        """
-        for seed in seeds:
-            if not 0 <= int(seed) < 2**32:
-                raise UserError("seed", f"expected an integer from 0 to 2^32 - 1, got {seed}")
-        draws = [np.random.RandomState(int(s)).randn(self.G.z_dim) for s in seeds]
-        return torch.from_numpy(np.stack(draws).astype(np.float32))
+        """z [N, z_dim] of seeds, float32 on the CPU (`latents_of_seeds`)."""
+        return latents_of_seeds(seeds, self.G.z_dim)
 
     def labels(self, label: Label | None, seeds: Sequence[int]) -> Labels:
         """The labels of images of `seeds`; `label` and errors as for a call."""

@@ -44,7 +44,7 @@ def _equivariance(networks: Networks, options: Options, *kinds: str) -> dict[str
     from stylegan.metrics.equivariance import equivariance
 
     return equivariance(
-        networks.G_ema,
+        networks.best_G,
         kinds,
         options.samples,
         options.batch,

@@ -20,7 +20,7 @@ from stylegan.errors import UserError
 from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import blocks_of
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 
@@ -69,8 +69,8 @@ def _complete(config: NetworkConfig, fields: dict[str, Any]) -> NetworkConfig:
             )
     config = dataclasses.replace(config, **fields)
     widths = getattr(config, "widths", None)
-    if widths and len(widths) != len(block_resolutions(config.resolution)):
-        count = len(block_resolutions(config.resolution))
+    count = len(blocks_of(config)) if widths and not isinstance(config, Stylegan3Config) else 0
+    if widths and len(widths) != count:
         raise UserError("widths", f"expected {count}, one for every block, got {len(widths)}")
     if config.channel_base is None:
         base = default_channel_base(config.resolution)

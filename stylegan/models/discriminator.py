@@ -17,7 +17,7 @@ from stylegan.errors import UserError
 from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
 from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format
-from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.models.sizes import blocks_of, channels_of
 from stylegan_ops import downsample2d
 
 
@@ -31,7 +31,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config, self.c_dim = config, config.c_dim
-        sizes = block_resolutions(config.resolution)
+        sizes = blocks_of(config)
         self.resolution = tuple(config.resolution)
         self.resolutions = list(sizes)[:0:-1]  # from the image down to nominal 8
         for i, nominal in enumerate(self.resolutions):

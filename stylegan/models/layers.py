@@ -14,6 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from stylegan.config.numbers import group_size
 from stylegan.models.fold import Constant
 from stylegan_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
@@ -130,8 +131,8 @@ class MinibatchStd(nn.Module):
     Source: Karras et al. 2018 (arXiv:1710.10196), section 3.
 
     Args:
-        group: samples per group, at most (the largest divisor of the batch is taken); None: the
-            batch.
+        group: samples per group; None: the batch. A batch that it does not divide has groups of
+            another size (`group_size`).
         channels: how many to append; each is the mean over its share of the features and all
             pixels.
     """
@@ -143,8 +144,7 @@ class MinibatchStd(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, C, H, W] -> [N, C + channels, H, W]."""
         n, c, h, w = x.shape
-        group = n if self.group is None else min(self.group, n)
-        group = next(g for g in range(group, 0, -1) if n % g == 0)
+        group = group_size(n, self.group)
         # Sample m * (n / group) + j is the m-th member of group j.
         y = x.reshape(group, n // group, self.channels, c // self.channels, h, w)
         y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[2, 3, 4])

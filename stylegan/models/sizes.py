@@ -4,24 +4,31 @@
 from __future__ import annotations
 
 from stylegan.config import DiscriminatorConfig, GeneratorConfig
+from stylegan.config.network import MIN_BLOCK_SIDE
 from stylegan.errors import UserError
 
 
-def block_resolutions(resolution: tuple[int, int]) -> dict[int, tuple[int, int]]:
+def block_resolutions(
+    resolution: tuple[int, int], min_side: int = MIN_BLOCK_SIDE
+) -> dict[int, tuple[int, int]]:
     """The sizes of the blocks of a network, smallest first.
 
-    Each block is twice as large as the one before. The shorter side of the smallest is 3 to 5 px if
-    the factors of two allow it, else more. Blocks are named by a nominal resolution 4, 8, 16, ...,
-    which is the real one for square powers of two. Channel counts depend on it.
+    Each block is twice as large as the one before. The shorter side of the smallest is at least
+    `min_side` px, and less than twice that if the factors of two allow it. Blocks are named by a
+    nominal resolution 4, 8, 16, ..., which is the real one for square powers of two. Channel counts
+    depend on it.
 
-    Args: resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
+    Args:
+        resolution: (height, width) in px, (m * 2^n, k * 2^n) with n >= 1.
+        min_side: 3 in all networks but some that are not square.
     Returns: {nominal resolution: (height, width)}.
     Raises: UserError if a side is odd, or the smallest block would have more than 1024 px.
     """
     height, width = resolution
     doublings = 0
     while (
-        not (height >> doublings | width >> doublings) & 1 and min(resolution) >> doublings + 1 >= 3
+        not (height >> doublings | width >> doublings) & 1
+        and min(resolution) >> doublings + 1 >= min_side
     ):
         doublings += 1
     h, w = height >> doublings, width >> doublings
@@ -46,3 +53,13 @@ def channels_of(nominal: int, config: GeneratorConfig | DiscriminatorConfig) -> 
     if config.widths is not None:
         return config.widths[nominal.bit_length() - 3]
     return max(1, min(config.channel_base // nominal, config.channel_max))
+
+
+def blocks_of(config: GeneratorConfig | DiscriminatorConfig) -> dict[int, tuple[int, int]]:
+    """The sizes of the blocks of a network of StyleGAN2, as `block_resolutions`."""
+    return block_resolutions(config.resolution, config.min_block_side)
+
+
+def min_side_of(resolution: tuple[int, int], smallest: tuple[int, int]) -> int:
+    """`min_block_side` of networks whose smallest block has this size."""
+    return MIN_BLOCK_SIDE if block_resolutions(resolution)[4] == smallest else min(smallest)

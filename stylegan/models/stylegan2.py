@@ -18,7 +18,7 @@ from stylegan.config import GeneratorConfig
 from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualConv2d, EqualLinear, check_ws, register_filter
 from stylegan.models.precision import block_dtype, block_format
-from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.models.sizes import blocks_of, channels_of
 from stylegan_ops import ACTIVATIONS, modulated_conv2d, upsample2d
 
 
@@ -27,7 +27,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        sizes = block_resolutions(config.resolution)
+        sizes = blocks_of(config)
         self.w_dim, self.num_ws = config.w_dim, 2 * len(sizes)
         self.resolutions = list(sizes)
         for i, (nominal, size) in enumerate(sizes.items()):

@@ -16,6 +16,7 @@ from stylegan.data.dataset import ImageDataset
 from stylegan.errors import SnapshotError, UserError
 from stylegan.networks import Networks, load_networks
 from stylegan.runs.snapshot import STATE, read_state, write_snapshot
+from stylegan.runs.training_labels import about_dataset, label_vectors
 
 
 class Model(Protocol):
@@ -61,13 +62,11 @@ def save(
     run_dir: Path, config: Config, dataset: ImageDataset, model: Model, progress: Progress
 ) -> Path:
     """Write a snapshot of a run. Returns: its folder. Raises: OSError."""
-    data = {
-        "name": dataset.name,
-        "images": len(dataset),
-        "class_names": list(dataset.class_names),
-    }
-    meta = {"kimg": model.images_seen / 1000, "dataset": data}
-    networks = Networks(config, meta, G_ema=model.G_ema, G=model.G, D=model.D)
+    meta = {"kimg": model.images_seen / 1000, "dataset": about_dataset(dataset)}
+    vectors = label_vectors(dataset) if config.G.c_dim else None
+    networks = Networks(
+        config, meta, G_ema=model.G_ema, G=model.G, D=model.D, label_vectors=vectors
+    )
     state = {
         "step": model.state_dict(),
         "seconds": progress.seconds,

@@ -19,7 +19,9 @@ from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions
+from stylegan.models.sizes import blocks_of
+from stylegan.runs.training_labels import about_dataset
+from stylegan.training.cautions import cautions
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 
@@ -33,10 +35,24 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         the data.
     Raises: UserError if the images cannot be used or no network has their size.
     """
+    dataset = open_data(config)
+    return fitted(config, dataset, gpus), dataset
+
+
+def open_data(config: Config) -> ImageDataset:
+    """The images of config.data. Raises: UserError if they cannot be used."""
     data = config.data
-    dataset = ImageDataset(
+    return ImageDataset(
         data.path, data.resolution, data.channels, data.max_images, config.train.seed
     )
+
+
+def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
+    """A resolved config, whose networks have the size, channels and labels of the images.
+
+    Raises: UserError if no network has their size.
+    """
+    data = config.data
     if data.cond and not dataset.c_dim:
         raise UserError(
             dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
@@ -50,14 +66,14 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
         "c_dim": dataset.c_dim if data.cond else 0,
     }
     try:
-        block_resolutions(dataset.resolution)
         G, D = replace(config.G, **shape), replace(config.D, **shape)
+        blocks_of(D)  # a size that a network can have
     except UserError as e:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     config = replace(config, G=G, D=D, data=replace(data, workers=workers))
-    return config.resolved(gpus), dataset
+    return config.resolved(gpus)
 
 
 def open_batches(
@@ -117,11 +133,7 @@ def about(dataset: ImageDataset, device: torch.device) -> dict[str, Any]:
     """What run.json keeps besides the settings."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "dataset": {
-            "name": dataset.name,
-            "images": len(dataset),
-            "class_names": list(dataset.class_names),
-        },
+        "dataset": about_dataset(dataset),
         "device": describe(device),
         "torch": torch.__version__,
         "stylegan": stylegan.__version__,
@@ -152,12 +164,6 @@ def header(
         + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length")
         + (f", blur {t.blur_sigma:g} px until {t.blur_fade_kimg:g} kimg" if t.blur_sigma else ""),
     }
-    smallest = block_resolutions(dataset.resolution)[4]
-    if max(smallest) > 16:
-        rows["note"] = (
-            f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
-            "dense layer is large; a --resolution with more factors of two learns better"
-        )
     notes = list(dataset.notes)
     if dataset.c_dim and not config.data.cond and config.data.path is not None:
         notes.insert(0, f"the images have {_labels(config, dataset)}")
@@ -165,7 +171,7 @@ def header(
         more = len(notes) - MAX_NOTES
         notes[MAX_NOTES:] = [f"and {more} more; stylegan info {dataset.path} shows all"]
     lines = [f"{name:8}{text}" for name, text in rows.items()]
-    return lines + [f"warning {note}" for note in notes]
+    return lines + [f"warning {note}" for note in [*cautions(config, len(dataset)), *notes]]
 
 
 def _labels(config: Config, dataset: ImageDataset) -> str:

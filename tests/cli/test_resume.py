@@ -81,12 +81,40 @@ def test_init_from_says_what_fits(train):
     assert code == 0 and len(runs) == 2, err
     assert f"weights of {first}" in out and "8 classes" in out
     rows = {tuple(line.split()[:2]): line for line in out.splitlines()}
-    assert "no embed.weight here" in rows["G", "mapping"]
+    assert rows["G", "mapping"].endswith("5 of 5  the mean of its labels")
+    assert "D learns b4 anew and keeps the rest" in out
     assert rows["D", "b16"].split()[2] == rows["D", "b16"].split()[4] != "0"
     assert read_about(runs[1])["config"].train.init_from == os.path.abspath(first)
     assert json.loads((runs[1] / "log.jsonl").read_text().splitlines()[1])["kimg"] == 0.004
     code, out, err, runs = train("--resume", runs[1], "--kimg", "0.008", small=["--device", "cpu"])
     assert code == 0 and "weights of" not in out, err
+
+
+PLAIN = "--batch 4 --kimg 0.004 --resolution 16 --device cpu --dry-run --data emoji".split()
+
+
+def test_init_from_takes_the_structure_of_the_network(train):
+    layers = ("--mapping-layers", "8", "--z-dim", "16", "--w-dim", "16", "--d-channel-max", "6")
+    _, _, _, (first,) = train("--kimg", "0.004", *layers)
+    code, out, err, _ = train("--init-from", first, small=PLAIN)
+    assert code == 0, err
+    assert f"structure of {first}: --z-dim 16 --w-dim 16 --mapping-layers 8" in out
+    assert "G keeps everything: the first sheet shows its images\n  D keeps everything" in out
+    # Options come first, and the table says what they cost.
+    code, out, _, _ = train("--init-from", first, "--mapping-layers", "2", small=PLAIN)
+    assert code == 0 and "8 layers there, 2 here" in out
+    assert "the first sheet shows noise" in out
+    assert "to make more of it fit: --mapping-layers 8" in out
+    # So does a preset.
+    code, _, err, _ = train("--init-from", first, "--cfg", "auto", small=PLAIN)
+    assert code == 2 and "nothing of it fits the new network" in err
+    assert "--mapping-layers 8" in err and err.count("\n") == 1
+
+
+def test_init_from_takes_the_model_of_the_network(train):
+    _, _, _, (first,) = train("--kimg", "0.004", "--cfg", "stylegan3-r")
+    code, out, err, _ = train("--init-from", first, small=PLAIN)
+    assert code == 0 and "StyleGAN3-R" in out and "G keeps everything" in out, err
 
 
 def test_init_from_moves_the_weights(train):
@@ -130,7 +158,7 @@ def test_labels_that_are_not_used_are_warned_of(train, tmp_path):
     for c in "ab":
         (tmp_path / "pics" / c).mkdir(parents=True)
         (tmp_path / "pics" / c / "0.png").write_bytes(encoded(picture((16, 16))))
-    options = ["--data", "pics", "--dry-run"]
+    options = ["--data", "pics", "--dry-run", "--batch", "2"]
     assert "warning the images have 2 classes, not used (--cond uses them)" in train(*options)[1]
     assert "warning" not in train(*options, "--cond")[1]
 

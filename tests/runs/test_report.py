@@ -109,7 +109,7 @@ def test_a_page_with_everything(make):
         assert part in " ".join(page.text.split()), part
     assert [chart["title"] for chart in page.data["charts"]] == ["Losses", "Speed and memory"]
     assert [chart["title"] for chart in page.data["other"]] == ["new/metric"]
-    assert page.data["sheets"] == ["0", "5"] and len(page.images) == 3
+    assert [s["kimg"] for s in page.data["sheets"]] == ["0", "5"] and len(page.images) == 3
     assert [mark["text"] for mark in page.data["marks"]] == ["2 files passed over"]
 
 
@@ -156,7 +156,7 @@ def test_sheets_are_few_small_and_evenly_spaced(make):
     sheet(run_dir, "reals")
     path = write_report(run_dir)
     page = Page(path)
-    kimg = [float(k) for k in page.data["sheets"]]
+    kimg = [float(s["kimg"]) for s in page.data["sheets"]]
     assert len(kimg) == len(page.sheets()) == sheets.SHEETS
     assert (kimg[0], kimg[-1]) == (0.5, 39.5)
     assert set(np.diff(kimg)) == {1.0, 2.0}
@@ -184,7 +184,7 @@ def test_a_damaged_sheet_is_left_out(make, damage):
         else:
             path.write_bytes(damage)
     page = Page(write_report(run_dir))
-    assert page.data["sheets"] == ["1", "3"] and len(page.images) == 2
+    assert [s["kimg"] for s in page.data["sheets"]] == ["1", "3"] and len(page.images) == 2
 
 
 @pytest.mark.parametrize("mode, color", [("L", 90), ("RGB", (90, 0, 0)), ("P", 3), ("1", 1)])

@@ -7,7 +7,7 @@ from typing import Any
 
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.errors import UserError
-from stylegan.models.sizes import block_resolutions, channels_of
+from stylegan.models.sizes import blocks_of, channels_of
 
 NUM_FP16_RES = 4  # default of num_fp16_res
 TAPS = (1, 3, 3, 1)  # default of resample_filter
@@ -44,12 +44,13 @@ def non_default(**arguments: Any) -> dict[str, Any]:
 def block_sizes(name: str, c: BlockConfig) -> list[int]:
     """Resolutions of the blocks: 4, 8, ... px. Raises: UserError for other resolutions."""
     height, width = c.resolution
-    if height != width or height < 8 or height & (height - 1):
+    sizes = blocks_of(c)
+    if height != width or height < 8 or height & (height - 1) or sizes[4] != (4, 4):
         raise UserError(
             f"{name}.resolution",
             f"NVIDIA's programs support squares of 8, 16, 32, ... px, not {width}x{height}",
         )
-    return list(block_resolutions(c.resolution))
+    return list(sizes)
 
 
 def channel_rule(name: str, c: BlockConfig, sizes: list[int]) -> dict[str, int]:

@@ -112,7 +112,7 @@ class _Reader:
         if node.unknown:
             raise ValueError(f"the class {node.kind} is not known here")
         main = self.nodes.get("G_ema") or self.nodes["G"]
-        return discriminator_config(node, self.stored["D"], line_of(main))
+        return discriminator_config(node, self.stored["D"], line_of(main), G)
 
     def tensors(self, name: str, config: Config) -> Tensors:
         tensors = _tensors(name, self.nodes[name], self.stored[name])

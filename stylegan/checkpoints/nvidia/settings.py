@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from stylegan.checkpoints.arguments import Arguments
-from stylegan.checkpoints.formats import widths_of
+from stylegan.checkpoints.formats import shape_of, widths_of
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.config import ARCHITECTURES, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+from stylegan.models.sizes import blocks_of
 from stylegan.models.stylegan3_filters import Geometry, geometry
 
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
@@ -85,6 +86,7 @@ def _stylegan2(
 ) -> GeneratorConfig:
     resolution = common["resolution"][0]
     blocks = _blocks(synthesis)
+    common |= _shape(resolution, tensors, len(blocks))
     top = synthesis.child(f"b{resolution}")
     layer = actual(top.child("conv1"), flat, "conv_clamp", "activation")
     layer.choice("activation", "lrelu", ("lrelu",))
@@ -146,8 +148,17 @@ def _check_geometry(layers: Iterable[Geometry]) -> None:
             raise ValueError(f"G: the settings of {g.name} give no valid filter")
 
 
-def discriminator_config(node: Node, tensors: dict[str, Array], line: Line) -> DiscriminatorConfig:
-    """Settings of a discriminator. Raises: ValueError that names one that ours cannot have."""
+def discriminator_config(
+    node: Node,
+    tensors: dict[str, Array],
+    line: Line,
+    G: GeneratorConfig | Stylegan3Config,
+) -> DiscriminatorConfig:
+    """Settings of a discriminator.
+
+    Args: G: those of its generator.
+    Raises: ValueError that names one that ours cannot have.
+    """
     given = Arguments(node.arguments(POSITIONAL_D), "D")
     of_blocks, epilogue = given.nested("block_kwargs"), given.nested("epilogue_kwargs")
     resolution = given.integer("img_resolution", low=4, high=MAX_RESOLUTION)
@@ -167,7 +178,7 @@ def discriminator_config(node: Node, tensors: dict[str, Array], line: Line) -> D
     widths += [_rows(tensors, f"b{r}.conv0.weight") for r in sorted(blocks) if r > 4]
     group = epilogue.any("mbstd_group_size", 4)
     return DiscriminatorConfig(
-        resolution=(resolution, resolution),
+        **_shape_D(resolution, tensors, G),
         channels=given.integer("img_channels"),
         c_dim=c_dim,
         architecture=actual(top, given, "architecture").choice(
@@ -183,6 +194,27 @@ def discriminator_config(node: Node, tensors: dict[str, Array], line: Line) -> D
         mbstd_group=None if group is None else epilogue.integer("mbstd_group_size", 4, 1),
         mbstd_channels=epilogue.integer("mbstd_num_channels", 1),
     )
+
+
+def _shape(resolution: int, tensors: dict[str, Array], blocks: int) -> dict[str, Any]:
+    """Resolution and min_block_side, from the shape of the constant. The resolution that files
+    record is that of a square."""
+    const = tensors.get("synthesis.b4.const")
+    return shape_of(const.shape[-2:] if const else (), blocks, resolution)
+
+
+def _shape_D(
+    resolution: int, tensors: dict[str, Array], G: GeneratorConfig | Stylegan3Config
+) -> dict[str, Any]:
+    """The same of a discriminator, from the size of its dense layer."""
+    rows, fc = _rows(tensors, "b4.conv.weight"), tensors.get("b4.fc.weight")
+    square = {"resolution": (resolution, resolution)}
+    if fc is None or len(fc.shape) != 2 or not isinstance(G, GeneratorConfig):
+        return square
+    smallest = blocks_of(G)[4]
+    if fc.shape[1] == rows * 16 or fc.shape[1] != rows * smallest[0] * smallest[1]:
+        return square
+    return {"resolution": G.resolution, "min_block_side": G.min_block_side}
 
 
 def actual(node: Node, arguments: Arguments, *names: str) -> Arguments:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stylegan.config import Config
+from stylegan.config import Config, GeneratorConfig
+from stylegan.models.sizes import blocks_of
 
 Shape = tuple[int, ...]
 PARTS = {"G_ema": "g_ema", "G": "g", "D": "d"}
@@ -63,7 +64,8 @@ def names_G(config: Config) -> Iterator[TensorName]:
         for part in ("weight", "bias"):
             yield TensorName(f"mapping.fc{i}.{part}", f"style.{i + 1}.{part}")
     yield TensorName("synthesis.b4.const", "input.input", LEADING)
-    blocks = (config.G.resolution[0] // 4).bit_length()
+    assert isinstance(config.G, GeneratorConfig)
+    blocks = len(blocks_of(config.G))
     for i in range(blocks):
         block = f"synthesis.b{4 << i}"
         if i:
@@ -89,7 +91,7 @@ def _convolution(ours: str, theirs: str) -> Iterator[TensorName]:
 
 def names_D(config: Config) -> Iterator[TensorName]:
     """All tensors of a discriminator."""
-    size = config.D.resolution[0]
+    size = max(blocks_of(config.D))
     yield TensorName(f"b{size}.fromrgb.weight", "convs.0.0.weight")
     yield TensorName(f"b{size}.fromrgb.bias", "convs.0.1.bias")
     for i in range((size // 4).bit_length() - 1):

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from stylegan.checkpoints.arguments import MAX_WIDTH, Arguments
-from stylegan.checkpoints.formats import channel_fields
+from stylegan.checkpoints.formats import channel_fields, shape_of
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+from stylegan.models.sizes import blocks_of
 
 MAX_BLOCKS = 10  # 4 px to 2048 px
 MAX_KERNEL = 256  # elements of a filter
@@ -32,9 +33,9 @@ def generator_config(tensors: Arrays, kept: dict[str, Any]) -> GeneratorConfig:
     layers = ["conv1", *(f"convs.{2 * i + 1}" for i in range(blocks - 1))]
     widths = [_size(tensors, f"{layer}.activate.bias", 0) for layer in layers]
     given = Arguments(kept.get("G", {}), "G")
-    resolution = 4 << blocks - 1
+    const = tensors["input.input"].shape
     return GeneratorConfig(
-        resolution=(resolution, resolution),
+        **shape_of(const[2:], blocks, 4 << blocks - 1),
         channels=_size(tensors, "to_rgb1.bias", 1),
         z_dim=min(_size(tensors, "style.1.weight", 1), MAX_WIDTH),
         w_dim=_size(tensors, "conv1.conv.modulation.weight", 1),
@@ -55,13 +56,15 @@ def discriminator_config(
 
     Args: G: settings of the generator; others and Raises: as for a generator.
     """
-    blocks = G.resolution[0].bit_length() - 2
+    assert isinstance(G, GeneratorConfig)  # this program has StyleGAN2 alone
+    blocks = len(blocks_of(G))
     widths = [_size(tensors, "final_linear.1.weight", 1)]
     widths += [_size(tensors, f"convs.{n}.conv1.0.weight", 0) for n in range(blocks - 1, 0, -1)]
     given = Arguments(kept.get("D", {}), "D")
     group = given.any("mbstd_group", 4)
     return DiscriminatorConfig(
         resolution=G.resolution,
+        min_block_side=G.min_block_side,
         channels=_size(tensors, "convs.0.0.weight", 1),
         **channel_fields(widths),
         resample_filter=taps_of(tensors, "convs.1.conv2.0.kernel"),

@@ -12,6 +12,7 @@ from stylegan.checkpoints.formats import WritableNetworks
 from stylegan.checkpoints.rosinality.names import OURS, PARTS, TensorName, names_of
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.errors import UserError
+from stylegan.models.sizes import blocks_of
 from stylegan_ops import setup_filter
 
 KEPT = ("conv_clamp", "low_precision_blocks", "w_avg_beta", "use_noise", "mbstd_group")
@@ -22,7 +23,7 @@ CHANNEL_BASE, SMALL_CHANNEL_BASE, CHANNEL_MAX = 32768, 16384, 512  # of rosinali
 def write(networks: WritableNetworks, path: str | os.PathLike[str]) -> list[str]:
     """Write g_ema and latent_avg, and g and d if they exist and the format can express them.
 
-    Args: networks: with G_ema, of StyleGAN2 with the skip architecture and without classes.
+    Args: networks: with G_ema or G, of StyleGAN2 with the skip architecture and without classes.
     Returns: lines that say which programs can read the file, and which not.
     Raises: UserError for networks that the format cannot express.
     """
@@ -41,7 +42,7 @@ def write(networks: WritableNetworks, path: str | os.PathLike[str]) -> list[str]
         content[theirs] |= _kernels(config, name)
         if name != "D":
             averages[name] = state["mapping.w_avg"].cpu().clone()
-    content["latent_avg"] = averages["G_ema"]
+    content["latent_avg"] = averages.get("G_ema", averages.get("G"))
     kept = {part: _kept(getattr(config, part)) for part in ("G", "D")}
     content[OURS] = {**kept, "meta": networks.meta, "latent_avg": averages.get("G")}
     with open(path, "wb") as f:  # given a path, torch.save does not report a full disk
@@ -105,7 +106,7 @@ def _check_expressible(config: Config) -> None:
         wrong = f"StyleGAN2 with the skip architecture, got {G.title}"
     elif G.c_dim:
         wrong = f"networks without classes, got {G.c_dim} classes"
-    elif G.resolution[0] != G.resolution[1] or G.resolution[0].bit_count() != 1:
+    elif G.resolution[0] != G.resolution[1] or max(blocks_of(G)) != G.resolution[0]:
         height, width = G.resolution
         wrong = f"squares whose side is a power of two, got {width}x{height}"
     if wrong:

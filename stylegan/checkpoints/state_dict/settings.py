@@ -6,17 +6,17 @@ Settings that no shape tells are the defaults of this package.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from stylegan.checkpoints.formats import channel_fields
+from stylegan.checkpoints.formats import channel_fields, shape_of
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.checkpoints.rosinality.settings import TAPS, taps_of
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+from stylegan.config.network import MIN_BLOCK_SIDE
 from stylegan.models.stylegan3_filters import bands, geometry
 
 Arrays = Mapping[str, Array]
@@ -37,15 +37,15 @@ def generator_config(tensors: Arrays) -> GeneratorConfig | Stylegan3Config:
         return _stylegan3(tensors)
     sizes = _blocks(tensors, r"synthesis\.b(\d{1,6})\.conv1\.weight")
     const = _shape(tensors, "synthesis.b4.const", 3)
-    doublings, top = len(sizes) - 1, f"synthesis.b{sizes[-1]}"
+    top = f"synthesis.b{sizes[-1]}"
     widths = [_shape(tensors, f"synthesis.b{r}.conv1.weight", 4)[0] for r in sizes]
     architecture = "orig"
-    if doublings and f"{top}.skip.weight" in tensors:
+    if f"{top}.skip.weight" in tensors:
         architecture = "resnet"
     elif "synthesis.b4.torgb.weight" in tensors:
         architecture = "skip"
     return GeneratorConfig(
-        resolution=(const[1] << doublings, const[2] << doublings),
+        **shape_of(const[1:], len(sizes), sizes[-1]),
         channels=_shape(tensors, f"{top}.torgb.weight", 4)[0],
         **_mapping(tensors, _shape(tensors, f"{top}.conv1.affine.weight", 2)[1]),
         architecture=architecture,
@@ -72,6 +72,7 @@ def discriminator_config(
     labels = _shape(tensors, "mapping.embed.weight", 2)[1] if layers else 0
     return DiscriminatorConfig(
         resolution=G.resolution,
+        min_block_side=getattr(G, "min_block_side", MIN_BLOCK_SIDE),
         channels=_shape(tensors, f"{top}.fromrgb.weight", 4)[1],
         c_dim=labels,
         architecture=architecture,
@@ -133,15 +134,13 @@ def _stylegan3(tensors: Arrays) -> Stylegan3Config:
 
 def _channel_base(widths: Sequence[int], cutoffs: Sequence[float]) -> int:
     """The roundest channel_base that gives these channels of StyleGAN3's layers."""
-    below = [(w, f) for w, f in zip(widths, cutoffs) if w < max(widths)]
-    low = max((2 * f * (w - 0.5) for w, f in below), default=0.0)
-    whole = [2 * f * (max(widths) - 0.5) for w, f in zip(widths, cutoffs) if w == max(widths)]
-    low = max(low, *whole, 1.0)
-    high = min((2 * f * (w + 0.5) for w, f in below), default=2 * low)
+    pairs, top = list(zip(widths, cutoffs)), max(widths)
+    low = max(2 * f * (w - 0.5) for w, f in pairs)
+    high = min((2 * f * (w + 0.5) for w, f in pairs if w < top), default=2 * low)
     step = 1 << 20
-    while step > 1 and math.ceil(low / step) * step > high:
+    while step > 1 and (low // step + 1) * step >= high:
         step //= 2
-    return min(math.ceil(low / step) * step, MAX_BASE)
+    return int(min((low // step + 1) * step, MAX_BASE))
 
 
 def _same_filters(tensors: Arrays, layer: Any) -> bool:

@@ -93,7 +93,8 @@ class _Reader:
         return generator_config(self._tensors(name), self.settings[name])
 
     def discriminator(self, G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
-        return discriminator_config(self._tensors("D"), self.settings["D"])
+        assert isinstance(G, GeneratorConfig)  # StyleGAN3 was never written in TensorFlow
+        return discriminator_config(self._tensors("D"), self.settings["D"], G)
 
     def tensors(self, name: str, config: Config) -> Tensors:
         return self._tensors(name)

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from stylegan.checkpoints.arguments import Arguments, show
-from stylegan.checkpoints.formats import widths_of
+from stylegan.checkpoints.formats import shape_of, widths_of
 from stylegan.checkpoints.pickle.arrays import TensorSource
 from stylegan.config import DiscriminatorConfig, GeneratorConfig
+from stylegan.models.sizes import blocks_of
 
 MAX_RESOLUTION = 1 << 14
 MAX_CHANNEL_BASE = 1 << 24
@@ -38,6 +39,7 @@ def generator_config(tensors: Sources, given: Arguments) -> GeneratorConfig:
     widths = [_size(tensors, f"synthesis.b{r}.conv1.weight", 0) for r in blocks]
     return GeneratorConfig(
         **_common(given, blocks, widths),
+        **shape_of(_constant(tensors), len(blocks), blocks[-1]),
         channels=_same(given, "num_channels", _size(tensors, f"{top}.torgb.weight", 0)),
         z_dim=_same(given, "latent_size", z_dim),
         c_dim=_same(given, "label_size", _size(tensors, "mapping.embed.weight", 1, 0)),
@@ -49,8 +51,10 @@ def generator_config(tensors: Sources, given: Arguments) -> GeneratorConfig:
     )
 
 
-def discriminator_config(tensors: Sources, given: Arguments) -> DiscriminatorConfig:
-    """Settings of a discriminator. Args, Raises: as for a generator."""
+def discriminator_config(
+    tensors: Sources, given: Arguments, G: GeneratorConfig
+) -> DiscriminatorConfig:
+    """Settings of a discriminator. Args: G: of its generator; others, Raises: as for that."""
     blocks = _blocks(tensors)
     widths = [_size(tensors, "b4.conv.weight", 0)]
     widths += [_size(tensors, f"b{r}.conv0.weight", 0) for r in blocks if r > 4]
@@ -64,8 +68,12 @@ def discriminator_config(tensors: Sources, given: Arguments) -> DiscriminatorCon
             f"D: {features} channels of minibatch statistics and {widths[0]} others, but the "
             f"weight of 4x4/Conv expects {found}"
         )
+    h, w = blocks_of(G)[4]
+    as_G = _size(tensors, "b4.fc.weight", 1) == widths[0] * h * w
+    shape = {"resolution": G.resolution, "min_block_side": G.min_block_side}
     return DiscriminatorConfig(
         **_common(given, blocks, widths),
+        **(shape if as_G else {"resolution": (blocks[-1], blocks[-1])}),
         channels=_same(given, "num_channels", _size(tensors, f"b{blocks[-1]}.fromrgb.weight", 1)),
         c_dim=c_dim,
         architecture=_architecture(tensors, given, "fromrgb", [f"b{r}" for r in blocks]),
@@ -83,9 +91,8 @@ def _common(given: Arguments, blocks: Sequence[int], widths: Sequence[int]) -> d
         raise ValueError(f"{given.where}: its mapping network does not normalize z")
     channel_base = 2 * given.integer("fmap_base", 16384, 1, MAX_CHANNEL_BASE)
     channel_max = given.integer("fmap_max", 512, 1, MAX_CHANNEL_BASE)
-    resolution = _same(given, "resolution", blocks[-1])
+    _same(given, "resolution", blocks[-1])
     return dict(
-        resolution=(resolution, resolution),
         channel_base=channel_base,
         channel_max=channel_max,
         widths=widths_of(widths, channel_base, channel_max),
@@ -93,6 +100,12 @@ def _common(given: Arguments, blocks: Sequence[int], widths: Sequence[int]) -> d
         conv_clamp=given.optional("conv_clamp", None),
         low_precision_blocks=min(given.integer("num_fp16_res", 0, 0, 64), len(blocks) - 1),
     )
+
+
+def _constant(tensors: Sources) -> tuple[int, ...]:
+    """Height and width of the constant."""
+    const = tensors.get("synthesis.b4.const")
+    return const.shape[-2:] if const else ()
 
 
 def _same(given: Arguments, name: str, found: T) -> T:

@@ -30,6 +30,7 @@ from stylegan.words import hours, short
 
 HERE = Path(__file__).parent
 NAME = "report.html"
+HIDDEN_FACTS = ("class names", "class counts")  # of run.json; a row each would be too long
 MAX_EVENTS = 500  # rows of the table; a run that warns at every step has more
 
 
@@ -52,7 +53,15 @@ def _page(run_dir: str | Path) -> str:
     data = {
         **charts,
         "marks": [e for e in run.events if e["event"] in ("resumed", "warning")][-MAX_EVENTS:],
-        "sheets": [short(sheet.kimg) for sheet in sheets],
+        "sheets": [
+            {
+                "kimg": short(sheet.kimg),
+                "columns": sheet.columns,
+                "rows": sheet.rows,
+                "classes": sheet.classes,
+            }
+            for sheet in sheets
+        ],
     }
     scripts = [_license() + _text("uplot/uPlot.iife.min.js"), _text("report.js")]
     environment = Environment(
@@ -109,7 +118,7 @@ def _facts(run: Run) -> dict[str, str]:
     about = dict(run.about or {})
     for name in ("format", "version", "config", "kimg"):
         about.pop(name, None)
-    return {name: text for name, text in _flat(about) if not name.endswith("class names")}
+    return {name: text for name, text in _flat(about) if not name.endswith(HIDDEN_FACTS)}
 
 
 def _classes(run: Run) -> list[str]:

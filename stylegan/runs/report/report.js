@@ -86,17 +86,31 @@
     plots.forEach((u) => u.redraw(false, true));
   });
 
+  const sheets = document.querySelectorAll(".sheet");
+  const seed = document.getElementById("seed");
+  sheets.forEach((sheet, i) => {
+    const { columns, rows, classes } = data.sheets[i];
+    if (!seed || !columns) return;
+    sheet.addEventListener("pointermove", (event) => {
+      const box = sheet.getBoundingClientRect();
+      const at = (part, count) => Math.min(Math.max(Math.floor(part * count), 0), count - 1);
+      const row = at((event.clientY - box.top) / box.height, rows);
+      const column = at((event.clientX - box.left) / box.width, columns);
+      const label = classes.length ? ` --class "${classes[row]}"` : "";
+      seed.textContent = `generate --seeds ${row * columns + column}${label}`;
+    });
+  });
+
   const slider = document.getElementById("slider");
   if (!slider) return;
-  const sheets = document.querySelectorAll(".sheet");
   const caption = document.getElementById("caption");
   const play = document.getElementById("play");
   let timer = 0;
 
   function show() {
     sheets.forEach((sheet, i) => { sheet.hidden = i !== +slider.value; });
-    caption.textContent = data.sheets[slider.value];
-    slider.setAttribute("aria-valuetext", data.sheets[slider.value] + " kimg");
+    caption.textContent = data.sheets[slider.value].kimg;
+    slider.setAttribute("aria-valuetext", data.sheets[slider.value].kimg + " kimg");
   }
   function stop() {
     clearInterval(timer);

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import json
 import re
 import warnings
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 
 from stylegan.imaging import on_checkerboard
 from stylegan.runs.history import REALS, SAMPLES
+from stylegan.words import ceil_div
 
 SHEETS = 24  # steps of the slider
 MAX_WIDTH = 1280  # px, more than a page shows of a sheet
@@ -31,6 +33,9 @@ class Sheet:
     width: int
     height: int
     url: str  # data:
+    columns: int = 0  # of images, the first of which is seed 0; 0 if the file does not say
+    rows: int = 0
+    classes: tuple[str, ...] = ()  # of the rows; empty without classes
 
 
 def sheets_of(folder: Path) -> tuple[list[Sheet], Sheet | None]:
@@ -65,11 +70,28 @@ def _sheet(path: Path, kimg: float, mtime_ns: int, size: int) -> Sheet | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large sheets
             with Image.open(path, formats=["PNG"]) as file:
-                image = _flat(file)
+                image, layout = _flat(file), _layout(file.text)
         data, (width, height) = _encoded(image)
     except Exception:  # a damaged file makes Pillow raise almost anything
         return None
-    return Sheet(kimg, width, height, f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")
+    url = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    return Sheet(kimg, width, height, url, *layout)
+
+
+def _layout(text: dict[str, str]) -> tuple[int, int, tuple[str, ...]]:
+    """(columns, rows, classes of the rows) of the text in a sheet's PNG; (0, 0, ()) if it is not
+    that of `Samples`."""
+    seeds = re.fullmatch(r"0-(\d{1,6})", text.get("seeds", ""))
+    columns = re.fullmatch(r"[1-9]\d{0,3}", text.get("columns", ""))
+    if not seeds or not columns:
+        return 0, 0, ()
+    rows = ceil_div(int(seeds[1]) + 1, int(columns[0]))
+    try:
+        classes = json.loads(text.get("classes", "[]"))
+    except (ValueError, RecursionError):
+        classes = []
+    fits = isinstance(classes, list) and len(classes) == rows
+    return int(columns[0]), rows, tuple(map(str, classes)) if fits else ()
 
 
 def _flat(image: Image.Image) -> Image.Image:

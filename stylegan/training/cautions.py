@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that go together badly, which the header of a run warns of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stylegan.config import Config
+from stylegan.config.numbers import group_size
+from stylegan.models.sizes import blocks_of
+
+
+def cautions(config: Config, images: int) -> list[str]:
+    """A line for everything that will make training worse than it need be.
+
+    Args:
+        config: a resolved `Config`.
+        images: in the data set.
+    """
+    return [*_statistics(config), *_images(config, images), *_size(config)]
+
+
+def _statistics(config: Config) -> Iterator[str]:
+    """On minibatch statistics, by which D sees how much images vary."""
+    n, group = config.train.batch_gpu or 0, config.D.mbstd_group
+    if not config.D.mbstd_channels:
+        return
+    if n == 1:
+        why = f"--batch-gpu {n}" if config.train.batch != n else f"--batch {n}"
+        yield (
+            f"D sees one image at a time ({why}), so it cannot notice that all images look alike; "
+            f"--batch-gpu {min(group or 4, 4)} or more lets it"
+        )
+    elif group == 1:
+        yield (
+            "D compares no images (--mbstd-group 1), so it cannot notice that all look alike; "
+            "--mbstd-group 4 lets it"
+        )
+    elif group and group_size(n, group) not in (group, n):
+        yield (
+            f"D compares images in groups of {group_size(n, group)}, because {n} at a time do not "
+            f"divide into groups of {group} (--mbstd-group); a multiple of {group} does"
+        )
+
+
+def _images(config: Config, images: int) -> Iterator[str]:
+    if images < config.train.batch:
+        count = "1 image" if images == 1 else f"{images} images"
+        yield f"{count} for batches of {config.train.batch}: every batch repeats images"
+
+
+def _size(config: Config) -> Iterator[str]:
+    height, width = config.G.resolution
+    smallest = blocks_of(config.D)[4]
+    if max(smallest) > 16:
+        yield (
+            f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
+            "dense layer is large; a --resolution with more factors of two learns better"
+        )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping network of another network, kept as a whole although labels differ, or not at all.
+
+Weights are those of `EqualLinear`: y = x W^T m/sqrt(in) + b m. If `in` changes, W is scaled by
+sqrt(in'/in) so that y does not.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+import torch
+
+from stylegan.models.layers import normalize_2nd_moment
+from stylegan.training.transfer.units import Part, State, copy_unit
+
+EMBED = ("mapping.embed.weight", "mapping.embed.bias")
+FIRST = ("mapping.fc0.weight", "mapping.fc0.bias")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The labels of a network."""
+
+    c_dim: int  # 0 without labels
+    names: tuple[str, ...] = ()  # of the classes; empty if they are not known, or labels vectors
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Names that are more than numbers."""
+        plain = tuple(str(i) for i in range(self.c_dim))
+        return () if self.names == plain else tuple(map(_normal, self.names))
+
+
+def matches(here: Classes, there: Classes) -> list[int | None] | None:
+    """For every class here the number of the same class there, or None if it is new.
+
+    Classes are the same if their names are. If one side has no names, or labels are vectors, they
+    go by number if there are as many.
+
+    Returns: None if no class goes over.
+    """
+    if here.known and there.known:
+        numbers = {name: i for i, name in reversed(list(enumerate(there.known)))}
+        found = [numbers.get(name) for name in here.known]
+        return found if any(i is not None for i in found) else None
+    return list(range(here.c_dim)) if here.c_dim == there.c_dim else None
+
+
+def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there: Classes) -> Part:
+    """Copy a mapping network, which is kept as a whole or started anew.
+
+    Args:
+        target, source: its tensors, by their names in the network.
+        z_dim: width of z; 0 in a discriminator, whose mapping takes the label alone.
+        here, there: the labels of both networks.
+    Returns: what was copied.
+    """
+    if reason := _misfit(target, source, z_dim):
+        return Part(0, len(target), [reason])
+    if not here.c_dim and not there.c_dim:
+        return copy_unit(target, source)
+    pairs = matches(here, there) if here.c_dim and there.c_dim else None
+    if pairs is None and not z_dim:
+        return Part(0, len(target), ["no class of the same name"])
+    fitted = dict(source)
+    notes = []
+    if pairs is not None:
+        weight, note = _embedding(source[EMBED[0]], pairs, here, there)
+        fitted[EMBED[0]] = weight
+        notes += [note] if note else []
+    else:
+        if there.c_dim:
+            fitted = _averaged(fitted, z_dim)
+            notes.append("the mean of its labels")
+        if here.c_dim:
+            fitted = _with_new_labels(fitted, target, z_dim)
+            notes.append("labels start anew, without effect at first")
+    part = copy_unit(target, fitted)
+    part.notes = notes if part.whole else []
+    return part
+
+
+def _misfit(target: State, source: State, z_dim: int) -> str | None:
+    """Why the fully connected layers do not fit; None if they do."""
+    if not source:
+        return "no mapping network there"
+    layers = [sum(".fc" in key for key in state) // 2 for state in (source, target)]
+    if layers[0] != layers[1]:
+        return f"{layers[0]} layers there, {layers[1]} here"
+    if not layers[0]:
+        return None
+    widths = [len(state[FIRST[0]]) for state in (source, target)]
+    if widths[0] != widths[1]:
+        return f"w_dim is {widths[0]} there, {widths[1]} here"
+    embeds = [EMBED[0] in state for state in (source, target)]
+    z = source[FIRST[0]].shape[1] - (widths[0] if embeds[0] else 0)
+    return None if z == z_dim else f"z_dim is {z} there, {z_dim} here"
+
+
+def _embedding(
+    weight: torch.Tensor, pairs: list[int | None], here: Classes, there: Classes
+) -> tuple[torch.Tensor, str]:
+    """The embedding [w_dim, c_dim] of the classes here, and what to say of it. New classes have the
+    mean of all there."""
+    mean = weight.mean(dim=1)
+    columns = [mean if i is None else weight[:, i] for i in pairs]
+    scaled = torch.stack(columns, dim=1) * math.sqrt(here.c_dim / there.c_dim)
+    by_name = bool(here.known and there.known)
+    if not by_name:
+        unknown = bool(here.known or there.known)
+        return scaled, "classes by number: one side has no names" if unknown else ""
+    new = pairs.count(None)
+    if not new and here.known == there.known:
+        return scaled, ""
+    kept = f"{len(pairs) - new} of {len(pairs)} classes by name"
+    return scaled, f"{kept}, others start as the mean" if new else kept
+
+
+def _averaged(source: State, z_dim: int) -> State:
+    """A mapping network without labels that gives what `source` gives for the mean of its embedded
+    labels."""
+    state = {k: v for k, v in source.items() if k not in EMBED}
+    if FIRST[0] not in source:
+        return state
+    weight, bias = source[FIRST[0]], source[FIRST[1]]
+    embed, c_dim = source[EMBED[0]].float(), source[EMBED[0]].shape[1]
+    rows = embed.mT / math.sqrt(c_dim) + source[EMBED[1]].float()  # of one-hot labels
+    mean = normalize_2nd_moment(rows).mean(dim=0)
+    width = weight.shape[1]
+    state[FIRST[0]] = weight[:, :z_dim] * math.sqrt(z_dim / width)
+    state[FIRST[1]] = bias + weight[:, z_dim:].float() @ mean / math.sqrt(width)
+    return state
+
+
+def _with_new_labels(source: State, target: State, z_dim: int) -> State:
+    """`source`, which has no labels, with the fresh embedding of `target`, which has no effect
+    yet."""
+    state = {**source, **{key: target[key].clone() for key in EMBED}}
+    if FIRST[0] in source:
+        weight = torch.zeros_like(target[FIRST[0]])
+        weight[:, :z_dim] = source[FIRST[0]] * math.sqrt(weight.shape[1] / z_dim)
+        state[FIRST[0]] = weight
+    return state
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Automatic settings fit each other, and settings that do not are warned of."""
+
+import pytest
+import torch
+from support.tiny import tiny
+
+from stylegan import preset
+from stylegan.config import Config
+from stylegan.config.numbers import group_size
+from stylegan.models.layers import MinibatchStd
+from stylegan.training.cautions import cautions
+
+SIZES = [(480, 640), (768, 1280), (768, 768), (512, 384), (64, 64), (1024, 1024), (1088, 1920)]
+SIZES += [(2048, 2048), (4096, 4096), (16, 16), (960, 960), (1344, 768)]
+
+
+@pytest.mark.parametrize("mbstd_group", [4, 8, 3, None])
+@pytest.mark.parametrize("resolution", SIZES)
+def test_an_automatic_batch_has_whole_groups(resolution, mbstd_group):
+    square = resolution[0] == resolution[1] and resolution[0] & (resolution[0] - 1) == 0
+    for name in ("auto", "stylegan3-t") if square else ("auto",):
+        for gpus in (1, 2, 3, 6, 8, 64):
+            config = preset(name, resolution=resolution, mbstd_group=mbstd_group).resolved(gpus)
+            batch, per_gpu = config.train.batch, config.train.batch_gpu
+            assert batch == per_gpu * gpus and 2 <= per_gpu <= 32
+            assert mbstd_group is None or per_gpu % mbstd_group == 0 or per_gpu < mbstd_group
+            assert batch <= max(64, 2 * gpus)
+            assert not [line for line in cautions(config, 10**6) if line.startswith("D ")]
+
+
+@pytest.mark.parametrize("resolution, batch", [((480, 640), 4), ((720, 720), 4), ((256, 256), 16)])
+def test_automatic_batches(resolution, batch):
+    assert preset("auto", resolution=resolution).resolved().train.batch == batch
+
+
+@pytest.mark.parametrize("batch_gpu", [1, 3, 5, 7, 40])
+def test_an_automatic_batch_is_a_multiple_of_batch_gpu(batch_gpu):
+    config = preset("auto", resolution=128, batch_gpu=batch_gpu).resolved()
+    assert config.train.batch_gpu == batch_gpu and config.train.batch % batch_gpu == 0
+    assert config.train.batch <= max(32, batch_gpu)
+
+
+@pytest.mark.parametrize("n", range(2, 33))
+@pytest.mark.parametrize("group", [2, 3, 4, 8, None])
+def test_every_batch_has_a_deviation(n, group):
+    size = group_size(n, group)
+    assert n % size == 0 and size > 1
+    x = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(n))
+    appended = MinibatchStd(group)(x)[:, 3]
+    assert (appended > 0.1).all()
+    if group and n % group == 0:
+        assert size == group  # as published
+
+
+@pytest.mark.parametrize(
+    "fields, why",
+    [
+        (dict(batch=4, batch_gpu=1), "one image at a time (--batch-gpu 1)"),
+        (dict(batch=1), "one image at a time (--batch 1)"),
+        (dict(batch=10), "groups of 2, because 10"),
+        (dict(batch=6), "groups of 3, because 6"),
+        (dict(batch=9, mbstd_group=4), "groups of 3, because 9"),
+        (dict(mbstd_group=1), "compares no images (--mbstd-group 1)"),
+    ],
+)
+def test_a_batch_that_tells_nothing_is_warned_of(fields, why):
+    (line,) = cautions(tiny(**fields), 10**6)
+    assert why in line
+
+
+@pytest.mark.parametrize("fields", [dict(), dict(batch=5), dict(batch=1, mbstd_channels=0)])
+def test_other_batches_are_not(fields):
+    assert cautions(tiny(**fields), 10**6) == []
+
+
+@pytest.mark.parametrize("images, start", [(1, "1 image for"), (3, "3 images for"), (4, None)])
+def test_few_images_repeat(images, start):
+    lines = cautions(tiny(), images)
+    assert [line.startswith(start) for line in lines] == [True] * (start is not None)
+
+
+def test_config_resolves_by_itself():
+    assert isinstance(Config().resolved(), Config)
