@@ -57,14 +57,9 @@ DAMAGE = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one that holds networks, by its first bytes, or else by its suffix."""
-    path = Path(path)
-    if not path.is_file():
-        return False
-    kind = identify(path)
-    if kind is None or kind.role is Role.NEITHER:
-        return path.suffix.lower() in SUFFIXES
-    return kind.role is Role.NETWORK
+    """Whether a file is one that holds networks, by its first bytes and its name."""
+    kind = identify(path) if Path(path).is_file() else None
+    return kind is not None and kind.role is Role.NETWORK
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -61,7 +61,7 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
-    elif path and is_checkpoint(path):
+    elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
         rows = checkpoint_rows(path)
     else:
         rows = _dataset(path, sheet, not no_sheet)
@@ -74,6 +74,15 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
         for i, line in enumerate(lines):
             line = ", ".join(line) if isinstance(line, list) else line
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
+
+
+def _is_named_checkpoint(path: str) -> bool:
+    """Whether a file that is neither a network nor images has the name of a network."""
+    from stylegan.checkpoints.open import SUFFIXES
+    from stylegan.identify import Role, identify
+
+    kind = identify(path)
+    return Path(path).suffix.lower() in SUFFIXES and (kind is None or kind.role is Role.NEITHER)
 
 
 def _network(path: str) -> dict[str, Any]:

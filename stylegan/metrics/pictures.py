@@ -13,6 +13,7 @@ import torch
 
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.source import is_embedded
+from stylegan.identify import Role, identify
 from stylegan.inference.pipeline import Pipeline
 from stylegan.snapshots import is_network_folder
 
@@ -44,9 +45,12 @@ def open_pictures(
         device: of the network.
     Raises: UserError if the source cannot be read.
     """
-    path = Path(source)
-    images = path.suffix.lower() == ".zip" or is_embedded(path)
-    if images or (path.is_dir() and not is_network_folder(path)):
+    path, kind = Path(source), identify(source)
+    if path.is_dir():
+        images = not is_network_folder(path)
+    else:
+        images = is_embedded(path) or (kind is not None and kind.role is Role.IMAGES)
+    if images or (not kind and path.suffix.lower() == ".zip"):
         return of_dataset(ImageDataset(path, resolution, max_images=max_images))
     return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
 
