@@ -16,9 +16,9 @@ from stylegan.identify.kinds import KINDS, Kind, Role
 ADDRESS = re.compile(r"([a-z][a-z0-9+]{1,9}):/{1,2}\S", re.I)  # Path() makes one slash of two
 STORES = {"s3": "s3", "gs": "gs", "hf": "hub", "hub": "hub"}  # by the scheme of an address
 MAX_SIBLINGS = 2000  # files that a misspelt name is compared with
-READ_IMAGES = "a folder or a zip archive of images"
+READ_IMAGES = "expected a folder or a zip archive of images"
 NO_IMAGES = "no images that Pillow can open"
-READ_NETWORKS = "a snapshot folder, a run folder or a checkpoint"
+READ_NETWORKS = "expected a snapshot folder, a run folder or a checkpoint"
 
 
 def identify(path: str | os.PathLike[str]) -> Kind | None:
@@ -48,12 +48,12 @@ def not_images(path: str | os.PathLike[str]) -> str:
     if kind is None:
         return _unknown(path, "there is no such folder or zip", READ_IMAGES)
     if kind.role is Role.NETWORK:
-        return f"is {kind.what}, not images; " + (
-            f"expected {READ_IMAGES}" if kind.step else "train --init-from takes networks"
-        )
+        if kind.step:
+            return f"is {kind.what}, not images; {READ_IMAGES}"
+        return f"is {kind.what}, not images; train --init-from takes networks"
     if kind.role is Role.IMAGES and not kind.step:
         return NO_IMAGES
-    return f"is {kind.what}; {_filled(kind.step, path) or f'expected {READ_IMAGES}'}"
+    return f"is {kind.what}; {_filled(kind.step, path) or READ_IMAGES}"
 
 
 def not_a_network(path: str | os.PathLike[str]) -> str:
@@ -62,11 +62,11 @@ def not_a_network(path: str | os.PathLike[str]) -> str:
     if kind is None:
         return _unknown(path, "there is no such folder or file", READ_NETWORKS)
     if kind.role is Role.IMAGES:
-        return f"is {kind.what}, not a network; expected {READ_NETWORKS}"
+        return f"is {kind.what}, not a network; {READ_NETWORKS}"
     if kind.step:
         return f"is {kind.what}; {_filled(kind.step, path)}"
     what = f"{kind.what} without a snapshot" if Path(path).is_dir() else kind.what
-    return f"is {what}; expected {READ_NETWORKS}"
+    return f"is {what}; {READ_NETWORKS}"
 
 
 def _identify(path: str | os.PathLike[str]) -> Kind | None:
@@ -96,11 +96,11 @@ def _unknown(path: str | os.PathLike[str], missing: str, expected: str) -> str:
     """The message for what does not exist, or whose kind is unknown."""
     path = Path(path)
     if path.is_dir():
-        return f"holds no snapshot and no images; expected {expected}"
+        return f"holds no snapshot and no images; {expected}"
     if path.is_file():
-        return f"is of an unknown kind; expected {expected}"
+        return f"is of an unknown kind; {expected}"
     if path.exists():
-        return f"is neither a file nor a folder; expected {expected}"
+        return f"is neither a file nor a folder; {expected}"
     if str(path).startswith("~"):
         return f"{missing}; write the home folder out, or leave ~ outside of quotes"
     near = _siblings_like(path)
@@ -108,7 +108,7 @@ def _unknown(path: str | os.PathLike[str], missing: str, expected: str) -> str:
         return f"{missing}; did you mean {near}?"
     if re.fullmatch(r"[\w-]+/[\w.-]+", str(path)) and not path.parent.exists():
         return f"{missing}; a model of Hugging Face is downloaded first: hf download {path}"
-    return f"{missing}; expected {expected}"
+    return f"{missing}; {expected}"
 
 
 def _siblings_like(path: Path) -> str | None:

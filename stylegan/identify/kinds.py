@@ -33,7 +33,7 @@ class Kind:
 
 
 def _script(section: str) -> str:
-    return f"docs/data.md, section {section}, makes images of it"
+    return f"make images of it, as docs/other-data.md shows in section {section}"
 
 
 def _images(what: str, step: str = "") -> Kind:
@@ -104,7 +104,7 @@ KINDS = {
     "mds": _images("a data set of MosaicML Streaming", "write its images to a folder first"),
     "recordio": _images("a RecordIO file of MXNet", "write its images to a folder first"),
     "video": _images("a video", FFMPEG),
-    "videos": _images("a folder of videos", "docs/data.md, section Videos, makes images of them"),
+    "videos": _images("a folder of videos", _script("Videos")),
     "pdf": _images("a PDF", "mkdir NAME; pdftoppm -png PATH NAME/page makes images of its pages"),
     "psd": _images("a Photoshop file", "save it as PNG, and " + FOLDER),
     "postscript": _images("a PostScript or Illustrator file", "save it as PNG, and " + FOLDER),

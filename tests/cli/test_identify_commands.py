@@ -14,6 +14,7 @@ WEIGHTS = FIXTURES / "sg2-32.safetensors"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n"
 
 NOT, AGAIN = "not the file itself", "download it again"
+FROM = "from the page that it shows"
 AS_NETWORK = [
     "generate {}",
     "mix {}",
@@ -42,7 +43,7 @@ def outcome(run, command, name):
         (
             "net.pt",
             b"<!DOCTYPE html>",
-            f"is a web page, {NOT}; {AGAIN}, from the page that it shows",
+            f"is a web page, {NOT}; {AGAIN}, {FROM}",
         ),
         ("net.pkl", b"", f"is an empty file; {AGAIN}"),
     ],
@@ -59,7 +60,7 @@ def test_all_commands_say_the_same_of_what_is_no_network(run, tmp_path, name, da
     "name, data, words",
     [
         ("a.mp4", b"\0\0\0\x20ftypisom", "a video; mkdir a; ffmpeg -i "),
-        ("a.parquet", b"PAR1", "a Parquet file; docs/data.md, section Parquet and Arrow, makes"),
+        ("a.parquet", b"PAR1", "a Parquet file; make images of it, as docs/other-data.md shows"),
         ("a.zip", b"PK\3\4 not really", "a zip archive whose end is missing; copy or download"),
         ("a.png", encoded(picture((16, 16))), "a single image; give the folder that holds it"),
     ],

@@ -12,7 +12,6 @@ from stylegan.checkpoints.formats import Checkpoint
 from stylegan.checkpoints.pickle.arrays import Array
 
 MAX_NAMES = 3000  # of tensors that are looked at
-NO_STYLEGAN = "it is no StyleGAN"
 TENSORS = "`stylegan convert --to safetensors` can write its tensors"
 
 
@@ -36,7 +35,7 @@ def _other(name: str, *signs: str) -> Family:
 
 
 def _no_stylegan(name: str, *signs: str) -> Family:
-    return Family(name, signs, f"{name} is not supported: {NO_STYLEGAN}")
+    return Family(name, signs, f"{name} is not supported: it is no StyleGAN")
 
 
 FAMILIES = (
