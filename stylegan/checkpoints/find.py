@@ -100,9 +100,12 @@ def find_networks(root: Any) -> Found:
     found, left = Found(root), MAX_ENTRIES
     alone: list[Network] = []  # networks whose role nothing tells
     todo = deque([_Place(root)])
-    seen: dict[int, Any] = {}  # by id; it also keeps the values alive, so that ids stay unique
+    seen: dict[Any, Any] = {}  # by id and role; it keeps the values alive, so that ids stay unique
     while todo:
         place = todo.popleft()
+        if (id(place.value), place.role, place.certain) in seen:
+            continue
+        seen[id(place.value), place.role, place.certain] = place.value
         value = _without_wrappers(place.value)
         network = _as_network(value, place.role is not None)
         if network is not None and place.role:
@@ -111,9 +114,8 @@ def find_networks(root: Any) -> Found:
             alone.append(network)
         items = {} if network is not None else _items(value)
         left -= len(items)
-        if left < 0 or place.level > MAX_LEVEL or id(value) in seen:
+        if left < 0 or place.level > MAX_LEVEL:
             continue
-        seen[id(value)] = value
         todo += _inside(place, value, items)
         for key, item in items.items() if type(value) is dict else ():
             if type(key) is str and not role_of(key):

@@ -7,11 +7,13 @@ from __future__ import annotations
 from stylegan.identify.folders import is_network_folder
 from stylegan.identify.identify import identify, is_address, not_a_network, not_images
 from stylegan.identify.kinds import KINDS, Kind, Role
+from stylegan.identify.pickles import begins_old
 
 __all__ = [
     "KINDS",
     "Kind",
     "Role",
+    "begins_old",
     "identify",
     "is_address",
     "is_network_folder",

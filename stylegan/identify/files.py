@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stylegan.identify.archives import identify_zip, is_tar, unpacked_start
 from stylegan.identify.kinds import KINDS, Kind
+from stylegan.identify.pickles import identify_pickle
 
 HEAD = 1 << 16  # bytes that are looked at
 SNAPSHOT = ("config.json", "G_ema.safetensors")  # what a snapshot holds at least
@@ -103,7 +104,6 @@ BY_NAME = (
     (r"log\.jsonl", "log"),
     (r"dataset\.json|labels?\.(json|csv|txt)", "labels"),
 )
-CIFAR = re.compile(rb"batch_label|fine_labels|num_cases_per_batch|U\tfilenames")  # its keys
 
 
 def identify_file(path: Path) -> Kind | None:
@@ -158,7 +158,7 @@ def _by_bytes(path: Path, head: bytes, size: int) -> str | None:
         return "safetensors"
     if is_tfrecord(head, size):
         return "tfrecord"
-    return _pickle(head)
+    return identify_pickle(head)
 
 
 def _refined(name: str, path: Path, head: bytes) -> str:
@@ -179,19 +179,7 @@ def _packed(path: Path, head: bytes, name: str) -> str:
         return "tar.gz"
     if is_idx(start):
         return "mnist"
-    return "gzip pickle" if name == "gzip" and _pickle(start) else name
-
-
-def _pickle(head: bytes) -> str | None:
-    """The kind of a pickle, also of the protocols 0 and 1, which begin with text."""
-    old = re.match(rb"\(?(dp\d|lp\d|c[\w.]+\n[\w.]+\n|i[\w.]+\n[\w.]+\n|\}q|\]q|\(?lp)", head)
-    if head[:1] != b"\x80" and not old:
-        return None
-    if CIFAR.search(head[:4096]):
-        return "cifar"
-    if re.search(rb"torch_utils\.persistence|dnnlib", head):
-        return "nvidia"
-    return "torch" if head.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") else "pickle"
+    return "gzip pickle" if name == "gzip" and identify_pickle(start) else name
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -30,11 +30,11 @@ PRIME = (1 << 61) - 1  # integers that differ by a multiple of it have the same 
 
 for code, mb in (("]", 100), ("}", 100), (")", 100), ("N", 1), ("(", 1), ("\x8f", 1), ("2", 1)):
     start = PROTO + (b"N" if code == "2" else b"")
-    attack(f"{mb} MB of {code!r}", "more than 200,000 opcodes")(
+    attack(f"{mb} MB of {code!r}", "more than 500,000 opcodes")(
         lambda start=start, code=code, mb=mb: start + code.encode("latin1") * (mb << 20)
     )
-attack("nested lists", "more than 200,000 opcodes")(
-    lambda: PROTO + b"]" * 150_000 + b"a" * 149_999 + b"."
+attack("nested lists", "more than 500,000 opcodes")(
+    lambda: PROTO + b"]" * 300_000 + b"a" * 299_999 + b"."
 )
 attack("lists, 90,000 deep", "contains no known networks")(
     lambda: PROTO + b"]" * 90_000 + b"a" * 89_999 + b"."
@@ -144,7 +144,7 @@ for name, made, value in (
     ("sets of lists", named("builtins", "set"), LIST),
     ("dictionaries", named("collections", "OrderedDict"), PAIRS),
 ):
-    attack(f"40,000 copies: {name}", "more than 200,000 opcodes")(
+    attack(f"40,000 copies: {name}", "more than 500,000 opcodes")(
         lambda made=made, value=value: copies(made, value)
     )
 TEXT = "x" * 60_000

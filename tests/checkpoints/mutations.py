@@ -5,6 +5,7 @@ Most of the damage is in the structure of a file, and not in the numbers of its 
 """
 
 import contextlib
+import datetime
 import functools
 import pickle
 import pickletools
@@ -15,10 +16,12 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import stylegan
 from stylegan import build_discriminator, build_generator
+from stylegan.checkpoints.pickle.text import begins_old
 from stylegan.errors import CheckpointError
 
 HEAD = 700  # bytes at the start of a byte string that may be a file of torch.save
@@ -72,7 +75,9 @@ def subject(path):
 def _follow(subject, start, stop):
     """Add the consecutive pickles from `start`, and the pickles in their byte strings."""
     data = subject.data
-    while data[start : min(start + 1, stop)] == pickle.PROTO:
+    while start < stop and (
+        data[start : start + 1] == pickle.PROTO or begins_old(data[start:stop])
+    ):
         try:
             found = [(at + start, *rest) for *rest, at in pickletools.genops(data[start:stop])]
         except ValueError:
@@ -252,6 +257,26 @@ def fixtures(folder):
     """Subjects of all checkpoints in a folder."""
     paths = [p for p in sorted(Path(folder).iterdir()) if p.suffix in (".pkl", ".pt")]
     return [subject(path) for path in paths]
+
+
+def odd_files(folder):
+    """Pickles with a discriminator of another package and other things that nobody needs: one of
+    protocol 2 and one of protocol 1. Returns: their paths."""
+    from checkpoints import nvidia_pickles
+
+    torch.manual_seed(0)
+    sizes = dict(resolution=16, channel_base=128, channel_max=8, conv_clamp=None)
+    G = build_generator("stylegan2", z_dim=8, w_dim=8, **sizes)
+    kind = nvidia_pickles.of_class("pg_modules.discriminator.ProjectedDiscriminator")
+    D = kind()
+    D.layer = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LeakyReLU())
+    rest = dict(now=datetime.datetime(2024, 1, 2), keys={(1, 2): 3, 0.5: 1}, D=D)
+    rest |= dict(random=np.random.RandomState(0), nets=[{"netG": nvidia_pickles.published(G)}])
+    paths = []
+    for protocol in (1, 2):
+        path = Path(folder) / f"odd{protocol}.pkl"
+        paths.append(nvidia_pickles.dump(path, rest, protocol, classes=(kind,)))
+    return paths
 
 
 def tensorflow_file(folder):

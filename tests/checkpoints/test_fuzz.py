@@ -18,8 +18,9 @@ COUNT, GROUPS = 500, 10
 
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory):
-    made = mutations.tensorflow_file(tmp_path_factory.mktemp("subjects"))
-    return [*mutations.fixtures(FIXTURES), mutations.subject(made)]
+    folder = tmp_path_factory.mktemp("subjects")
+    made = [mutations.tensorflow_file(folder), *mutations.odd_files(folder)]
+    return [*mutations.fixtures(FIXTURES), *map(mutations.subject, made)]
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -19,7 +19,7 @@ from stylegan.checkpoints.pickle.arrays import DTYPES, Array, Storage, contiguou
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.pickle.machine import MAX_SMALL
 from stylegan.checkpoints.pickle.numpy_state import DType
-from stylegan.checkpoints.pickle.source import Encoded, File, Region, Span, Text
+from stylegan.checkpoints.pickle.source import Encoded, Escaped, File, Region, Span, Text
 from stylegan.checkpoints.pickle.unpickle import Unpickler
 
 PROTOCOLS = (2, 3, 4, 5)
@@ -42,6 +42,9 @@ def resolved(value):
     if isinstance(value, (Span, Encoded)):
         assert len(value) > MAX_SMALL
         return bytes(value.read())
+    if isinstance(value, Escaped):
+        data = bytes(value.file.read(value.start, value.length))
+        return data.decode("raw-unicode-escape")
     if isinstance(value, Text):
         return bytes(value.file.read(value.start, value.length)).decode("utf-8", "surrogatepass")
     if isinstance(value, dict):

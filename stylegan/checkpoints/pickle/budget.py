@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-MAX_OPCODES = 200_000  # of one file; the largest published networks have 60,000
+MAX_OPCODES = 500_000  # of one file; 60,000 in published networks, 200,000 with D of Projected GAN
 MAX_KEPT = 64 << 20  # bytes of all strings that are kept in memory
 MAX_TEXT_READS = 2  # times the file's size; an honest file reads its text twice
 

@@ -38,7 +38,7 @@ STANDARD = {
     "zoneinfo": {"ZoneInfo"},
     "pathlib": {"PurePath", "PurePosixPath", "PureWindowsPath"},
 }  # fmt: skip
-STANDARD["__builtin__"] = STANDARD["builtins"] | {"unicode", "long"}  # of Python 2
+STANDARD["__builtin__"] = STANDARD["builtins"] | {"unicode", "long", "xrange"}  # of Python 2
 STANDARD_LIBRARY = {name.lower() for name in sys.stdlib_module_names} | {
     "__builtin__", "copy_reg", "cpickle", "commands", "imp", "distutils", "asyncore",
 }  # fmt: skip
@@ -54,7 +54,8 @@ FUNCTIONS = re.compile(
     r"|torch\._utils\._rebuild_(sparse_tensor|qtensor|tensor_v3|device_tensor_from_numpy"
     r"|meta_tensor_no_storage)"
     r"|numpy\.random\._pickle\.__(randomstate|bit_generator|generator)_ctor"
-    r"|numpy\.random\.__RandomState_ctor"
+    r"|numpy\.random\.(\w+\.)?(__RandomState_ctor|__pyx_unpickle_\w+)"
+    r"|torch\.(u?int|q?u?int|float|bfloat|complex|bits)\d\w*|torch\.serialization\._get_layout"
     r"|numpy\.(float|int|uint|complex|bool|str|bytes|object|void)\d*_?"
 )
 

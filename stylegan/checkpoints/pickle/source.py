@@ -91,7 +91,7 @@ class Text:
     start: int
     length: int
 
-    codec = "utf-8"
+    decoder = codecs.getincrementaldecoder("utf-8")
 
     def size(self) -> int:
         """The number of characters, if all of them are below 256, as in text that encodes bytes.
@@ -107,7 +107,7 @@ class Text:
         Args: length: stop soon after this many bytes.
         Raises: CheckpointError for characters from 256 on.
         """
-        decoder, result = codecs.getincrementaldecoder(self.codec)(), bytearray()
+        decoder, result = self.decoder(), bytearray()
         try:
             for at in range(0, self.length, CHUNK):
                 last = at + CHUNK >= self.length
@@ -126,7 +126,7 @@ class Escaped(Text):
     """Text that stays in the file, as protocol 0 writes it: one byte a character, and \\uXXXX for
     some characters, among them every backslash."""
 
-    codec = "raw-unicode-escape"
+    decoder = codecs.getincrementaldecoder("raw-unicode-escape")
 
     def size(self) -> int:
         """The number of characters."""

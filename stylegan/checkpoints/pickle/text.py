@@ -10,22 +10,9 @@ from stylegan.checkpoints.pickle.budget import Refusal
 from stylegan.checkpoints.pickle.machine import MAX_TEXT, Machine
 from stylegan.checkpoints.pickle.source import Escaped, Span
 
-# How such pickles begin: they have no opcode that tells so. A global is two lines of names.
-NAME = rb"[A-Za-z_][\w.]*\n"
-START = re.compile(
-    rb"\(+(?:[dlt][pq(.VSUIcNX}\])]|I-?\d+\n|V[^\n]{0,250}\n|S'[^\n]{0,250}'\n|[}\])]|X..\0\0)"
-    rb"|[}\]][q(.]|\(*[ci]" + NAME + NAME + rb"(?:p\d|q|[()N\]}.])"
-    rb"|L119547037146038801333356L\n",  # a file of torch.save
-    re.DOTALL,
-)
 INTEGER = re.compile(rb"-?\d{1,300}")
 MAX_MEMO = 1 << 32
 CHUNK = 1 << 16
-
-
-def begins_old(start: bytes) -> bool:
-    """Whether these bytes begin a pickle of protocol 0 or 1."""
-    return START.match(start) is not None
 
 
 def push_integer(m: Machine) -> None:
@@ -62,7 +49,7 @@ def push_escaped(m: Machine) -> None:
         m.stack.append(Escaped(m.file, m.base + start, length))
         return
     m.budget.spend_bytes(4 * length)
-    m.stack.append(str(bytes(m.view[start : start + length]), "raw-unicode-escape"))
+    m.stack.append(Escaped.decoder().decode(bytes(m.view[start : start + length]), True))
 
 
 def push_string(m: Machine, length: int) -> None:

@@ -108,10 +108,19 @@ class _Legacy(Unpickler):
             raise Refusal("damaged: the list of storages does not match them")
         return [known[key] for key in keys]
 
-    def _storage(self, key: Any) -> Storage:
+    def _storage(self, key: Any) -> Storage | Global:
+        if type(key) is tuple and len(key) == 4 and key[0] == "module":
+            return _module_class(key[1])
         if type(key) is not tuple or len(key) != 6 or key[5] is not None:
             raise Refusal(BAD_ID)
         return storage_of_id(key[:5], self.storages)
+
+
+def _module_class(kind: Any) -> Global:
+    """The class of a module, which such a file names together with its source text."""
+    if type(kind) is not Global:
+        raise Refusal(BAD_ID)
+    return kind
 
 
 def read_zip(file: File, names: Globals) -> Any:

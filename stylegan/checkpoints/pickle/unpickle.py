@@ -34,13 +34,15 @@ class Unpickler:
         region: begins with a pickle.
         names: the globals that pickles may name.
         budget: of the file, if more of it is read.
-    Attributes: at: offset after the last pickle.
+    Attributes:
+        at: offset after the last pickle.
+        old: whether the pickles are of protocol 0 or 1, as the first one shows.
     """
 
     def __init__(self, region: Region, names: Globals, budget: Budget | None = None) -> None:
         self.region, self.names = region, names
         self.budget = budget or Budget(region.file.size)
-        self.at = 0
+        self.at, self.old = 0, False
 
     def read(self, persistent: Callable[[Any], Any] | None = None) -> Any:
         """The value of the next pickle: plain data, `Node`s and `Array`s.
@@ -49,14 +51,11 @@ class Unpickler:
         Raises: CheckpointError that names what is refused and the offset.
         """
         region = self.region
-        old = (
-            region.base is not None
-            and not self.budget.nested
-            and text.begins_old(bytes(region.view[self.at : self.at + HEAD]))
-        )
-        machine = Machine(region, self.names, self.budget, persistent, self.at, old)
+        if not self.at and region.base is not None and not self.budget.nested:
+            self.old = text.begins_old(bytes(region.view[:HEAD]))
+        machine = Machine(region, self.names, self.budget, persistent, self.at, self.old)
         try:
-            value = machine.run(OLD_ACTIONS if old else ACTIONS)
+            value = machine.run(OLD_ACTIONS if self.old else ACTIONS)
             self.at = machine.at
             return value
         except CheckpointError:
