@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +267,21 @@ def test_a_header_that_is_too_large_is_not_parsed(tmp_path):
         f.truncate(1 << 26)
     with pytest.raises(CheckpointError, match="a header of more than 16 MiB"):
         stylegan.load_networks(tmp_path / "a.safetensors")
+
+
+def test_damaged_safetensors_are_refused_or_networks(tmp_path):
+    rng, path = random.Random(0), tmp_path / "a.safetensors"
+    save_file(generator().state_dict(), path)
+    whole = path.read_bytes()
+    size = 8 + int.from_bytes(whole[:8], "little")
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 4))):
+            data[rng.randrange(size)] = rng.choice(b'{}[]":,0129.eF\x00\xff')
+        path.write_bytes(data[: rng.choice((len(data), rng.randrange(len(data))))])
+        try:
+            assert images(stylegan.load_networks(path).G_ema).shape == (2, 3, 16, 16)
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
