@@ -94,14 +94,14 @@ ERROR = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
 
 # (name, bytes, kind, words of what is said of it as a data set)
 SOURCES = [
-    ("a.tar", tar(), "tar", "tar -xf a.tar -C a"),
-    ("old", old_tar(), "tar", "mkdir old-images; tar -xf old -C old-images"),
-    ("a b.tar.gz", tar("w:gz"), "tar.gz", "mkdir 'a b'; tar -xf 'a b.tar.gz' -C 'a b'"),
+    ("a.tar", tar(**{"a.txt": b"1"}), "tar", "no images that Pillow can open"),
+    ("old", old_tar(), "tar", "no images that Pillow can open"),
+    ("a b.tar.gz", tar("w:gz"), "tar.gz", "gunzip -c 'a b.tar.gz' > 'a b'.tar makes a .tar of it"),
     ("no suffix", tar("w:gz"), "tar.gz", "a compressed tar archive"),
-    ("a.tgz", b"\x1f\x8b\x08", "tar.gz", "a compressed tar archive"),
-    ("a.tbz2", tar("w:bz2"), "tar.gz", "a compressed tar archive"),
-    ("a.tar.xz", tar("w:xz"), "tar.gz", "a compressed tar archive"),
-    ("a.tar.zst", b"\x28\xb5\x2f\xfd1", "tar.zst", "tar --zstd -xf a.tar.zst"),
+    ("a.tgz", b"\x1f\x8b\x08", "tar.gz", "gunzip -c a.tgz > a.tar"),
+    ("a.tbz2", tar("w:bz2"), "tar.bz2", "bunzip2 -c a.tbz2 > a.tar"),
+    ("a.tar.xz", tar("w:xz"), "tar.xz", "unxz -c a.tar.xz > a.tar"),
+    ("a.tar.zst", b"\x28\xb5\x2f\xfd1", "tar.zst", "unzstd -c a.tar.zst > a.tar"),
     ("a.gz", gzip.compress(png()), "gzip", "gunzip -k a.gz"),
     ("a.bz2", bz2.compress(b"hello"), "bzip2", "bunzip2 -k a.bz2"),
     ("a.xz", lzma.compress(b"hello"), "xz", "unxz -k a.xz"),
@@ -148,7 +148,13 @@ SOURCES = [
     ("a.zip", b"", "empty", "is an empty file; download it again"),
     ("lfs.zip", LFS, "lfs", "a Git LFS pointer, not the file itself; `git lfs pull` downloads"),
     ("html.zip", b"<!DOCTYPE html>\n<html>", "html", "a web page, not the file itself"),
-    ("xml.zip", ERROR, "xml", "an XML text"),
+    ("xml.zip", ERROR, "server error", "an error message of a server; download it again"),
+    ("a.xml", b"<?xml version='1.0'?><a/>", "xml", "an XML text"),
+    ("a.zip.crdownload", b"PK\3\4", "partial", "a download that is not complete"),
+    ("a.zip.001", b"PK\3\4", "split", "put the parts together first: 7z x a.zip.001"),
+    ("a.z01", b"PK\7\8PK\3\4", "split", "a part of a split archive"),
+    ("a.lnk", b"L\0\0\0\x01\x14\x02\0", "shortcut", "a shortcut of Windows"),
+    ("a.torrent", b"d8:announce3:url", "torrent", "a torrent"),
     ("a.csv", b"name,label\na.png,3\nb.png,4\n", "csv", "give the folder of the images"),
     ("labels.csv", b"name,label\na.png,3\n", "labels", "give the folder that holds it"),
     ("dataset.json", b'{"labels": null}', "labels", "give the folder that holds it"),
@@ -229,8 +235,8 @@ def test_files_that_are_given_as_data(name, data, kind, words, tmp_path, monkeyp
     path = place(Path(), name, data)
     assert identify(path) is (KINDS[kind] if kind else None)
     assert words in not_images(path)
-    if kind != "tar":  # read in place
-        assert refusal(lambda p: images_in(open_source(p)), path) == not_images(path)
+    if name != "old":  # which holds an image
+        assert refusal(lambda p: images_in(open_source(p)), path).startswith(not_images(path))
     why = refusal(stylegan.load_networks, path)
     assert "not a network" in why or kind is None or KINDS[kind].role is Role.NEITHER
 
@@ -284,7 +290,7 @@ def test_folders(names, kind, words, tmp_path):
     assert found == (KINDS[kind] if kind else None) or found.what == KINDS[kind].what
     assert words in not_images(path)
     if not any(name.endswith(".png") for name in names) or kind in ("new run", "runs"):
-        assert refusal(lambda p: images_in(open_source(p)), path) == not_images(path)
+        assert refusal(lambda p: images_in(open_source(p)), path).startswith(not_images(path))
     if kind not in ("snapshot",):
         why = refusal(stylegan.load_networks, path)
         assert why == not_a_network(path) and (kind is None or KINDS[kind].what in why)
@@ -343,6 +349,29 @@ def test_parts_of_a_snapshot_name_its_folder(tmp_path):
     for name in ("config.json", "G_ema.safetensors"):
         assert stylegan.load_networks(tmp_path / name).folder == tmp_path
         assert "not images" in refusal(open_source, tmp_path / name)
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path):
+    for name in ("a.txt", "b.TXT", "c.zip", "sub/d.txt", "README", "e.log"):
+        place(tmp_path, name, b"x")
+    why = refusal(lambda p: images_in(open_source(p)), tmp_path)
+    assert why.startswith("no images that Pillow can open; it holds 3 .txt, 1 ")
+
+
+def test_the_report_of_a_run(tmp_path):
+    report = place(tmp_path, "report.html", b"<!doctype html>")
+    assert "a web page" in not_a_network(report)
+    place(tmp_path, "run.json", b"{}")
+    assert not_a_network(report) == "is the report of a run; give the folder around it"
+
+
+def test_what_cannot_be_read_is_not_called_unknown(tmp_path, monkeypatch):
+    def denied(*args, **options):
+        raise PermissionError(13, "Permission denied", str(args[0]))
+
+    path = place(tmp_path, "a.pkl", b"x")
+    monkeypatch.setattr("builtins.open", denied)
+    assert not_images(path) == not_a_network(path) == "cannot be read (Permission denied)"
 
 
 def test_every_sentence_is_short_and_has_a_step():

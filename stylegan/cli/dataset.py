@@ -40,9 +40,15 @@ if TYPE_CHECKING:
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
 @click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. Default: one per CPU.")
+@click.option(
+    "--zip-encoding",
+    metavar="NAME",
+    help="Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437. "
+    "Default: a guess.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
 def command(source: str, dest: str, channels: str, **options: Any) -> None:
-    """Make a data set of the images in SOURCE, a folder or zip.
+    """Make a data set of the images in SOURCE, a folder, zip or tar.
 
     DEST is a zip if it ends in .zip, else a folder. All its images have one size, and dataset.json
     has their labels.
@@ -83,6 +89,8 @@ def _print_result(done: Prepared) -> None:
         click.echo(f"\nno images: {kinds}")
     if done.duplicates:
         click.echo(f"\nduplicates left out: {done.duplicates:,}")
+    for note in done.notes:
+        click.echo(f"\nnote: {printable(note)}")
     height, width = done.size
     if done.enlarged:
         click.echo(f"\nnote: {done.enlarged:,} images were smaller than {width}x{height} px")

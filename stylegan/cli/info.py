@@ -14,7 +14,6 @@ from stylegan.cli.params import like_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
-    from stylegan.data.labels import Labels
     from stylegan.data.source import Problem, Source
 
 MAX_OPENED = 2000  # images that are opened for their size and channels
@@ -33,11 +32,19 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
 )
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
-def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) -> None:
+@click.option(
+    "--zip-encoding",
+    metavar="NAME",
+    help="Encoding of file names in a data set that are not marked as UTF-8: gbk, shift_jis, "
+    "cp437. Default: a guess.",
+)
+def command(
+    path: str | None, as_json: bool, sheet: str | None, no_sheet: bool, zip_encoding: str | None
+) -> None:
     """Describe a network or a data set.
 
     A network is a run or snapshot folder, NVIDIA's .pkl or rosinality's .pt; no code in a file is
-    run. Of a data set, a folder or zip of images, it shows how many there are, their sizes,
+    run. Of a data set, a folder, zip or tar of images, it shows how many there are, their sizes,
     channels and labels, and a contact sheet of some.
 
     Without a path: the embedded emoji. "faces" is the other embedded data set.
@@ -64,13 +71,13 @@ def command(path: str | None, as_json: bool, sheet: str | None, no_sheet: bool) 
     elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
         rows = checkpoint_rows(path)
     else:
-        rows = _dataset(path, sheet, not no_sheet)
+        rows = _dataset(path, sheet, not no_sheet, zip_encoding)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     width = max(map(len, rows)) + 2
     for name, value in rows.items():
-        lines = value if isinstance(value, list) and name == "problems" else [value]
+        lines = value if isinstance(value, list) and name in ("notes", "problems") else [value]
         for i, line in enumerate(lines):
             line = ", ".join(line) if isinstance(line, list) else line
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
@@ -115,13 +122,14 @@ def _network(path: str) -> dict[str, Any]:
     return rows
 
 
-def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str, Any]:
+def _dataset(
+    path: str | None, sheet: str | None, with_sheet: bool, encoding: str | None
+) -> dict[str, Any]:
     from stylegan.data.decode import KINDS
-    from stylegan.data.labels import read_labels
-    from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
+    from stylegan.data.source import DEFAULT_DEMO, open_source
     from stylegan.data.survey import images_in, survey
 
-    source = open_source(DEFAULT_DEMO if path is None else path)
+    source = open_source(DEFAULT_DEMO if path is None else path, encoding)
     files = images_in(source)
     seen = survey(source, files, MAX_OPENED)
     some = "" if seen.opened == len(files) else f" (of {seen.opened:,} looked at)"
@@ -132,30 +140,43 @@ def _dataset(path: str | None, sheet: str | None, with_sheet: bool) -> dict[str,
     kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
     rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
     problems = [*source.problems, *seen.failures]
-    unlabelled: list[str] = []
-    labels = read_labels(source, files, unlabelled)
-    rows |= _labels(labels)
-    problems += [Problem(name, "has no label in dataset.json") for name in unlabelled]
-    missing = labels.missing if labels else ()
-    problems += [Problem(name, "has a label, but does not exist") for name in missing]
+    labels, notes, unfit = _labels(source, files)
+    rows |= labels
+    problems += unfit
     if with_sheet:
         out = Path(sheet or f"{source.path.stem}-sheet.png")
         rows["sheet"], broken = _sheet(source, files, out)
         problems += [problem for problem in broken if problem not in problems]
+    if notes:
+        rows["notes"] = notes
     if problems:
         rows["problems"] = [str(problem) for problem in problems]
     return rows
 
 
-def _labels(labels: Labels | None) -> dict[str, Any]:
-    import numpy as np
+def _labels(source: Source, files: list[str]) -> tuple[dict[str, Any], list[str], list[Problem]]:
+    """The row on labels; notes; and files that labels do not fit."""
+    from stylegan.data.label_file import read_labels
+    from stylegan.data.labels import empty_classes
+    from stylegan.data.source import Problem
+    from stylegan.errors import UserError
 
+    try:
+        found = read_labels(source, files)
+    except UserError as e:
+        return {"labels": "not usable"}, list(source.notes), [Problem(str(e.subject), e.why)]
+    labels, notes = found.labels, [*source.notes, *found.notes]
+    problems = [Problem(name, "has no label in dataset.json") for name in found.unlabelled]
+    problems += [Problem(name, "has a label, but does not exist") for name in found.missing]
     if not labels:
-        return {"labels": "none"}
+        return {"labels": "none"}, notes, problems
     if not labels.names:
-        return {"labels": f"vectors of {labels.c_dim} numbers"}
-    counts = np.bincount(labels.values, minlength=labels.c_dim)
-    return {"classes": [f"{name} ({n:,})" for name, n in zip(labels.names, counts)]}
+        of = f" ({', '.join(labels.attributes)})" if labels.attributes else ""
+        return {"labels": f"vectors of {labels.c_dim} numbers{of}"}, notes, problems
+    empty = empty_classes(labels)
+    counts = zip(labels.names, labels.class_counts)
+    classes = [f"{name} ({count:,})" for name, count in counts]
+    return {"classes": classes}, [*notes, *([empty] if empty else [])], problems
 
 
 def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Problem]]:

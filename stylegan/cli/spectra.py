@@ -57,7 +57,7 @@ def command(
     trunc: float,
     device: str,
 ) -> None:
-    """Compare the average power spectra of SOURCEs: folders or zips of images, and networks.
+    """Compare the average power spectra of SOURCEs: folders, zips or tars of images, and networks.
 
     The spectra are windowed and averaged over images and channels, in dB. Transparent images are
     composited on white. Images of a network are rounded to 8 bits, like those of a data set.

@@ -18,7 +18,8 @@ class DataConfig:
 
     path: str | None = _option(
         None,
-        "Folder or zip of images; nested folders count. emoji and faces come with the package.",
+        "Folder, zip or tar of images, also in nested folders. emoji and faces come with the "
+        "package.",
         names=("--data",),
         metavar="PATH",
         none="emoji",
@@ -39,6 +40,12 @@ class DataConfig:
     mirror: bool = _option(False, "Show images flipped half of the time.")
     max_images: int | None = _option(
         None, "Train on a random subset of this many images.", above=0, none="all"
+    )
+    zip_encoding: str | None = _option(
+        None,
+        "Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437.",
+        metavar="NAME",
+        none="a guess",
     )
     workers: int | None = _option(
         None,

@@ -12,11 +12,13 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from stylegan.data import decode
-from stylegan.data.labels import read_labels, stray_images
+from stylegan.data.label_file import read_labels
+from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
 from stylegan.data.survey import images_in, survey
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
+from stylegan.words import printable
 
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 OPEN_FIRST = 64  # images, to learn sizes and channels
@@ -26,20 +28,24 @@ MAX_FAILURES = 100  # files in a row that cannot be used; with more, something e
 
 class ImageDataset(Dataset):
     """Images and label vectors. Attributes: name, path, files, resolution, channels, labels,
-    class_names, c_dim, notes (lines on what is unusual about the files).
+    class_names, class_counts, c_dim, notes (lines on what is unusual about the files).
 
     A file that turns out to be broken or of another size is skipped: the next usable one replaces
     it, and `take_skipped` names it.
 
     Args:
-        path: folder or zip, also with nested folders; or an embedded data set, "emoji" (3080 images
-            in 8 classes) or "faces" (4000 images, ten labels each). None: the emoji.
+        path: folder, zip or tar, also with nested folders; or an embedded data set, "emoji" (3080
+            images in 8 classes) or "faces" (4000 images, ten labels each). None: the emoji.
         resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
             all images have the same size.
         channels: 1, 3 or 4. None: 4 if half of the images have transparency, else 3 if any has
             colour, else 1.
         max_images: use a random subset of this many.
         seed: of the subset.
+        cond: whether labels are needed. Images that dataset.json does not label are then left out,
+            and a dataset.json that does not fit is an error. If not, either is a note, and all
+            images are used, without labels.
+        zip_encoding: of file names that are not marked as UTF-8; None: a guess.
     Raises: UserError if there are no images, or they differ in size, or the labels do not fit.
     """
 
@@ -50,18 +56,17 @@ class ImageDataset(Dataset):
         channels: int | None = None,
         max_images: int | None = None,
         seed: int = 0,
+        cond: bool = True,
+        zip_encoding: str | None = None,
     ) -> None:
-        self.source = open_source(DEFAULT_DEMO if path is None else path)
+        self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
-        self.labels = read_labels(self.source, self.files)
+        self.notes = [*self.source.notes, *map(str, self.source.problems)]
+        self.labels = self._read_labels(cond)
         self._take_subset(max_images, seed)
-        self.notes = [str(problem) for problem in self.source.problems]
-        if self.labels and self.labels.missing:
-            self.notes.append(_missing(self.labels.missing))
-        if not self.labels and (stray := stray_images(self.files)):
-            why = "lies beside the folders, so that they are not classes"
-            self.notes.append(f"{stray[0]}: {why}")
+        if cond and self.labels and (empty := empty_classes(self.labels)):
+            self.notes.append(empty)
         self.resize = resolution is not None
         seen = survey(self.source, self.files, OPEN_FIRST)
         height, width = resolution or seen.one_size(self.path)
@@ -90,6 +95,11 @@ class ImageDataset(Dataset):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; empty if there are none."""
         return self.labels.names if self.labels else ()
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Images per class; empty if there are no classes."""
+        return self.labels.class_counts if self.labels else ()
 
     @property
     def fingerprint(self) -> str:
@@ -165,6 +175,31 @@ class ImageDataset(Dataset):
             return reason_for(e, self.files[index])
         return "could not be read for a moment"
 
+    def _read_labels(self, cond: bool) -> Labels | None:
+        """The labels, if they fit; see `cond` above."""
+        try:
+            found = read_labels(self.source, self.files)
+        except UserError as e:
+            if cond:
+                raise
+            self.notes.append(f"labels are not used: {printable(e)}")
+            return None
+        self.notes += found.notes
+        if found.missing:
+            self.notes.append(f"{_first(found.missing)}: in the labels, but without a file")
+        if found.unlabelled:
+            some = _first(found.unlabelled)
+            if not cond:
+                self.notes.append(f"{some}: no label in {FILE}, so labels are not used")
+                return None
+            self.notes.append(f"{some}: no label in {FILE}, so left out")
+            without = set(found.unlabelled)
+            self.files = [name for name in self.files if name not in without]
+        if not found.labels and (stray := stray_images(self.files)):
+            why = "lies beside the folders, so that they are not classes"
+            self.notes.append(f"{stray[0]}: {why}")
+        return found.labels
+
     def _take_subset(self, count: int | None, seed: int) -> None:
         if count is not None and count < len(self.files):
             pick = np.sort(np.random.default_rng(seed).permutation(len(self.files))[:count])
@@ -201,6 +236,6 @@ class ImageStream(Sampler):
         return order, flips.tolist()
 
 
-def _missing(names: tuple[str, ...]) -> str:
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{more}: in the labels, but without a file"
+    return f"{printable(names[0])}{more}"

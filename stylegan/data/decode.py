@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylegan.errors import UserError
+from stylegan.identify import not_an_image
 from stylegan.words import one_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -194,7 +195,7 @@ def _unidentified(data: bytes, name: str) -> str:
         return "empty file"
     if name.lower().endswith((".heic", ".heif")):
         return "HEIC needs one more package: pip install pillow-heif"
-    return "not an image that Pillow can read"
+    return not_an_image(name, data)
 
 
 def _reason(e: BaseException) -> str:

@@ -11,7 +11,8 @@ from os.path import splitext
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.labels import FILE, Labels, read_labels, stray_images
+from stylegan.data.label_file import read_labels
+from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.source import Problem, Source, open_source
 from stylegan.data.survey import images_in, survey
 from stylegan.data.target import Target, check_target, open_target
@@ -35,6 +36,7 @@ class Prepared:
     labelled: bool = False
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
+    notes: list[str] = field(default_factory=list)  # on all of the files
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Gathered:
     labels: Labels | None = None
     failures: list[Problem] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -57,6 +60,7 @@ def prepare(
     dedupe: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
+    zip_encoding: str | None = None,
     progress: Callable[[list[str]], Iterable[str]] = lambda names: names,
 ) -> Prepared:
     """Write the images of `source` to `dest` as PNG, all of one size and kind.
@@ -65,8 +69,8 @@ def prepare(
     at all, and nothing else is written.
 
     Args:
-        source: folder or zip, also with nested folders. A folder per class, or dataset.json, gives
-            labels.
+        source: folder, zip or tar, also with nested folders. A folder per class, or dataset.json,
+            gives labels.
         dest: a path that ends in .zip, or a folder.
         size: (height, width) in px; None: all images have the size of the first.
         transform: a key of TRANSFORMS.
@@ -75,12 +79,13 @@ def prepare(
         dedupe: leave out images with the pixels of an earlier one.
         workers: processes; 0 works in this one. None: one per CPU.
         overwrite: replace a data set at dest.
+        zip_encoding: of file names that are not marked as UTF-8; None: a guess.
         progress: wraps the list of file names while it is processed.
     Raises: UserError if nothing can be written.
     """
     if transform == "center-crop-wide" and (size is None or size[1] <= size[0]):
         raise UserError("center-crop-wide", "expected a resolution that is wider than high")
-    files, path = open_source(source), Path(dest)
+    files, path = open_source(source, zip_encoding), Path(dest)
     target_path = path.absolute()
     check_target(files.path, target_path, overwrite)
     gathered = _gather(files, labels)
@@ -89,7 +94,14 @@ def prepare(
     size = size or seen.one_size(files.path)
     final = (size[1], size[1]) if transform == "center-crop-wide" else size
     channels = channels or seen.common_channels
-    out = Prepared(path, final, channels, failures=gathered.failures, ignored=gathered.ignored)
+    out = Prepared(
+        path,
+        final,
+        channels,
+        failures=gathered.failures,
+        ignored=gathered.ignored,
+        notes=gathered.notes,
+    )
     convert = Conversion(files, size, None if own_size else transform, channels)
     results = convert_all(convert, progress(gathered.images), workers)
     try:
@@ -108,7 +120,7 @@ def prepare(
 
 def _gather(source: Source, with_labels: bool) -> Gathered:
     """Images and labels of a source, and what else is in it."""
-    found = Gathered(images_in(source), failures=list(source.problems))
+    found = Gathered(images_in(source), failures=list(source.problems), notes=list(source.notes))
     for name in sorted(set(source.names) - set(found.images)):
         ending = splitext(name)[1].lower()
         if ending in ARCHIVES:
@@ -118,12 +130,14 @@ def _gather(source: Source, with_labels: bool) -> Gathered:
             found.ignored[ending or "no ending"] += 1
     if not with_labels:
         return found
-    unlabelled: list[str] = []
-    found.labels = read_labels(source, found.images, unlabelled)
-    missing = found.labels.missing if found.labels else ()
-    found.failures += [Problem(name, "has a label, but does not exist") for name in missing]
-    found.failures += [Problem(name, "has no label in dataset.json") for name in unlabelled]
-    without = set(unlabelled)
+    read = read_labels(source, found.images)
+    found.labels = read.labels
+    found.notes += read.notes
+    empty = read.labels and empty_classes(read.labels)
+    found.notes += [empty] if empty else []
+    found.failures += [Problem(name, "has a label, but does not exist") for name in read.missing]
+    found.failures += [Problem(name, "has no label in dataset.json") for name in read.unlabelled]
+    without = set(read.unlabelled)
     found.images = [name for name in found.images if name not in without]
     if not found.labels:
         why = "lies beside the folders, so that they are not classes (it is used)"
@@ -157,5 +171,6 @@ def _fill(
     content: dict[str, object] = {"labels": rows if labels else None}
     if labels:
         out.class_names, out.labelled = labels.names, True
-        content |= {"label_names": list(labels.names)} if labels.names else {}
+        names = labels.names or labels.attributes
+        content |= {"label_names": list(names)} if names else {}
     target.write(FILE, json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))

@@ -74,7 +74,7 @@ def images_in(source: Source) -> list[str]:
     known = decode.extensions()
     files = [name for name in source.names if splitext(name)[1].lower() in known]
     if not files:
-        raise UserError(source.path, not_images(source.path))
+        raise UserError(source.path, not_images(source.path, source.names))
     return files
 
 

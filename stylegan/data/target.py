@@ -23,6 +23,8 @@ class Target(Protocol):
 
 def check_target(source: Path, dest: Path, overwrite: bool) -> None:
     """Raises: UserError if the data set of `source` may not be written to `dest`."""
+    if dest.suffix.lower() in (".tar", ".gz", ".tgz", ".7z", ".rar") and not dest.is_dir():
+        raise UserError(dest, "only zip archives are written; end the name in .zip")
     here, there = source.resolve(), dest.resolve()
     if here in (there, *there.parents):
         raise UserError(dest, f"lies in the source; choose a path outside of {source}")

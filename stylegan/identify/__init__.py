@@ -5,7 +5,13 @@ if a command cannot use it. Nothing is decoded or run."""
 from __future__ import annotations
 
 from stylegan.identify.folders import is_network_folder
-from stylegan.identify.identify import identify, is_address, not_a_network, not_images
+from stylegan.identify.identify import (
+    identify,
+    is_address,
+    not_a_network,
+    not_an_image,
+    not_images,
+)
 from stylegan.identify.kinds import KINDS, Kind, Role
 from stylegan.identify.pickles import begins_old
 
@@ -18,5 +24,6 @@ __all__ = [
     "is_address",
     "is_network_folder",
     "not_a_network",
+    "not_an_image",
     "not_images",
 ]

@@ -18,6 +18,9 @@ OWN_TENSORS = ("G_ema.safetensors", "G.safetensors", "D.safetensors", "labels.sa
 
 # (offset, bytes, kind), in the order in which they are tried.
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"L\0\0\0\x01\x14\x02\0", "shortcut"),
+    (0, b"d8:announce", "torrent"),
+    (0, b"PK\x07\x08", "split"),
     (0, b"version https://git-lfs", "lfs"),
     (0, b"7z\xbc\xaf\x27\x1c", "7z"),
     (0, b"Rar!\x1a\x07", "rar"),
@@ -68,6 +71,7 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 PACKED[b"\x04\x22\x4d\x18"] = "lz4"
+TARS = {"gzip": "tar.gz", "bzip2": "tar.bz2", "xz": "tar.xz", "zstd": "tar.zst"}
 HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
 RIFF = {b"AVI ": "video", b"WEBP": "image", b"WAVE": "audio"}
 
@@ -95,6 +99,9 @@ SUFFIXES = {
 }
 BY_SUFFIX = {f".{end}": kind for ends, kind in SUFFIXES.items() for end in ends.split()}
 BY_NAME = (
+    (r".*\.(crdownload|part|partial|download|aria2|!ut)", "partial"),
+    (r".*\.(z\d\d|(zip|7z|tar|rar|gz)\.\d{3}|part\d+\.rar)", "split"),
+    (r"report\.html", "report"),
     (r"training_state\.pt", "own state"),
     (r".*tfrecords?-\d+-of-\d+", "tfrecord"),
     (r".*\.data-\d+-of-\d+|checkpoint", "tfcheckpoint"),
@@ -111,6 +118,14 @@ def identify_file(path: Path) -> Kind | None:
     size = path.stat().st_size
     with open(path, "rb") as f:
         head = f.read(HEAD)
+    return identify_bytes(path, head, size)
+
+
+def identify_bytes(path: Path, head: bytes, size: int) -> Kind | None:
+    """What a file is; None if it is unknown.
+
+    Args: path: of the file, or its name in an archive; head: its first bytes; size: in bytes.
+    """
     if not size:
         return KINDS["empty"]
     name = _by_name(path, head) or _by_bytes(path, head, size)
@@ -123,12 +138,12 @@ def _by_name(path: Path, head: bytes) -> str | None:
     if path.name in OWN_TENSORS and _is_safetensors(head):
         beside = all((path.parent / name).is_file() for name in SNAPSHOT)
         return "own tensors" if beside else "safetensors"
-    if head[:1] in b"\x89\xff" or head.startswith((b"version https://git-lfs", b"<")):
+    if head.startswith((b"\x89", b"\xff", b"version https://git-lfs")):
         return None
+    needed = {"own state": "G_ema.safetensors", "own settings": SNAPSHOT[1], "report": "run.json"}
     for pattern, name in BY_NAME:
-        if re.fullmatch(pattern, path.name):
-            own = name in ("own state", "own settings")
-            if not own or (path.parent / SNAPSHOT[1]).is_file():
+        if re.fullmatch(pattern, path.name, re.I):
+            if name not in needed or (path.parent / needed[name]).is_file():
                 return name
     return None
 
@@ -172,11 +187,10 @@ def _refined(name: str, path: Path, head: bytes) -> str:
 
 def _packed(path: Path, head: bytes, name: str) -> str:
     """The kind of a compressed file, from what it begins with unpacked."""
-    if re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", path.name, re.I):
-        return "tar.zst" if name == "zstd" else "tar.gz"
     start = unpacked_start(head, name)
-    if is_tar(start):
-        return "tar.gz"
+    named = re.search(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst)$", path.name, re.I)
+    if name in TARS and (named or is_tar(start)):
+        return TARS[name]
     if is_idx(start):
         return "mnist"
     return "gzip pickle" if name == "gzip" and identify_pickle(start) else name
@@ -224,6 +238,8 @@ def _by_text(head: bytes) -> str | None:
     lower = start[:256].lower()
     if lower.startswith((b"<!doctype html", b"<html", b"<head", b"<!-- ")):
         return "html"
+    if lower.startswith((b"<?xml", b"<error>")) and b"<error>" in lower:
+        return "server error"
     if lower.startswith((b"<?xml", b"<svg", b"<!doctype svg")):
         return "svg" if b"<svg" in start else "xml"
     if b"\0" in start or not start:

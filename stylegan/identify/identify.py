@@ -7,14 +7,17 @@ import difflib
 import os
 import re
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from stylegan.identify.files import identify_file
+from stylegan.identify.files import HEAD, identify_bytes, identify_file
 from stylegan.identify.folders import identify_folder
 from stylegan.identify.kinds import KINDS, Kind, Role
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+]{1,9}):/{1,2}\S", re.I)  # Path() makes one slash of two
 STORES = {"s3": "s3", "gs": "gs", "hf": "hub", "hub": "hub"}  # by the scheme of an address
+SHOWN = 3  # suffixes of files in a message
 MAX_SIBLINGS = 2000  # files that a misspelt name is compared with
 READ_IMAGES = "expected a folder or a zip archive of images"
 NO_IMAGES = "no images that Pillow can open"
@@ -40,11 +43,17 @@ def is_address(path: str | os.PathLike[str]) -> bool:
     return bool(ADDRESS.match(str(path))) and not os.path.exists(path)
 
 
-def not_images(path: str | os.PathLike[str]) -> str:
-    """Why `path` cannot be used as a data set, and the one thing to do."""
-    kind = _identify(path)
+def not_images(path: str | os.PathLike[str], names: Sequence[str] = ()) -> str:
+    """Why `path` cannot be used as a data set, and the one thing to do.
+
+    Args: names: of the files in it, if they are known.
+    """
+    try:
+        kind = identify(path)
+    except OSError as e:
+        return f"cannot be read ({e.strerror})"
     if kind is None and Path(path).is_dir():
-        return NO_IMAGES
+        return NO_IMAGES + _held(names)
     if kind is None:
         return _unknown(path, "there is no such folder or zip", READ_IMAGES)
     if kind.role is Role.NETWORK:
@@ -52,13 +61,16 @@ def not_images(path: str | os.PathLike[str]) -> str:
             return f"is {kind.what}, not images; {READ_IMAGES}"
         return f"is {kind.what}, not images; train --init-from takes networks"
     if kind.role is Role.IMAGES and not kind.step:
-        return NO_IMAGES
+        return NO_IMAGES + _held(names)
     return f"is {kind.what}; {_filled(kind.step, path) or READ_IMAGES}"
 
 
 def not_a_network(path: str | os.PathLike[str]) -> str:
     """Why `path` cannot be used as a network, and the one thing to do."""
-    kind = _identify(path)
+    try:
+        kind = identify(path)
+    except OSError as e:
+        return f"cannot be read ({e.strerror})"
     if kind is None:
         return _unknown(path, "there is no such folder or file", READ_NETWORKS)
     if kind.role is Role.IMAGES:
@@ -69,11 +81,19 @@ def not_a_network(path: str | os.PathLike[str]) -> str:
     return f"is {what}; {READ_NETWORKS}"
 
 
-def _identify(path: str | os.PathLike[str]) -> Kind | None:
-    try:
-        return identify(path)
-    except OSError:
-        return None
+def not_an_image(name: str, data: bytes) -> str:
+    """Why a file of a data set is not an image. Args: name: of the file; data: its bytes."""
+    kind = identify_bytes(Path(name), data[:HEAD], len(data))
+    if kind is None or kind.what in ("a text", "a single image"):
+        return "not an image that Pillow can read"
+    return f"not an image but {kind.what}"
+
+
+def _held(names: Sequence[str]) -> str:
+    """What is there instead of images: "; it holds 24 .nef, 1 .txt"."""
+    counts = Counter(os.path.splitext(name)[1].lower() for name in names)
+    kinds = [f"{n:,} {suffix or 'without a suffix'}" for suffix, n in counts.most_common(SHOWN)]
+    return f"; it holds {', '.join(kinds)}" if kinds else ""
 
 
 def _filled(step: str, path: str | os.PathLike[str]) -> str:
@@ -83,7 +103,7 @@ def _filled(step: str, path: str | os.PathLike[str]) -> str:
         name = text.rstrip("/").rpartition("/")[2]
     else:
         text, name = str(path), Path(path).name
-    stem = re.sub(r"\.(tar\.\w+|\w{1,8})$", "", name)
+    stem = re.sub(r"\.(tar\.\w+|\w{1,8})$", "", name, flags=re.I)
     values = {
         "PATH": text,
         "NAME": stem if stem and stem != name else f"{name}-images",

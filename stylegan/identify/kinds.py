@@ -40,6 +40,11 @@ def _images(what: str, step: str = "") -> Kind:
     return Kind(what, Role.IMAGES, step)
 
 
+def _tar(program: str) -> Kind:
+    step = f"{program} -c PATH > NAME.tar makes a .tar of it"
+    return _images("a compressed tar archive", step)
+
+
 def _network(what: str, step: str = "") -> Kind:
     return Kind(what, Role.NETWORK, step)
 
@@ -60,6 +65,12 @@ KINDS = {
     "empty": _other("an empty file", AGAIN),
     "lfs": _other("a Git LFS pointer, not the file itself", "`git lfs pull` downloads the file"),
     "html": _other("a web page, not the file itself", AGAIN + ", from the page that it shows"),
+    "server error": _other("an error message of a server", AGAIN),
+    "partial": _other("a download that is not complete", "wait for it, or " + AGAIN),
+    "shortcut": _other("a shortcut of Windows", "give the file or folder that it points to"),
+    "torrent": _other("a torrent", "download what it describes, with a torrent program"),
+    "split": _other("a part of a split archive", "put the parts together first: 7z x PATH"),
+    "report": _other("the report of a run", OWN_FOLDER),
     "xml": _other("an XML text", "give the file or folder that it is about"),
     "url": _other("a web address", "download the file first: curl -L -O PATH"),
     "s3": _other("an address of S3", "download it first: aws s3 cp --recursive PATH NAME"),
@@ -74,11 +85,11 @@ KINDS = {
     "executable": _other("a program"),
     # Images.
     "zip": _images("a zip archive"),
-    "tar": _images("a tar archive", "unpack it: mkdir NAME; tar -xf PATH -C NAME"),
-    "tar.gz": _images("a compressed tar archive", "unpack it: mkdir NAME; tar -xf PATH -C NAME"),
-    "tar.zst": _images(
-        "a compressed tar archive", "unpack it: mkdir NAME; tar --zstd -xf PATH -C NAME"
-    ),
+    "tar": _images("a tar archive"),
+    "tar.gz": _tar("gunzip"),
+    "tar.bz2": _tar("bunzip2"),
+    "tar.xz": _tar("unxz"),
+    "tar.zst": _tar("unzstd"),
     "7z": _images("a 7z archive", "unpack it: 7z x -oNAME PATH"),
     "rar": _images("a RAR archive", "unpack it: unrar x PATH NAME/"),
     "iso": _images("an image of a disk", "unpack it: 7z x -oNAME PATH"),

@@ -38,7 +38,8 @@ def open_pictures(
     """The images of a data set or of a network.
 
     Args:
-        source: a folder or zip of images, an embedded data set, or a network (see `load_networks`).
+        source: a folder, zip or tar of images, an embedded data set, or a network (see
+            `load_networks`).
         max_images: a random subset of a larger data set; the first seeds of a network.
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
@@ -50,8 +51,8 @@ def open_pictures(
         images = not is_network_folder(path)
     else:
         images = is_embedded(path) or (kind is not None and kind.role is Role.IMAGES)
-    if images or (not kind and path.suffix.lower() == ".zip"):
-        return of_dataset(ImageDataset(path, resolution, max_images=max_images))
+    if images or (not kind and path.suffix.lower() in (".zip", ".tar")):
+        return of_dataset(ImageDataset(path, resolution, max_images=max_images, cond=False))
     return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
 
 

@@ -43,7 +43,13 @@ def open_data(config: Config) -> ImageDataset:
     """The images of config.data. Raises: UserError if they cannot be used."""
     data = config.data
     return ImageDataset(
-        data.path, data.resolution, data.channels, data.max_images, config.train.seed
+        data.path,
+        data.resolution,
+        data.channels,
+        data.max_images,
+        config.train.seed,
+        cond=data.cond,
+        zip_encoding=data.zip_encoding,
     )
 
 
@@ -54,9 +60,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     """
     data = config.data
     if data.cond and not dataset.c_dim:
-        raise UserError(
-            dataset.path, "has no labels to train on (--cond): no dataset.json, no folder per class"
-        )
+        why = "has no labels to train on (--cond): no dataset.json, no folder per class"
+        raise UserError(dataset.path, "; ".join([why, *dataset.notes[-1:]]))
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)

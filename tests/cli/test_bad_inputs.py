@@ -75,6 +75,14 @@ GREY, WHITE = (100, 100, 100), (255, 255, 255)
 FILES = {
     "truncated.png": (LONG[: len(LONG) // 2], "broken image (image file is truncated"),
     "truncated.jpg": (encoded(picture((64, 64)), "JPEG")[:700], "broken image"),
+    "pointer.png": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n",
+        "not an image but a Git LFS pointer",
+    ),
+    "page.jpg": (b"<!DOCTYPE html><html>", "not an image but a web page"),
+    "clip.png": (b"\0\0\0\x20ftypisom", "not an image but a video"),
+    "scan.png": (b"%PDF-1.7", "not an image but a PDF"),
+    "weights.png": (b"\x80\x02}q\0.", "not an image but a pickle"),
     "only the magic.png": (LONG[:8], "not an image"),
     "flipped bits.png": (LONG[:400] + bytes(80) + LONG[480:], "broken image"),
     "zero.png": (b"", "empty file"),
@@ -182,7 +190,7 @@ def test_names_in_a_zip(prepared, tmp_path):
         z.writestr(".hidden.png", b"")
         z.writestr("__MACOSX/._a.png", b"")
     images, out = prepared(tmp_path / "source.zip")
-    assert [tuple(i[0, 0]) for i in images] == [RED, (0, 128, 0)]
+    assert [tuple(i[0, 0]) for i in images] == [(0, 128, 0), RED]  # a, absolute
     assert out.count("its name leads out of the archive") == 3
     assert "a.png" in out and "is in the archive 2 times; the last one counts" in out
 
@@ -208,7 +216,8 @@ def test_links_and_names_that_are_no_text(prepared, tmp_path):
     assert told["deep/up"] == "a link to a folder that it is in"
     assert told["itself.png"] == told["gone.png"] == "a link to nothing"
     assert "cannot be read (Input/output error)" in told["unreadable.png"]
-    assert told["\\udcff\\udcfe.png"] == "empty file"
+    assert told["ÿþ.png"] == "empty file"
+    assert "are read as latin-1, a guess; --zip-encoding sets another" in out
 
 
 @pytest.mark.parametrize(
@@ -223,15 +232,25 @@ def test_links_and_names_that_are_no_text(prepared, tmp_path):
         ("[" * 100_000, "brackets are nested too deeply"),
     ],
 )
-@pytest.mark.parametrize("command", ["dataset", "info", "train"])
+@pytest.mark.parametrize("command", ["dataset", "info", "train", "train without --cond"])
 def test_labels_that_are_wrong(run, tmp_path, command, text, message):
+    """An error for a command that needs labels, and a line for others."""
     (tmp_path / "source").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "source" / name).write_bytes(encoded(flat()))
     (tmp_path / "source" / "dataset.json").write_bytes(text.encode("latin-1"))
-    args = {"dataset": ["source", "out"], "info": ["source"], "train": ["--data", "source"]}
-    code, out, err = run(command, *args[command])
-    assert code == 2 and message in err and err.count("\n") == 1
+    train = ["train", "--data", "source", "--dry-run", "--device", "cpu"]
+    args = {
+        "dataset": ["dataset", "source", "out"],
+        "info": ["info", "source", "--no-sheet"],
+        "train": [*train, "--cond"],
+        "train without --cond": train,
+    }
+    code, out, err = run(*args[command])
+    if command in ("dataset", "train"):
+        assert code == 2 and message in err and err.count("\n") == 1
+    else:
+        assert code == 0 and out.count(message) == 1, err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
 
 

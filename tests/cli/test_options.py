@@ -17,7 +17,13 @@ from stylegan.config.options import GROUPS, option_of
 OTHER = {"preset_name", "outdir", "resume", "device", "dry_run"}
 OF_THE_DATA = {"resolution", "channels", "c_dim"}  # settings of networks that follow from it
 FLOATS = [s for s in settings() if s.type is float]
-VALUES = {"widths": "8,8,4", "resample_filter": "1,2.5,1", "path": "a.zip", "init_from": "b"}
+VALUES = {
+    "zip_encoding": "gbk",
+    "widths": "8,8,4",
+    "resample_filter": "1,2.5,1",
+    "path": "a.zip",
+    "init_from": "b",
+}
 
 
 def value_of(setting):

@@ -185,6 +185,7 @@ def test_places_that_are_not_written_to(tmp_path):
         (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path / "text.zip", True, "is not a zip archive; not replaced"),
+        (tmp_path / "new.tar", False, "only zip archives are written; end the name in .zip"),
         (tmp_path / "zip without its ending", True, "is not a zip archive; not replaced"),
     ):
         with pytest.raises(UserError, match=message):
