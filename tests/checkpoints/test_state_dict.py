@@ -227,6 +227,30 @@ def test_state_dicts_that_are_no_whole_network(change, message, tmp_path):
         stylegan.load_networks(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize(
+    "value, what",
+    [
+        (lambda G, D: {"D": D.state_dict()}, "a discriminator"),
+        (lambda G, D: D.state_dict(), "a discriminator"),
+        (lambda G, D: {"netD": D.state_dict(), "step": 3}, "a discriminator"),
+        (lambda G, D: G.mapping.state_dict(), "a mapping network"),
+        (lambda G, D: G.synthesis.state_dict(), "a synthesis network"),
+        (lambda G, D: {"model": G.synthesis.state_dict()}, "a synthesis network"),
+    ],
+)
+def test_a_part_alone_is_named(value, what, tmp_path):
+    torch.save(value(generator(), discriminator()), tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=f"holds {what} alone; a generator has mapping and"):
+        stylegan.load_networks(tmp_path / "a.pt")
+
+
+def test_a_module_of_pytorch_is_not_called_nvidias(tmp_path):
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "a.pt")
+    message = "PyTorch module.: holds a torch.nn.modules.container.Sequential, not a network of"
+    with pytest.raises(CheckpointError, match=message):
+        stylegan.load_networks(tmp_path / "a.pt")
+
+
 def header(entries, data=b"", size=None):
     text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
     return (len(text) if size is None else size).to_bytes(8, "little") + text + data

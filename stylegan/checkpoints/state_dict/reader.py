@@ -18,6 +18,13 @@ from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Styleg
 
 FORMAT = "state dict"
 SIGNS = ("synthesis.b4.const", "synthesis.input.weight")  # one of them is in every generator
+# A tensor of every network that is only a part, and what that is.
+PARTS = {
+    "b4.out.weight": "a discriminator",
+    "b4.const": "a synthesis network",
+    "input.freqs": "a synthesis network",
+    "w_avg": "a mapping network",
+}
 NOTE = (
     "the file holds no settings; those that no shape tells, such as conv_clamp, are the defaults; "
     "--like NETWORK takes them from a network"
@@ -26,18 +33,33 @@ NOTE = (
 
 def recognises(found: Found) -> bool:
     """Whether a file holds state dicts with these names."""
-    states = [found.states[name] for name in ("G_ema", "G") if name in found.states]
-    return any(sign in state for state in states for sign in SIGNS)
+    return _has_generator(found) or _part(found) is not None
 
 
 def read(found: Found) -> Checkpoint:
     """The networks of such a file. Raises: ValueError if a generator is not tensors by name."""
     stored = {name: tensors_by_name(found.states[name], name) for name in found.states}
     result = Checkpoint(FORMAT, "unknown", stored)
+    if not _has_generator(found):
+        part = _part(found)
+        result.reason = f"holds {part} alone; a generator has mapping and synthesis"
+        result.family = f"{part} alone"
+        return result
     assemble(result, _Reader(stored))
     if result.config and not current_like():
         result.notes.append(NOTE)
     return result
+
+
+def _has_generator(found: Found) -> bool:
+    states = [found.states[name] for name in ("G_ema", "G") if name in found.states]
+    return any(sign in state for state in states for sign in SIGNS)
+
+
+def _part(found: Found) -> str | None:
+    """What the network is that a file holds, if it is a part of a generator or a discriminator."""
+    names = {name for state in found.states.values() for name in state}
+    return next((part for sign, part in PARTS.items() if sign in names), None)
 
 
 def tensors_by_name(state: object, network: str) -> dict[str, Array]:
