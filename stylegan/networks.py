@@ -263,7 +263,7 @@ def load_networks(
         CheckpointError.
     """
     if like is not None:
-        with settings_like(load_networks(like, "cpu").config):
+        with settings_like(lambda: load_networks(like, "cpu").config):
             return load_networks(path, device)
     path = snapshot_around(path) or path
     if Path(path).is_file():

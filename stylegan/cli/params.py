@@ -128,7 +128,7 @@ def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | Non
         from stylegan.checkpoints.state_dict.like import settings_like
         from stylegan.networks import load_networks
 
-        ctx.with_resource(settings_like(load_networks(value, "cpu").config))
+        ctx.with_resource(settings_like(lambda: load_networks(value, "cpu").config))
     return value
 
 
@@ -142,8 +142,11 @@ like_option = click.option(
 
 
 def network_argument(function: Callable) -> Callable:
-    """The positional NETWORK, and --like for it."""
-    return click.argument("network", metavar="NETWORK")(like_option(function))
+    """The positional NETWORK, and --like for it, the last option in help."""
+    function = like_option(click.argument("network", metavar="NETWORK")(function))
+    parameters = function.__click_params__  # type: ignore[attr-defined]
+    parameters.insert(0, parameters.pop())
+    return function
 
 
 NOISE_MODES = {"const": "the network's own", "random": "fresh", "none": "none"}  # as help says

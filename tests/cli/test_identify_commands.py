@@ -25,7 +25,7 @@ AS_NETWORK = [
     "convert {} out",
     "train --init-from {} --data emoji --dry-run",
     "train --resume {}",
-    "info weights.pt --like {}",
+    f"info {WEIGHTS} --like {{}}",
 ]
 AS_DATA = ["train --data {}", "dataset {} out", "info {}", "spectra {} --out out.npz"]
 

@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from stylegan.config import Config
 
-_LIKE: ContextVar[Config | None] = ContextVar("like", default=None)
+_LIKE: ContextVar[Callable[[], Config] | None] = ContextVar("like", default=None)
 
 
 @contextmanager
-def settings_like(config: Config | None) -> Iterator[None]:
-    """Inside of it, state dicts that are opened have these settings. None: those of their shapes,
-    as outside."""
-    token = _LIKE.set(config)
+def settings_like(config: Callable[[], Config]) -> Iterator[None]:
+    """Inside of it, state dicts that are opened have the settings that `config` returns. It is
+    called once, when the first file is opened."""
+    token = _LIKE.set(functools.cache(config))
     try:
         yield
     finally:
@@ -25,4 +26,11 @@ def settings_like(config: Config | None) -> Iterator[None]:
 
 def current_like() -> Config | None:
     """The settings that `settings_like` gives, or None."""
-    return _LIKE.get()
+    config = _LIKE.get()
+    if config is None:
+        return None
+    token = _LIKE.set(None)  # the network with these settings has its own
+    try:
+        return config()
+    finally:
+        _LIKE.reset(token)
