@@ -291,9 +291,10 @@ def test_folders(names, kind, words, tmp_path):
     assert words in not_images(path)
     if not any(name.endswith(".png") for name in names) or kind in ("new run", "runs"):
         assert refusal(lambda p: images_in(open_source(p)), path).startswith(not_images(path))
-    if kind not in ("snapshot",):
+    if kind != "snapshot":
         why = refusal(stylegan.load_networks, path)
-        assert why == not_a_network(path) and (kind is None or KINDS[kind].what in why)
+        what = "holds no snapshot" if kind in (None, "images") else KINDS[kind].what
+        assert why == not_a_network(path) and what in why
 
 
 def test_a_folder_of_networks_names_the_newest(tmp_path):

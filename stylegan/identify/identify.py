@@ -73,6 +73,8 @@ def not_a_network(path: str | os.PathLike[str]) -> str:
         return f"cannot be read ({e.strerror})"
     if kind is None:
         return _unknown(path, "there is no such folder or file", READ_NETWORKS)
+    if kind is KINDS["images"]:
+        return f"holds no snapshot, but images; {READ_NETWORKS}"
     if kind.role is Role.IMAGES:
         return f"is {kind.what}, not a network; {READ_NETWORKS}"
     if kind.step:
