@@ -29,9 +29,9 @@ def main(count, seed, seconds, fixtures):
     """Damage checkpoints, open them, and print the outcomes."""
     outcomes, times = collections.Counter(), []
     with tempfile.TemporaryDirectory() as folder:
-        made = mutations.tensorflow_file(folder)
-        subjects = [*mutations.fixtures(fixtures), mutations.subject(made)]
-        for path in (*Path(fixtures).iterdir(), made):  # late imports happen here
+        made = [mutations.tensorflow_file(folder), *mutations.odd_files(folder)]
+        subjects = [*mutations.fixtures(fixtures), *map(mutations.subject, made)]
+        for path in (*Path(fixtures).iterdir(), *made):  # late imports happen here
             if path.suffix in (".pkl", ".pt"):
                 mutations.outcome(path, 60)
     with tempfile.TemporaryDirectory() as folder, mutations.little_memory():

@@ -39,6 +39,7 @@ TUPLE = ("G", "D", "G_ema")  # the order of NVIDIA's TensorFlow files, which cal
 # Keys that may hold the only network of a file, or a dictionary of networks.
 UNNAMED = ("model", "state_dict", "network", "net", "module", "weights", "state", "ema_state_dict")
 WRAPPERS = ("module", "_orig_mod")  # names of the only child: DataParallel and torch.compile
+PREFIXES = (*WRAPPERS, "model", "net", "network")  # of all names of a state dict
 GENERATOR = re.compile(r"synthesis[./].*|input\.input|style_mlp\..*")
 
 
@@ -92,6 +93,20 @@ class _Place:
     level: int = 0
 
 
+@dataclass(frozen=True)
+class _Content:
+    """A value without wrappers. A state dict of several networks is a dictionary of theirs.
+
+    Attributes:
+        original: the value with the wrappers.
+        is_state: whether `value` is the state dict of one network.
+    """
+
+    original: Any
+    value: Any
+    is_state: bool = False
+
+
 def find_networks(root: Any) -> Found:
     """The networks in the value of a file, as modules or state dicts.
 
@@ -100,26 +115,28 @@ def find_networks(root: Any) -> Found:
     found, left = Found(root), MAX_ENTRIES
     alone: list[Network] = []  # networks whose role nothing tells
     todo = deque([_Place(root)])
-    seen: dict[Any, Any] = {}  # by id and role; it keeps the values alive, so that ids stay unique
+    opened: dict[int, _Content] = {}  # by id of the value, which it keeps alive
+    seen: set[Any] = set()
     while todo:
         place = todo.popleft()
-        if (id(place.value), place.role, place.certain) in seen:
+        key = id(place.value)
+        if (key, place.role, place.certain) in seen:
             continue
-        seen[id(place.value), place.role, place.certain] = place.value
-        value = _without_wrappers(place.value)
-        network = _as_network(value, place.role is not None)
+        seen.add((key, place.role, place.certain))
+        content = opened[key] = opened.get(key) or _open(place.value)
+        network = _as_network(content, place.role is not None)
         if network is not None and place.role:
             found.add(place.role, network)
         elif network is not None and (place.certain or is_generator(network)):
             alone.append(network)
-        items = {} if network is not None else _items(value)
+        items = {} if network is not None else _items(content.value)
         left -= len(items)
         if left < 0 or place.level > MAX_LEVEL:
             continue
-        todo += _inside(place, value, items)
-        for key, item in items.items() if type(value) is dict else ():
-            if type(key) is str and not role_of(key):
-                found.others.setdefault(key, item)
+        todo += _inside(place, content.value, items)
+        for name, item in items.items() if type(content.value) is dict else ():
+            if type(name) is str and not role_of(name):
+                found.others.setdefault(name, item)
     _add_unnamed(found, alone)
     return found
 
@@ -144,27 +161,32 @@ def is_generator(network: Network) -> bool:
 
 def without_wrappers(state: State) -> State:
     """A state dict without the prefixes that wrappers add to all names."""
-    for _ in range(MAX_WRAPPERS):
-        first = str(next(iter(state), "")).partition(".")[0]
-        prefix = f"{first}."
-        if first not in WRAPPERS or not all(str(key).startswith(prefix) for key in state):
-            break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    words = str(next(iter(state), "")).split(".", MAX_WRAPPERS)[:-1]
+    inner = next((i for i, word in enumerate(words) if word not in PREFIXES), len(words))
+    for count in range(inner, 0, -1):
+        prefix = ".".join(words[:count]) + "."
+        if all(str(key).startswith(prefix) for key in state):
+            return {key[len(prefix) :]: value for key, value in state.items()}
     return state
 
 
-def _without_wrappers(value: Any) -> Any:
-    """A module without `DataParallel` and the like, or a state dict without their prefixes."""
+def _open(original: Any) -> _Content:
+    value = original
     for _ in range(MAX_WRAPPERS):
         children = _children(value)
         if len(children) != 1 or next(iter(children)) not in WRAPPERS:
             break
         value = next(iter(children.values()))
-    return without_wrappers(value) if _is_state(value) else value
+    if not _is_state(value):
+        return _Content(original, value)
+    state = without_wrappers(value)
+    parts = _parts(state)
+    return _Content(original, parts or state, not parts)
 
 
-def _as_network(value: Any, named: bool) -> Network | None:
-    """`value` if it is a network, and not several of them. Args: named: whether it has a role."""
+def _as_network(content: _Content, named: bool) -> Network | None:
+    """The network that a value is, if it is one. Args: named: whether it has a role."""
+    value = content.value
     if type(value) is Node:
         if value.kind == TENSORFLOW or is_generator(value):
             return value
@@ -172,23 +194,21 @@ def _as_network(value: Any, named: bool) -> Network | None:
         several = any(map(is_generator, children.values()))
         is_module = type(value.state) is dict and {"_modules", "_parameters"} & value.state.keys()
         return value if not several and (is_module or named and not value.items) else None
-    if type(value) is not dict or not (_is_state(value) or named and _has_names(value)):
+    if type(value) is not dict:
         return None
-    return None if _parts(value) else value
+    damaged = named and not content.is_state and _has_names(value) and not _parts(value)
+    return value if content.is_state or damaged else None
 
 
 def _items(value: Any) -> dict[Any, Any]:
-    """What a container holds, by key or position. A state dict of several networks holds a state
-    dict for each."""
+    """What a container holds, by key or position."""
     if type(value) in (list, tuple):
         return dict(enumerate(value[:MAX_ENTRIES]))
     if type(value) is Node:
         items = value.items if type(value.items) is dict else {}
         items = items or dict(enumerate(value.items or ()))
         return items or _children(value) or (value.state if type(value.state) is dict else {})
-    if type(value) is not dict:
-        return {}
-    return (_parts(value) or value) if _is_state(value) else value
+    return value if type(value) is dict else {}
 
 
 def _inside(place: _Place, container: Any, items: dict[Any, Any]) -> Iterator[_Place]:

@@ -19,6 +19,7 @@ MAX_GROWTH = 4  # times the file's memory that a network may take; float16 takes
 FREE_BYTES = 1 << 20  # that any network may take, however small its file
 MAX_SIDE = 64  # px, of the shorter side of a smallest block
 NO_AVERAGE = "there is no averaged generator (G_ema), so G draws the images"
+NO_GENERATOR = "the file has only a discriminator; images need G_ema or G"
 HAS_EXTRA = "has the unexpected tensor"
 
 Tensors = dict[str, TensorSource]

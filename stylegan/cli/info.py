@@ -93,6 +93,7 @@ def _is_named_checkpoint(path: str) -> bool:
 
 
 def _network(path: str) -> dict[str, Any]:
+    from stylegan.errors import SnapshotError
     from stylegan.networks import load_networks
 
     nets = load_networks(path, "cpu")
@@ -106,7 +107,13 @@ def _network(path: str) -> dict[str, Any]:
         rows["trained"] = f"{nets.meta['kimg']:g} kimg"
     rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
-        network = getattr(nets, name)
+        try:
+            network = getattr(nets, name)
+        except SnapshotError as e:
+            if name == "G_ema":
+                raise
+            rows[name] = f"cannot be read: {e.why}"
+            continue
         count = sum(p.numel() for p in network.parameters()) if network is not None else 0
         rows[name] = f"{count:,} parameters" if network is not None else "not in the snapshot"
     rows["architecture"] = f"{config.G.title}; D {config.D.architecture}"

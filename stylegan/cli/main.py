@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -69,9 +70,11 @@ class Program(click.Group):
         args = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in args  # at any position
         args = [a for a in args if a != "--debug"]
-        warnings.showwarning = _show_note if not debug else warnings.showwarning
         try:
-            super().main(args, prog_name, **{**extra, "standalone_mode": False})
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _notes(warnings.showwarning)
+                super().main(args, prog_name, **{**extra, "standalone_mode": False})
             code = 0
         except BaseException as e:
             if debug and not isinstance(e, (click.exceptions.Exit, SystemExit)):
@@ -83,9 +86,22 @@ class Program(click.Group):
         sys.exit(code)
 
 
-def _show_note(message: Any, category: type, *where: Any, **more: Any) -> None:
-    """Print a warning in one line, without the place in the code."""
-    click.echo(f"note: {printable(one_line(message))}", err=True)
+def _notes(others: Callable[..., None]) -> Callable[..., None]:
+    """What shows warnings: those for users in one line, once, without the place in the code.
+
+    Args: others: shows the rest.
+    """
+    seen = set()
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        line = printable(one_line(message))
+        if not issubclass(category, UserWarning):
+            others(message, category, *where, **more)
+        elif line not in seen:
+            seen.add(line)
+            click.echo(f"note: {line}", err=True)
+
+    return show
 
 
 def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:

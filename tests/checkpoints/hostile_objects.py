@@ -217,6 +217,20 @@ attack("a state dict of 60,000 names, 19,000 times", FEW)(
         )
     )
 )
+attack("100,000 names behind seven wrappers, under ten keys", FEW)(
+    lambda: torch_zip(
+        Raw(
+            TENSOR
+            + b"q\x000"
+            + b"}("
+            + b"".join(dump("module." * 7 + f"{i}.a") + b"h\x00" for i in range(100_000))
+            + dump("b")
+            + b"N"
+            + b"uq\x010"
+            + dump({k: Raw(b"h\x01") for k in ("x", "model", "net", "nets", "state", "y", "z")})
+        )
+    )
+)
 attack("a list of 100 of 100 networks", "mapping and synthesis are missing")(
     lambda: PROTO + TINY + b"q\x000" + (b"(" + b"h\x00" * 100 + b"lq\x000") * 2 + b"h\x00."
 )

@@ -197,8 +197,10 @@ for name, shape in (
     given(f"an array of {name}", "an array ", pickled(array(shape)), b"b.")
 for name, dtype in (("strings", "U10"), ("bytes", "S4"), ("records", "V8"), ("complex", "c8"),
                     ("big-endian numbers", ">f4")):  # fmt: skip
-    given(f"an array of {name}", "unsupported dtype", pickled(array(dtype=dtype)))
-given("an array of the other byte order", "byte order '>'", pickled(array(order=">")))
+    given(f"an array of {name}", "G.w: unsupported dtype", pickled({"G": module(tensors={"w":
+          array(dtype=dtype)})}))  # fmt: skip
+given("an array of the other byte order", "G.w: unsupported byte order '>'", pickled({"G":
+      module(tensors={"w": array(order=">")})}))  # fmt: skip
 given("an array without contents", "without contents", pickled(call("numpy.core.multiarray",
       "_reconstruct", named("numpy", "ndarray"), (0,), b"b")))  # fmt: skip
 given("an array of another class", "a class other than", pickled(call("numpy.core.multiarray",

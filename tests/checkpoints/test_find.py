@@ -151,6 +151,8 @@ STATES = {
         "G_ema",
     ),
     "list": (lambda c: [c["g_ema"]], "G_ema"),
+    "model.": (lambda c: {"state_dict": prefixed(c["g_ema"], "model.module.")}, "G_ema"),
+    "params_ema": (lambda c: {"params": c["g"], "params_ema": c["g_ema"]}, "G_ema G"),
 }  # fmt: skip
 
 
@@ -229,3 +231,20 @@ def test_pickled_modules_keep_their_place(tmp_path, G):
     assert pickle.PROTO == path.read_bytes()[:1]
     nets = load_networks(path, "cpu")
     assert nets.D is None and nets.G is None and nets.G_ema is not None
+
+
+def test_a_discriminator_of_another_program(tmp_path, rosinality):
+    """In rosinality's file: of other names, no tensors at all, or tensors that overlap."""
+    content, G, _ = rosinality
+    shared = torch.zeros(1_000_000)
+    for D in (
+        {"blocks.0.weight": torch.ones(3)},
+        {**content["d"], "head.weight": torch.ones(2)},
+        {"a.b": 1},
+        {f"layer.{i}": shared for i in range(60)},
+    ):
+        torch.save({"g_ema": content["g_ema"], "d": D}, tmp_path / "a.pt")
+        checkpoint = open_checkpoint(tmp_path / "a.pt")
+        assert list(checkpoint.tensors) == ["G_ema"] and list(checkpoint.unbuilt) == ["D"]
+        with pytest.warns(UserWarning, match="D cannot be built"):
+            assert load_networks(tmp_path / "a.pt", "cpu").D is None

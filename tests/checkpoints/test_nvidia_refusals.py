@@ -227,6 +227,7 @@ def test_networks_of_another_kind(tmp_path):
     reason = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
     assert refuse(path, reason, {"G_ema": 1}).family == "unknown"
     only_D = {"D": published(discriminator(), ADA)}
+    reason = "the file has only a discriminator; images need G_ema or G"
     refuse(dump(tmp_path / "D.pkl", only_D), reason, {"D": 28})
 
 

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from checkpoints import tensorflow_pickles
 from checkpoints.nvidia_pickles import ADA, STYLEGAN3, Persistent, dump, of_class, published, write
 from checkpoints.small_networks import check, discriminator, generator, small_D, small_G
-from stylegan import load_networks
+from stylegan import CheckpointError, load_networks
 from stylegan.checkpoints.open import open_checkpoint
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.pickle.nodes import Node
@@ -107,6 +107,10 @@ OTHERS = {
     "schedule": lambda: torch.optim.lr_scheduler.StepLR(
         torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], 0.1), 3
     ),
+    "texts of NumPy": lambda: [np.array(["cat", "dog"]), np.str_("a"), np.array([None, "b"])],
+    "numbers of NumPy": lambda: [np.zeros(2, "c8"), np.zeros(2, ">f4"), np.uint64(3)],
+    "dates of NumPy": lambda: np.array(["2024-01-02"], dtype="M8[D]"),
+    "records of NumPy": lambda: np.zeros(2, dtype="f4,i4"),
     "sparse": lambda: torch.eye(3).to_sparse(),
     "size and device": lambda: [torch.Size([1]), torch.device("cpu"), torch.float8_e4m3fn],
 }
@@ -249,3 +253,14 @@ def test_placeholders_keep_their_name_alone(tmp_path, modules):
     assert all(type(node) is Node and node.unknown for node in (color, config, values, made))
     assert color.kind == "fork.config.Color" and config.items == {"a": 1}
     assert values.items == [1, 2] and made.state == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn, torch.uint16])
+def test_tensors_that_no_network_has(tmp_path, dtype):
+    content = {"g_ema": {"input.input": torch.ones(1)}, "x": torch.zeros(2, dtype=dtype)}
+    torch.save(content, tmp_path / "a.pt")
+    assert open_checkpoint(tmp_path / "a.pt").format == "rosinality .pt"
+    content = {"g_ema": {"input.input": torch.zeros(2, dtype=dtype)}}
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="input.input is not a tensor"):
+        open_checkpoint(tmp_path / "a.pt")

@@ -248,3 +248,8 @@ def test_mutated(tiny, path):
         path.write_bytes(content)
         results.append(_check(path))
     assert set(results) == {"refused", "read"}
+
+
+def test_a_discriminator_alone(path):
+    with pytest.raises(CheckpointError, match="only a discriminator; images need G_ema or G"):
+        load_networks(tf.write(path, {"D": small_D()}), "cpu")

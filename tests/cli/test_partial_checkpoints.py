@@ -12,6 +12,7 @@ from cli.conftest import SMALL
 from PIL import Image
 
 import stylegan
+from stylegan.checkpoints.rosinality.writer import write as write_rosinality
 from stylegan.networks import Networks
 
 NOTE = "there is no averaged generator (G_ema), so G draws the images"
@@ -101,7 +102,7 @@ def test_a_run_starts_D_anew(run, tmp_path):
         "--batch", "4", "--kimg", "0.004", "--device", "cpu",
     )  # fmt: skip
     assert code == 0, err
-    assert f"D cannot be built: the class {PROJECTED} is not known here" in err
+    assert err.count(f"D cannot be built: the class {PROJECTED} is not known here") == 1
     assert "cannot be built here; starts from scratch" in text
     assert next(tmp_path.glob("runs/*/snapshots/*"))
 
@@ -111,6 +112,21 @@ def test_info_names_what_cannot_be_built(run, tmp_path):
     rows = json.loads(text)
     assert rows["G_ema"].endswith("parameters")
     assert rows["D"] == f"cannot be built: the class {PROJECTED} is not known here"
+
+
+def test_a_run_of_auto_for_rosinality(run, tmp_path):
+    """Its 2 mapping layers and its discriminator."""
+    sizes = dict(channel_base=64, channel_max=8)
+    config = stylegan.preset("auto", resolution=(16, 16), batch=4, **sizes).resolved()
+    assert config.G.mapping_layers == 2
+    G, D = stylegan.build_generator(config), stylegan.build_discriminator(config)
+    (tmp_path / "run").mkdir()
+    Networks(config, {}, G_ema=G, G=G, D=D).save(tmp_path / "run")
+    code, text, err = run("convert", "run", "a.pt")
+    assert code == 0 and "2 mapping layers, expected 8" in text, err
+    assert {"g", "d", "g_ema", "latent_avg"} <= torch.load("a.pt", weights_only=False).keys()
+    nets = stylegan.load_networks("a.pt", "cpu")
+    assert nets.D is not None and nets.config.G.mapping_layers == 2
 
 
 HUMAN = dict(resolution=(32, 16), channel_base=256, channel_max=16, low_precision_blocks=2,
@@ -157,6 +173,50 @@ def test_training_from_a_network_that_is_not_square(run, tmp_path):
     assert code == 0, err
     newest = max(tmp_path.glob("runs/*"))
     assert stylegan.load_networks(newest, "cpu").config.G.min_block_side == 3
+
+
+@torch.no_grad()
+def test_networks_of_pytorch_with_another_constant(tmp_path):
+    """A constant of 5 x 7 in NVIDIA's layout, and one of 4 x 2 in rosinality's."""
+    sizes = dict(resolution=(20, 28), channel_base=64, channel_max=8, low_precision_blocks=0)
+    G = settled(stylegan.build_generator("stylegan2", z_dim=8, w_dim=8, **sizes))
+    D = settled(stylegan.build_discriminator("stylegan2", **sizes))
+    root = {"G_ema": published(G, ADA), "D": published(D, ADA)}
+    for network in root.values():
+        network.state["_init_kwargs"]["img_resolution"] = 16
+    nets = stylegan.load_networks(dump(tmp_path / "a.pkl", root), "cpu")
+    check(nets.G_ema, G)
+    check(nets.D, D)
+
+
+@torch.no_grad()
+def test_rosinality_networks_that_are_not_square(tmp_path):
+    square = small_G(resolution=32, conv_clamp=None)
+    nets = Networks(stylegan.config.Config(G=square.config), {}, G_ema=square)
+    write_rosinality(nets, tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=False)
+    state = content["g_ema"]
+    state["input.input"] = state["input.input"][..., :2].clone()
+    for key in [key for key in state if key.startswith("noises.")]:
+        state[key] = state[key][..., : state[key].shape[-1] // 2].clone()
+    del content["stylegan"]
+    torch.save(content, tmp_path / "b.pt")
+    G = stylegan.load_networks(tmp_path / "b.pt", "cpu").G_ema
+    assert G.config.resolution == (32, 16) and G.synthesis.b4.const.shape[1:] == (4, 2)
+    z = torch.randn(1, square.z_dim)
+    assert torch.equal(G.mapping(z), square.mapping(z)) and G(z).shape == (1, 3, 32, 16)
+
+
+def test_info_of_a_snapshot_whose_D_is_damaged(run, tmp_path):
+    G, D = generator(), discriminator()
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    Networks(stylegan.config.Config(G=G.config, D=D.config), {}, G_ema=G, D=D).save(folder)
+    (folder / "D.safetensors").write_bytes(b"damaged")
+    code, text, err = run("info", "--json", folder)
+    assert code == 0 and json.loads(text)["D"].startswith("cannot be read: does not fit"), err
+    (folder / "G_ema.safetensors").write_bytes(b"damaged")
+    assert run("info", "--json", folder)[0] == 2
 
 
 def test_tensorflow_networks_that_are_not_square(tmp_path):

@@ -17,7 +17,7 @@ import torch
 from stylegan.checkpoints.arguments import Arguments
 from stylegan.checkpoints.assemble import assemble
 from stylegan.checkpoints.find import TENSORFLOW, Found
-from stylegan.checkpoints.formats import Checkpoint, Tensors
+from stylegan.checkpoints.formats import NO_GENERATOR, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import data_set, own_meta, recorded
 from stylegan.checkpoints.nvidia.settings import (
     POSITIONAL,
@@ -89,6 +89,8 @@ def _name_family(result: Checkpoint, nodes: list[Node]) -> None:
         result.reason = f"holds a {min(modules)[:80]}, not a network of StyleGAN2 or StyleGAN3"
     if any("R3GAN" in kind for node in nodes for kind in kinds_of(node)):
         result.family, result.reason = "R3GAN", "R3GAN is not supported yet"
+    elif set(result.stored) == {"D"}:
+        result.reason = NO_GENERATOR
 
 
 def kinds_of(node: Node) -> Iterator[str]:

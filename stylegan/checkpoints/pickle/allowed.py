@@ -19,7 +19,7 @@ from stylegan.checkpoints.pickle.names import Global, Globals
 from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
 from stylegan.checkpoints.pickle.source import Encoded, Text
-from stylegan.checkpoints.pickle.torchfile import read_nested
+from stylegan.checkpoints.pickle.torchfile import is_unknown_storage, read_nested
 
 MAX_PARTS, MAX_PART = 64, 1000  # names in a path, and characters of each
 # Modules that were pickled without source text, as in R3GAN: their classes are names alone.
@@ -74,11 +74,13 @@ def tensor(
     offset: Any,
     shape: Any,
     strides: Any,
-    requires_grad: Any,
-    hooks: Any,
+    requires_grad: Any = False,
+    hooks: Any = None,
     metadata: Any = None,
-) -> Array:
-    """A tensor."""
+) -> Array | Node:
+    """A tensor. It is inert if its numbers are of a kind that no network has."""
+    if isinstance(storage, Node) and is_unknown_storage(storage.kind):
+        return Node("torch.Tensor", unknown=True)
     if type(storage) is not Storage:
         raise ValueError("damaged: a tensor without storage")
     if type(shape) is not tuple or type(strides) is not tuple:
@@ -88,8 +90,10 @@ def tensor(
 
 def parameter(
     machine: Machine, data: Any, requires_grad: Any, hooks: Any, attributes: Any = None
-) -> Array:
+) -> Array | Node:
     """The tensor of a parameter, without further attributes."""
+    if isinstance(data, Node) and data.kind == "torch.Tensor":
+        return data
     if not isinstance(data, Array):
         raise ValueError("damaged: a parameter without a tensor")
     return data
@@ -130,10 +134,12 @@ def array_of_buffer(
     return array
 
 
-def scalar(machine: Machine, dtype: Any, data: Any) -> float:
-    """A number of NumPy, as one of Python."""
+def scalar(machine: Machine, dtype: Any, data: Any) -> float | Node:
+    """A number of NumPy, as one of Python. A value of another kind is inert."""
     if type(dtype) is not DType:
         raise ValueError("damaged: a number without dtype")
+    if dtype.unsupported:
+        return Node("numpy.generic", unknown=True)
     storage = storage_of(data, dtype.dtype)
     if storage.numel != 1:
         raise ValueError("damaged: a number of several elements")
@@ -155,13 +161,15 @@ def size(machine: Machine, shape: Any = ()) -> tuple[Any, ...]:
     return tuple(shape)
 
 
-def rebuilt(machine: Machine, function: Any, kind: Any, arguments: Any, state: Any = None) -> Array:
+def rebuilt(
+    machine: Machine, function: Any, kind: Any, arguments: Any, state: Any = None
+) -> Array | Node:
     """A tensor that has attributes of its own, without them."""
     if type(function) is not Global or function.reduce not in (tensor, parameter):
         raise ValueError("a tensor that another function makes")
     if type(arguments) is not tuple:
         raise ValueError("damaged: arguments that are not a tuple")
-    array: Array = function.reduce(machine, *arguments)
+    array: Array | Node = function.reduce(machine, *arguments)
     return array
 
 
@@ -197,6 +205,7 @@ ENTRIES: dict[str, dict[str, dict[str, Any]]] = {
     "argparse": {"Namespace": {"new": lambda: Node("argparse.Namespace")}},
     "_codecs": {"encode": {"reduce": encode}},
     "torch._utils": {
+        "_rebuild_tensor": {"reduce": tensor},
         "_rebuild_tensor_v2": {"reduce": tensor},
         "_rebuild_parameter": {"reduce": parameter},
         "_rebuild_parameter_with_state": {"reduce": parameter},

@@ -77,11 +77,15 @@ class TensorSource(Protocol):
 
 
 class Array:
-    """A strided view of a storage. Attributes: shape, dtype, numel.
+    """A strided view of a storage.
+
+    Attributes: shape, dtype, numel; unreadable: why its numbers cannot be read here, or None.
 
     Raises: ValueError if it exceeds the storage, or repeats elements of it, since a small file
         could then ask for much memory.
     """
+
+    unreadable: str | None = None
 
     def __init__(
         self, storage: Storage, offset: int, shape: Sequence[int], strides: Sequence[int]

@@ -103,6 +103,8 @@ def tensors_of(node: object, name: str) -> dict[str, Array]:
         for key, value in tensors.items():
             if value is not None and not isinstance(value, Array):
                 raise ValueError(f"{name}.{prefix}{key} is not a tensor")
+            if value is not None and value.unreadable:
+                raise ValueError(f"{name}.{prefix}{key}: {value.unreadable}")
             if prefix + key in result:
                 raise ValueError(f"{name}.{prefix}{key}: two tensors have this name")
             result[prefix + key] = value

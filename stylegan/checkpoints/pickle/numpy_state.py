@@ -8,11 +8,22 @@ from typing import Any
 
 import torch
 
-from stylegan.checkpoints.pickle.arrays import MAX_DIMENSIONS, Array, contiguous, storage_of
+from stylegan.checkpoints.pickle.arrays import (
+    MAX_DIMENSIONS,
+    Array,
+    Storage,
+    contiguous,
+    storage_of,
+)
+
+MAX_NAME = 16  # characters of a dtype
 
 
 class DType:
-    """A dtype of NumPy. Attribute: dtype, the same of PyTorch."""
+    """A dtype of NumPy.
+
+    Attributes: dtype, the same of PyTorch; unsupported: why there is none, or None.
+    """
 
     KINDS = {
         "f2": torch.float16,
@@ -29,14 +40,18 @@ class DType:
     }
 
     def __init__(self, name: object) -> None:
-        if type(name) is not str or len(name) > 3 or name.lstrip("<|=") not in self.KINDS:
+        if type(name) is not str or len(name) > MAX_NAME:
             raise ValueError(f"unsupported dtype {_ascii(name)}")
-        self.dtype = self.KINDS[name.lstrip("<|=")]
+        known = self.KINDS.get(name.lstrip("<|="))
+        self.unsupported = None if known else f"unsupported dtype {_ascii(name)}"
+        self.dtype = known or torch.uint8
 
     def build(self, version: object, order: object, *rest: object) -> None:
         """Check the byte order."""
+        if type(order) is not str:
+            raise ValueError(f"unsupported byte order {_ascii(order)}")
         if order not in ("<", "|", "="):
-            raise ValueError(f"unsupported byte order {_ascii(order)}, expected little-endian")
+            self.unsupported = f"unsupported byte order {_ascii(order)}, expected little-endian"
 
 
 class NumpyArray(Array):
@@ -55,6 +70,10 @@ class NumpyArray(Array):
         """Set contents, dtype, shape and order ("C" or "F")."""
         if type(dtype) is not DType or type(shape) is not tuple:
             raise ValueError("an array without shape or dtype")
+        if dtype.unsupported:  # nothing is known of its contents
+            self.unreadable, self.filled = dtype.unsupported, True
+            Array.__init__(self, Storage(torch.uint8, 0, b""), 0, (0,), (1,))
+            return
         if len(shape) > MAX_DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
             raise ValueError("an array with an invalid shape")
         storage = storage_of(data, dtype.dtype)
@@ -65,8 +84,16 @@ class NumpyArray(Array):
         Array.__init__(self, storage, 0, shape, contiguous(shape, order))
         self.filled = True
 
+    def read(self) -> torch.Tensor:
+        """A new tensor. Raises: ValueError if its numbers cannot be read here."""
+        if self.unreadable:
+            raise ValueError(self.unreadable)
+        return super().read()
+
     def transpose(self, axes: Any) -> None:
         """Permute the axes."""
+        if self.unreadable:
+            return
         if type(axes) not in (tuple, list) or any(type(i) is not int for i in axes):
             raise ValueError("axes that are not integers")
         if sorted(axes) != list(range(len(self.shape))):

@@ -13,12 +13,16 @@ import sys
 
 MAX_NAME = 200  # characters of a module and a name together
 CLASS = re.compile(r"_*[A-Z]\w*")  # by convention; functions begin with a small letter
-# In any part of a path: modules of Python that run something, and functions that do.
-RUNS = frozenset(
+# Modules of Python that run something, in any part of a path.
+MODULES = frozenset(
     "os posix nt sys subprocess builtins importlib runpy pty socket shutil webbrowser ctypes "
-    "marshal pickle cpickle operator functools eval exec execfile compile getattr setattr delattr "
-    "import_module system popen load loads open attrgetter methodcaller itemgetter partial "
-    "run_path run_module globals locals vars breakpoint".split()
+    "marshal pickle cpickle operator functools".split()
+)
+# Functions that do.
+NAMES = frozenset(
+    "eval exec execfile compile getattr setattr delattr import_module system popen Popen load "
+    "loads open attrgetter methodcaller itemgetter partial run_path run_module globals locals "
+    "vars breakpoint".split()
 )
 # The only names of the standard library that stand for themselves: they hold data.
 STANDARD = {
@@ -68,8 +72,11 @@ def may_stand(module: str, name: str) -> bool:
         return False
     if FUNCTIONS.fullmatch(full) or name in STANDARD.get(module, ()):
         return True
-    root, small = parts[0], {part.lower().lstrip("_") for part in parts}
-    if small & RUNS or root.lower() in STANDARD_LIBRARY or root.lower() in RUNNERS:
+    root, bare = parts[0], [part.lstrip("_") for part in parts]
+    in_path = {*bare, *(part.lower() for part in bare[: module.count(".") + 1])}
+    if in_path & MODULES or NAMES & {*bare[module.count(".") + 1 :]}:
+        return False
+    if root.lower() in STANDARD_LIBRARY or root.lower() in RUNNERS:
         return False
     if any(part.startswith("__") for part in parts[1:]) or name in sys.stdlib_module_names:
         return False

@@ -15,6 +15,7 @@ from stylegan.checkpoints.pickle.arrays import DTYPES, Storage
 from stylegan.checkpoints.pickle.budget import Budget, Refusal
 from stylegan.checkpoints.pickle.machine import Machine
 from stylegan.checkpoints.pickle.names import Global, Globals
+from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.pickle.source import Encoded, File, Region, Span
 from stylegan.checkpoints.pickle.unpickle import Unpickler
 from stylegan.words import one_line
@@ -135,9 +136,11 @@ def read_zip(file: File, names: Globals) -> Any:
         raise Refusal("written on a big-endian machine")
     storages: dict[str, Storage] = {}
 
-    def storage(key: Any) -> Storage:
+    def storage(key: Any) -> Storage | Node:
         if type(key) is not tuple or len(key) != 5:
             raise Refusal(BAD_ID)
+        if type(key[1]) is Global and key[1].unknown and is_unknown_storage(key[1].name):
+            return Node(key[1].name, unknown=True)
         found, name = storage_of_id(key, storages), key[2]
         entry = entries.get(f"{prefix}data/{name}")
         if entry is None:
@@ -150,6 +153,11 @@ def read_zip(file: File, names: Globals) -> Any:
     span = _contents(file, entries[pickles[0]])
     view = file.view[span.start : span.start + span.length]
     return Unpickler(Region(file, view, span.start), names).read(storage)
+
+
+def is_unknown_storage(name: str) -> bool:
+    """Whether a class holds numbers of a kind that no network has, such as complex ones."""
+    return re.fullmatch(r"torch\.(storage\.)?[A-Z]\w*Storage", name) is not None
 
 
 def storage_of_id(key: tuple[Any, ...], storages: dict[str, Storage]) -> Storage:

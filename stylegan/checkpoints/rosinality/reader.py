@@ -106,6 +106,8 @@ def _checked(state: Any, name: str) -> dict[str, Array]:
     for key, value in state.items():
         if not isinstance(value, Array):
             raise ValueError(f"{name}.{key} is not a tensor")
+        if value.unreadable:
+            raise ValueError(f"{name}.{key}: {value.unreadable}")
     return state
 
 

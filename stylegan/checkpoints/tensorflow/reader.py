@@ -17,7 +17,7 @@ import torch
 from stylegan.checkpoints.arguments import Arguments, show
 from stylegan.checkpoints.assemble import GENERATORS, assemble
 from stylegan.checkpoints.find import TENSORFLOW, Found
-from stylegan.checkpoints.formats import Checkpoint, Tensors
+from stylegan.checkpoints.formats import NO_GENERATOR, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import recorded
 from stylegan.checkpoints.pickle.arrays import Array, storage_of
 from stylegan.checkpoints.pickle.nodes import MAX_NODES, Node
@@ -72,6 +72,8 @@ def read(found: Found) -> Checkpoint:
     result.recorded = recorded(settings[first].values, **names)
     family = _family(found.modules[first], stored[first])
     result.family, result.reason = family.name, family.reason
+    if main is None:
+        result.reason = NO_GENERATOR
     if result.reason:
         if "G_ema" in failed:  # what is wrong with it tells more
             raise failed["G_ema"]
@@ -156,6 +158,8 @@ def _array(value: object, where: str) -> Array:
             raise ValueError(f"{where}: {value:.3g} does not fit in float32") from None
     if not isinstance(value, Array):
         raise ValueError(f"{where}: expected an array, got {show(value)}")
+    if value.unreadable:
+        raise ValueError(f"{where}: {value.unreadable}")
     return value
 
 
