@@ -28,7 +28,8 @@ MAX_FAILURES = 100  # files in a row that cannot be used; with more, something e
 
 class ImageDataset(Dataset):
     """Images and label vectors. Attributes: name, path, files, resolution, channels, labels,
-    class_names, class_counts, c_dim, notes (lines on what is unusual about the files).
+    class_names, class_counts, c_dim, notes (lines on what is unusual about the files), label_notes
+    (those of them on labels).
 
     A file that turns out to be broken or of another size is skipped: the next usable one replaces
     it, and `take_skipped` names it.
@@ -62,11 +63,12 @@ class ImageDataset(Dataset):
         self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
-        self.notes = [*self.source.notes, *map(str, self.source.problems)]
+        self.label_notes: list[str] = []
         self.labels = self._read_labels(cond)
         self._take_subset(max_images, seed)
         if cond and self.labels and (empty := empty_classes(self.labels)):
-            self.notes.append(empty)
+            self.label_notes.append(empty)
+        self.notes = [*self.source.notes, *self.label_notes, *map(str, self.source.problems)]
         self.resize = resolution is not None
         seen = survey(self.source, self.files, OPEN_FIRST)
         height, width = resolution or seen.one_size(self.path)
@@ -182,22 +184,22 @@ class ImageDataset(Dataset):
         except UserError as e:
             if cond:
                 raise
-            self.notes.append(f"labels are not used: {printable(e)}")
+            self.label_notes.append(f"labels are not used: {printable(e)}")
             return None
-        self.notes += found.notes
+        self.label_notes += found.notes
         if found.missing:
-            self.notes.append(f"{_first(found.missing)}: in the labels, but without a file")
+            self.label_notes.append(f"{_first(found.missing)}: in the labels, but without a file")
         if found.unlabelled:
             some = _first(found.unlabelled)
             if not cond:
-                self.notes.append(f"{some}: no label in {FILE}, so labels are not used")
+                self.label_notes.append(f"{some}: no label in {FILE}, so labels are not used")
                 return None
-            self.notes.append(f"{some}: no label in {FILE}, so left out")
+            self.label_notes.append(f"{some}: no label in {FILE}, so left out")
             without = set(found.unlabelled)
             self.files = [name for name in self.files if name not in without]
         if not found.labels and (stray := stray_images(self.files)):
             why = "lies beside the folders, so that they are not classes"
-            self.notes.append(f"{stray[0]}: {why}")
+            self.label_notes.append(f"{stray[0]}: {why}")
         return found.labels
 
     def _take_subset(self, count: int | None, seed: int) -> None:

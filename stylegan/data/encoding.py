@@ -18,6 +18,7 @@ GUESSES = ("cp437", "gbk", "cp932", "cp866", "latin-1")  # the first of equal co
 TITLES = {"cp437": "cp437 (DOS)", "cp932": "cp932 (Shift-JIS)", "cp866": "cp866 (Russian)"}
 LETTERS = "äöüßåæøñé"  # that have a name in some alphabet, or are a word
 MAX_SCORED = 2000  # distinct parts of names that are looked at to guess
+MAX_LENGTH = 200  # characters of each
 # Begins a combining accent, or a character of three or four bytes.
 _LONG_UTF8 = re.compile(rb"\xcc|\xcd[\x80-\xaf]|[\xe0-\xf4]")
 _PIECE = re.compile(r"[^\W\d_]+|[^\x00-\x7f]")  # a word, or another character
@@ -100,7 +101,7 @@ def _cost(names: Iterable[bytes], encoding: str) -> float:
         text = _decoded(part, encoding)
         if text is None:
             return float("inf")
-        for piece in _PIECE.findall(text):
+        for piece in _PIECE.findall(text[:MAX_LENGTH]):
             costs = [_char_cost(c, piece, encoding) for c in piece if not c.isascii()]
             total += sum(costs)
             count += len(costs)
@@ -113,7 +114,8 @@ def _char_cost(char: str, word: str, encoding: str) -> float:
     if not char.isalpha():
         return 0.5 if "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uff1f" else 2
     if char < "\u0370":  # Latin
-        return 0 if (plain and one_case) or (encoding == "utf-8" and word in LETTERS) else 1
+        enough = 2 * sum(c.isascii() for c in word) >= sum(not c.isascii() for c in word)
+        return 0 if (enough and one_case) or (encoding == "utf-8" and word in LETTERS) else 1
     if char < "\u0800":  # Greek, Cyrillic, Hebrew, Arabic
         alone = len(word) == 1 or plain or not (one_case or char >= "\u0590")
         return 1 if alone else 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass, field
 from os.path import splitext
@@ -21,6 +22,8 @@ from stylegan.data.source import Source
 from stylegan.errors import UserError
 
 FORM = '{"labels": [["a.png", 3]]}'
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # how PowerShell writes text
+MAX_DEPTH = 20  # folders around all images, or all names of the file, that may differ
 TWO_LABELS = f"two labels in {FILE}; the last one counts"
 OTHER_NAMES = {"labels", "label", "metadata", "annotations", "classes", "train"}
 OTHER_ENDINGS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".xlsx", ".parquet"}
@@ -47,11 +50,11 @@ def read_labels(source: Source, images: list[str]) -> FoundLabels:
     Args: images: names of files in `source`.
     Raises: UserError for a file that does not parse or does not fit the images.
     """
-    known, around = set(source.names), folders_around(images)
-    for depth in range(len(around), -1, -1):
-        folder = "".join(f"{part}/" for part in around[:depth])
-        if folder + FILE in known:
-            return _from_json(source, folder, images)
+    around = "".join(f"{part}/" for part in folders_around(images))
+    files = [name for name in source.names if is_label_file(name)]
+    files = [name for name in files if around.startswith(name[: -len(FILE)])]
+    if files:
+        return _from_json(source, max(files, key=lambda name: (len(name), name)), images)
     found = FoundLabels(labels_of_folders(images))
     if not found.labels:
         found.notes += [
@@ -67,16 +70,20 @@ def _seems_labels(name: str) -> bool:
     return (stem in OTHER_NAMES and ending in OTHER_ENDINGS) or ending == ".cls"  # of webdataset
 
 
-def _from_json(source: Source, folder: str, images: list[str]) -> FoundLabels:
-    """The labels in the dataset.json of a folder ("" or with a slash at its end)."""
-    where = f"{source.path}/{folder}{FILE}"
-    content = _parse(source.read(folder + FILE), where)
+def is_label_file(name: str) -> bool:
+    """Whether this is a dataset.json, in any folder, in small letters or capitals."""
+    return name.rsplit("/", 1)[-1].casefold() == FILE
+
+
+def _from_json(source: Source, file: str, images: list[str]) -> FoundLabels:
+    where, folder = f"{source.path}/{file}", file[: -len(FILE)]
+    content = _parse(source.read(file), where)
     inside = [name[len(folder) :] for name in images]
     given = _given(content, inside, where)
     found = FoundLabels()
     if given is None:
         if isinstance(content, dict) and "labels" not in content:
-            found.notes.append(f'{folder}{FILE}: has no "labels", and is not used')
+            found.notes.append(f'{file}: has no "labels", and is not used')
         return found
     rows = _rows(given, where, found.notes)
     matched = _match(rows, inside)
@@ -102,7 +109,8 @@ def _from_json(source: Source, folder: str, images: list[str]) -> FoundLabels:
 
 def _parse(data: bytes, where: str) -> Any:
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        utf16 = data[:2] in UTF16 and len(data) > 2
+        return json.loads(data.decode("utf-16" if utf16 else "utf-8-sig"))
     except json.JSONDecodeError as e:
         raise UserError(where, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
     except RecursionError:
@@ -175,8 +183,8 @@ def _match(rows: dict[str, Any], images: list[str]) -> dict[str, list[str]]:
             folders_around(["/".join(p) for p in paths.values()]),
             folders_around(images),
         )
-        starts += [_Start(drop=i + 1) for i in range(len(shared))]
-        starts += [_Start("/".join(around[i:]) + "/") for i in range(len(around))]
+        starts += [_Start(drop=i + 1) for i in range(len(shared[:MAX_DEPTH]))]
+        starts += [_Start("/".join(around[i:]) + "/") for i in range(len(around[:MAX_DEPTH]))]
     for start in starts:
         for key, parts in paths.items():
             name = start.add + "/".join(parts[start.drop :])

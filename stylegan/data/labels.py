@@ -69,7 +69,7 @@ def labels_of(values: list[Any], files: Sequence[str], given_names: Any, where: 
     names = _label_names(given_names, where)
     if all(isinstance(v, list) for v in values):
         return _vectors(values, files, names, where)
-    texts = [normal(v).strip() for v in values if isinstance(v, str)]
+    texts = [_name(v) for v in values if isinstance(v, str)]
     if len(texts) == len(values) and (names and set(texts) <= {*names}):
         numbers = {name: i for i, name in reversed([*enumerate(names)])}
         return _classes([numbers[t] for t in texts], names, where)
@@ -141,6 +141,11 @@ def _whole(value: Any) -> int | None:
     return None
 
 
+def _name(text: str) -> str:
+    """The name of a class: in normal form, without spaces around it and halves of characters."""
+    return normal(text.encode("utf-8", "replace").decode()).strip()
+
+
 def _is_name(text: str) -> bool:
     return bool(text) and not _ARRAY.fullmatch(text)
 
@@ -197,7 +202,7 @@ def _label_names(given: Any, where: str) -> tuple[str, ...]:
             given = [numbers.get(i, str(i)) for i in range(count)]
     if not isinstance(given, list) or any(isinstance(name, (list, dict)) for name in given):
         raise UserError(where, '"label_names" must be a list of names, ["cat", "dog"]')
-    return tuple(normal(str(name)).strip() for name in given)
+    return tuple(_name(str(name)) for name in given)
 
 
 def _classes(numbers: list[int], names: tuple[str, ...], where: str) -> Labels:

@@ -11,7 +11,7 @@ from os.path import splitext
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.label_file import read_labels
+from stylegan.data.label_file import is_label_file, read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.source import Problem, Source, open_source
 from stylegan.data.survey import images_in, survey
@@ -126,7 +126,7 @@ def _gather(source: Source, with_labels: bool) -> Gathered:
         if ending in ARCHIVES:
             why = "an archive in the data is not opened; unpack it first"
             found.failures.append(Problem(name, why))
-        elif name.split("/")[-1] != FILE:
+        elif not is_label_file(name):
             found.ignored[ending or "no ending"] += 1
     if not with_labels:
         return found

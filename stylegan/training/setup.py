@@ -61,7 +61,7 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     data = config.data
     if data.cond and not dataset.c_dim:
         why = "has no labels to train on (--cond): no dataset.json, no folder per class"
-        raise UserError(dataset.path, "; ".join([why, *dataset.notes[-1:]]))
+        raise UserError(dataset.path, "; ".join([why, *dataset.label_notes]))
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)

@@ -135,6 +135,8 @@ def test_labels_in_other_files(run, tmp_path):
     line = 'labels.csv is not read; labels come from a dataset.json like {"labels": [["a.png", 3]]}'
     for command in ("info photos --no-sheet", TRAIN.format("photos"), "dataset photos out"):
         assert line in good(run, command)
+    code, _, err = run(*TRAIN.format("photos --cond").split())
+    assert code == 2 and f"no dataset.json, no folder per class; {line}" in err
 
 
 def test_names_that_would_write_to_the_terminal(run, tmp_path):

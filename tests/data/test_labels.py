@@ -2,6 +2,8 @@
 """Labels in the forms that people write, and those that are refused with the right form."""
 
 import json
+import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from support.pictures import encoded, picture
 
 from stylegan import UserError
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.label_file import read_labels
 from stylegan.data.labels import Labels, labels_of
 from stylegan.data.prepare import prepare
 
@@ -91,6 +94,7 @@ def test_what_counts_as_vectors(store, tmp_path, values):
         (([0, 1], [1, 0]), ["cat", "dog"], [1, 0], ("cat", "dog")),
         ((True, False), ["no", "yes"], [1, 0], ("no", "yes")),
         ((0, 1), [10, 20], [0, 1], ("10", "20")),
+        ((0, 1), ["\ud800x", "cat "], [0, 1], ("?x", "cat")),
         ((0, 1), ["cat", "dog", "ant"], [0, 1], ("cat", "dog", "ant")),
     ],
 )
@@ -213,6 +217,16 @@ def test_vectors_of_many_classes():
     assert two.shape == (1, 2, 90_000) and two[0, 1, 4] == 1 and two.sum() == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["dataset.json", "Dataset.JSON"])
+def test_encodings_of_the_file(store, tmp_path, encoding, name):
+    text = json.dumps(rows("é", "a"), ensure_ascii=False)
+    text = "\ufeff" + text if encoding == "utf-16-be" else text
+    data = ImageDataset(store({**dict.fromkeys(NAMES[:2], IMAGE), name: text.encode(encoding)}))
+    assert data.class_names == ("a", "é") and data.labels.values.tolist() == [1, 0]
+    assert prepare(data.path, tmp_path / "out", workers=0).ignored == {}
+
+
 def test_json_without_labels_is_no_silence(store):
     data = data_of(store, {"name": "mine", "images": []})
     assert data.labels is None and data.notes == ['dataset.json: has no "labels", and is not used']
@@ -229,6 +243,48 @@ def test_other_files_of_labels_are_named(store, name):
 def test_other_files_are_not_named_beside_classes(store):
     assert ImageDataset(store({"a/1.png": IMAGE, "b/1.png": IMAGE, "x.csv": b""})).notes == []
     assert ImageDataset(store({"a/1.png": IMAGE, "b/1.png": IMAGE, "labels.csv": b""})).c_dim == 2
+
+
+class OneFile:
+    """A source of three images and a dataset.json."""
+
+    path, names, problems, notes = Path("x"), ["a.png", "b.png", "dataset.json", "x/c.png"], [], []
+
+    def __init__(self, content):
+        self.read = lambda name: json.dumps(content).encode()
+
+
+VALUES = [None, True, False, 0, 1, 3, -1, 3.0, 0.5, 1e308, 10**400, float("nan"), float("inf")]
+VALUES += ["3", "cat", "", "[1 0]", "é", "\ud800", "\0", "1" * 400, [0, 1], [1, 0], [0.5, 2]]
+
+
+def any_value(rng, depth=0):
+    kind = rng.randrange(len(VALUES) + 2 * (depth < 3))
+    if kind < len(VALUES):
+        return VALUES[kind]
+    inner = [any_value(rng, depth + 1) for _ in range(rng.randrange(4))]
+    return inner if kind == len(VALUES) else {str(i): v for i, v in enumerate(inner)}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_json_is_labels_or_one_line(seed):
+    rng = random.Random(seed)
+    images = ["a.png", "b.png", "x/c.png"]
+    for _ in range(300):
+        value, mixed = any_value(rng), rng.random() < 0.5
+        given = [[name, any_value(rng) if mixed else value] for name in images]
+        if rng.random() < 0.2:
+            given.append(any_value(rng))
+        content = {"labels": given, "label_names": any_value(rng)}
+        try:
+            found = read_labels(OneFile(any_value(rng) if rng.random() < 0.05 else content), images)
+        except UserError as e:
+            assert "\n" not in str(e)
+            continue
+        if found.labels:
+            assert len(found.labels.values) == 3 - len(found.unlabelled)
+            assert np.isfinite(found.labels.vectors(0)).all()
+            "".join(found.labels.names).encode()
 
 
 def test_a_hundred_thousand_labels_are_quick():

@@ -126,8 +126,8 @@ def test_one_name_in_two_spellings_in_a_folder(tmp_path):
 
 WORDS = {
     "cp437": "Bäume Vögel Löwe forêt château garçon niño España måne Zürich Öl",
-    "gbk": "猫 狗 汽车 花 男 女 老虎 风景 未分类 楷书 微信图片_1",
-    "cp932": "猫 犬 写真 画像 表 能 ソース ねこ 新しいフォルダー 東京",
+    "gbk": "猫 狗 汽车 花 男 女 老虎 风景 未分类 楷书 微信图片_1 山水",
+    "cp932": "猫 犬 写真 画像 表 能 ソース ねこ 新しいフォルダー 東京 風景",
     "cp866": "кошки Собаки Новая_папка фото",
     "latin-1": "Bäume Vögel éléphant niño château Straße",
 }
@@ -153,6 +153,19 @@ def test_one_bad_name_does_not_spoil_the_others():
     names = [*"Bäume 猫 Vögel".split()]
     decoded = encoding.decode_names([*(n.encode() for n in names), "Löwe".encode("latin-1")])
     assert decoded.names == [*names, "Löwe"] and decoded.guess == "latin-1"
+
+
+def test_hostile_names_are_quick(tmp_path):
+    """Of 65,535 letters, 20,000 that are all different, or 32,000 folders deep."""
+    raw_zip(
+        tmp_path / "a.zip", {b"\xe9" * 65_530 + b".png": IMAGE, b"/" * 65_000 + b"a.png": IMAGE}
+    )
+    assert len(open_source(tmp_path / "a.zip").names) == 2
+    deep = {b"a/" * 32_000 + b"a.png": IMAGE, b"dataset.json": json_of([["b/" * 10**6, 1]])}
+    with pytest.raises(UserError, match="no label for a/a/"):
+        ImageDataset(raw_zip(tmp_path / "b.zip", deep))
+    names = [f"Vögel{i}/é{i}.png".encode("cp437") for i in range(20_000)]
+    assert encoding.decode_names(names).guess == "cp437"
 
 
 def test_a_zip_of_a_chinese_windows(tmp_path):
@@ -255,6 +268,12 @@ def test_folders_that_are_numbers_keep_them(store, tmp_path):
 )
 def test_clean_names(name, clean):
     assert clean_name(name) == clean
+
+
+def test_a_name_ends_at_its_first_zero(tmp_path):
+    """The rest is no part of it, as in other programs."""
+    source = open_source(raw_zip(tmp_path / "a.zip", {b"a.png\0.exe": IMAGE}))
+    assert source.names == ["a.png"] and source.read("a.png") == IMAGE
 
 
 def test_links_in_a_zip_are_named(tmp_path):
