@@ -15,8 +15,9 @@ from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.rosinality import reader as rosinality
-from stylegan.checkpoints.state_dict import families, renamed
 from stylegan.checkpoints.state_dict import reader as state_dict
+from stylegan.checkpoints.state_dict import renamed
+from stylegan.checkpoints.state_dict.families import FAMILIES, LOOKALIKES, Named
 from stylegan.checkpoints.state_dict.like import current_like
 from stylegan.checkpoints.state_dict.safetensors import read_safetensors
 from stylegan.checkpoints.tensorflow import reader as tensorflow
@@ -40,7 +41,15 @@ class Format:
 
 FORMATS = tuple(
     Format(module.recognises, module.read)
-    for module in (nvidia, tensorflow, families, renamed, rosinality, state_dict)
+    for module in (
+        nvidia,
+        tensorflow,
+        Named(LOOKALIKES),
+        renamed,
+        rosinality,
+        state_dict,
+        Named(FAMILIES),
+    )
 )
 SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
 OWN_SETTINGS = "holds its own settings; leave --like out"

@@ -176,6 +176,15 @@ def test_networks_that_are_read_are_not_taken_for_others(tmp_path):
         assert open_checkpoint(tmp_path / "a.pt").format == "state dict"
 
 
+@pytest.mark.parametrize("beside", ["ArcFace", "VGG or AlexNet", "ResNet", "Inception"])
+def test_a_network_beside_a_generator_does_not_hide_it(beside, tmp_path):
+    G = generator(**FIELDS)
+    for state in (rosinality_state(G), G.state_dict()):
+        torch.save({"encoder": OTHERS[beside], "g_ema": state}, tmp_path / "a.pt")
+        z = torch.randn(2, 16)
+        assert torch.equal(stylegan.load_networks(tmp_path / "a.pt").G_ema(z), G(z))
+
+
 HOLDS = [
     ({"epoch": 3, "optimizer": {"a": 1}}, "it holds a dictionary of epoch, optimizer"),
     (torch.zeros(10, 3, 8, 8), r"it holds a tensor \[10, 3, 8, 8\]"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from stylegan.checkpoints.find import Found
@@ -12,6 +13,8 @@ from stylegan.checkpoints.formats import Checkpoint
 from stylegan.checkpoints.pickle.arrays import Array
 
 MAX_NAMES = 3000  # of tensors that are looked at
+MAX_DICTIONARIES = 20  # that are looked at
+LEVELS = 2  # of dictionaries in dictionaries
 TENSORS = "`stylegan convert --to safetensors` can write its tensors"
 
 
@@ -38,6 +41,11 @@ def _no_stylegan(name: str, *signs: str) -> Family:
     return Family(name, signs, f"{name} is not supported: it is no StyleGAN")
 
 
+# Their names include those by which networks that are read are recognised.
+LOOKALIKES = (
+    _other("StyleSwin", r"(.*\.)?layers\.\d+\.blocks\.\d+\.attn\..*", r"(.*\.)?input\.input"),
+    _other("StyleGAN-XL", r"(.*\.)?mapping\.embed_proj\..*", r"(.*\.)?synthesis\..*"),
+)
 FAMILIES = (
     Family(
         "genforce StyleGAN2",
@@ -66,9 +74,7 @@ FAMILIES = (
     ),
     _other("lucidrains' stylegan2-pytorch", "GAN", "version"),
     _other("lucidrains' stylegan2-pytorch", r"(.*\.)?initial_block", r"(.*\.)?to_initial_block.*"),
-    _other("StyleSwin", r"(.*\.)?layers\.\d+\.blocks\.\d+\.attn\..*", r"(.*\.)?input\.input"),
     _other("FastGAN", r"(.*\.)?feat_8\..*", r"(.*\.)?se_64\..*"),
-    _other("StyleGAN-XL", r"(.*\.)?mapping\.embed_proj\..*", r"(.*\.)?synthesis\..*"),
     Family(
         "GFPGAN",
         (r"(.*\.)?stylegan_decoder\..*",),
@@ -98,26 +104,33 @@ FAMILIES = (
 )
 
 
-def recognises(found: Found) -> bool:
-    """Whether a file holds a network of one of these kinds."""
-    return family_of(found) is not None
+class Named:
+    """A format of networks that are named alone.
 
+    Args: families: kinds of networks, of which the first that fits a file counts.
+    """
 
-def family_of(found: Found) -> Family | None:
-    """The kind of the network in a file, or None."""
-    names = _names(found)
-    for family in FAMILIES:
-        if all(any(map(re.compile(sign).fullmatch, names)) for sign in family.signs):
-            return family
-    return None
+    def __init__(self, families: tuple[Family, ...]) -> None:
+        self.families = families
 
+    def recognises(self, found: Found) -> bool:
+        """Whether a file holds a network of one of these kinds."""
+        return self.family_of(found) is not None
 
-def read(found: Found) -> Checkpoint:
-    """The name of what is in such a file, and its tensors."""
-    family = family_of(found)
-    assert family is not None
-    stored = {name: _tensors(state) for name, state in found.states.items()}
-    return Checkpoint(family.name, family.name, stored, reason=family.reason)
+    def read(self, found: Found) -> Checkpoint:
+        """The name of what is in such a file, and its tensors."""
+        family = self.family_of(found)
+        assert family is not None
+        stored = {name: _tensors(state) for name, state in found.states.items()}
+        return Checkpoint(family.name, family.name, stored, reason=family.reason)
+
+    def family_of(self, found: Found) -> Family | None:
+        """The kind of the network in a file, or None."""
+        names = _names(found)
+        for family in self.families:
+            if all(any(map(re.compile(sign).fullmatch, names)) for sign in family.signs):
+                return family
+        return None
 
 
 def _tensors(state: dict[str, Any]) -> dict[str, Array]:
@@ -125,10 +138,13 @@ def _tensors(state: dict[str, Any]) -> dict[str, Array]:
 
 
 def _names(found: Found) -> list[str]:
-    """Names of tensors, and keys of the dictionaries around them."""
-    names = [key for key in found.others if type(key) is str]
-    if type(found.root) is dict:
-        names += [key for key in found.root if type(key) is str]
-    for state in found.states.values():
-        names += [key for key in state if type(key) is str]
-    return [name for name in names if len(name) < 300][:MAX_NAMES]
+    """Names of tensors, and keys of the dictionaries around them, also with their prefixes."""
+    names: dict[str, None] = {}
+    todo = [(value, LEVELS) for value in (found.root, found.others, *found.states.values())]
+    for value, level in todo:
+        for key, item in islice(value.items(), MAX_NAMES) if type(value) is dict else ():
+            if type(key) is str and len(key) < 300:
+                names[key] = None
+            if level and type(item) is dict and len(todo) < MAX_DICTIONARIES:
+                todo.append((item, level - 1))
+    return list(names)[:MAX_NAMES]
