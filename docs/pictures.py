@@ -39,7 +39,7 @@ STRIP = 4  # pictures side by side
 PICTURE = re.compile(r"picture: (?P<name>\S+) from (?P<source>\S+)(?: x(?P<scale>\d+))?")
 NEEDS = re.compile(r"picture needs: (?P<path>\S+)")
 
-# Options that make a command short; the last one of a name counts.
+# Options that make a command short, in place of those that it has.
 SHORT = {
     "train": "--kimg 0.008 --batch 4 --batch-gpu 4 --resolution 32 --channel-base 128 "
     "--channel-max 8 --z-dim 48 --w-dim 40",
@@ -108,7 +108,11 @@ def shortened(words: Sequence[str]) -> list[str]:
         extra += SHORT_STYLEGAN3.split()
     if name == "video" and "--seconds" in words:
         extra = ["--seconds", "0.2"]
-    return [*words, *extra]
+    kept, short = list(words), {word for word in extra if word.startswith("--")}
+    for option in short.intersection(words):
+        at = kept.index(option)
+        del kept[at : at + 2]
+    return [*kept, *extra]
 
 
 def pages() -> list[Path]:
@@ -169,6 +173,8 @@ def _run(block: Block, folder: Path, quick: bool) -> None:
         if words[0] != "stylegan":
             raise click.ClickException(f"{_where(block)}: only `stylegan` can make pictures")
         words = shortened(words) if quick else words
+        if words[1] in ("generate", "mix", "video", "spectra", "metrics"):
+            words = [*words, "--overwrite"]  # of the last time
         click.echo(f"$ {shlex.join(words)}")
         code = "from stylegan.cli.main import program; program()"
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()])}

@@ -18,7 +18,7 @@ _HOMES = {
     "Config": "stylegan.config",
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.inference.pipeline",
-    "PipelineOutput": "stylegan.inference.pipeline",
+    "PipelineOutput": "stylegan.inference.records",
     "UserError": "stylegan.errors",
     "build_discriminator": "stylegan.networks",
     "build_generator": "stylegan.networks",

@@ -60,6 +60,13 @@ def on_checkerboard(image: Image.Image, cell: int = 8) -> Image.Image:
     return Image.alpha_composite(board.convert("RGBA"), image).convert("RGB")
 
 
+def exif_of(metadata: Mapping[str, Any]) -> Image.Exif:
+    """EXIF data with metadata as JSON, in the field ImageDescription."""
+    exif = Image.Exif()
+    exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata))
+    return exif
+
+
 def save_image(
     image: Image.Image, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
 ) -> None:
@@ -70,10 +77,8 @@ def save_image(
     """
     path, metadata = Path(path), metadata or {}
     buffer = io.BytesIO()
-    if path.suffix == ".webp":
-        exif = Image.Exif()
-        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata))
-        image.save(buffer, "WEBP", lossless=True, exif=exif)
+    if path.suffix.lower() == ".webp":
+        image.save(buffer, "WEBP", lossless=True, exif=exif_of(metadata))
     else:
         text = PngImagePlugin.PngInfo()
         for key, value in metadata.items():

@@ -29,6 +29,8 @@ from stylegan.errors import CheckpointError, Note, SnapshotError, UserError
 from stylegan.models import build
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.models.weights import fill
+from stylegan.models.wrapped import plain_names, unwrapped
 from stylegan.snapshots import AVERAGED, CONFIG, find_snapshot, read_json, snapshot_around
 from stylegan.words import one_line
 
@@ -72,7 +74,8 @@ class Networks:
     Args:
         config: the settings of all of them.
         meta: what else config.json holds.
-        G_ema, G, D: networks that exist already.
+        G_ema, G, D: networks that exist already. Those inside of DataParallel,
+            DistributedDataParallel or torch.compile are taken out.
         folder: a snapshot to read the others from,
         path, checkpoint: or a file and its `Checkpoint`.
         device: for the networks that are read.
@@ -95,7 +98,7 @@ class Networks:
         self.config, self.meta, self.folder, self.device = config, meta, folder, device
         self.path, self.checkpoint = path or folder, checkpoint
         self._loaded: dict[str, Any] = {
-            k: v for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
+            k: unwrapped(v) for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
         }
         self._label_vectors = label_vectors
 
@@ -154,7 +157,8 @@ class Networks:
                     f"its vectors are {list(vectors.shape)}, expected [K, {self.config.G.c_dim}]",
                 )
             self._label_vectors = vectors.float()
-        return self._label_vectors
+        with torch.inference_mode(False):  # what is handed out may be changed
+            return None if self._label_vectors is None else self._label_vectors.clone()
 
     def with_G_ema(self) -> Networks:
         """These networks, in which G_ema is G if there is no G_ema."""
@@ -177,7 +181,8 @@ class Networks:
         for name, network in self._loaded.items():
             if network is None:
                 continue
-            state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            state = plain_names(network.state_dict())
+            state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
             self._save(state, folder / f"{name}.safetensors")
         if self.label_vectors is not None:
             self._save({"vectors": self.label_vectors.contiguous()}, folder / LABELS)
@@ -186,8 +191,14 @@ class Networks:
         save_file(tensors, path, metadata={"format": "pt"})
         path.chmod((path.parent / CONFIG).stat().st_mode)  # else only the owner could read it
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without an open file, which is opened again when a network of it is needed."""
+        return {**self.__dict__, "checkpoint": self.checkpoint if self.path is None else None}
+
     def _network(self, name: str) -> Any:
         if name not in self._loaded:
+            if self.checkpoint is None and self.path is not None and self.folder is None:
+                self.checkpoint = open_checkpoint(self.path)
             network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
             if network is not None:
                 network = network.to(self.device).eval().requires_grad_(False)
@@ -222,29 +233,6 @@ class Networks:
                 path, f"does not fit its config.json, or is damaged ({reason})"
             ) from e
         return network
-
-
-@torch.no_grad()
-def fill(network: torch.nn.Module, path: str | Path) -> None:
-    """Read the weights of a network, tensor by tensor.
-
-    Raises: ValueError if names or shapes differ from those of the network.
-    """
-    state = network.state_dict()
-    with safe_open(path, "pt") as f:
-        names = set(f.keys())
-        for what, which in (
-            ("lacks", state.keys() - names),
-            ("has, in excess,", names - state.keys()),
-        ):
-            if which:
-                raise ValueError(f"the file {what} {min(which)}")
-        for name, value in state.items():
-            stored = f.get_tensor(name)
-            if stored.shape != value.shape:
-                shapes = f"{list(stored.shape)}, expected {list(value.shape)}"
-                raise ValueError(f"{name} is {shapes}")
-            value.copy_(stored)
 
 
 def load_networks(

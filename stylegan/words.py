@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def one_line(text: object, max_length: int | None = None) -> str:
@@ -47,3 +48,10 @@ def hours(seconds: float) -> str:
 def pixels(size: tuple[int, int]) -> str:
     """A size (height, width) in px as "640x480", width first, as people write it."""
     return f"{size[1]}x{size[0]}"
+
+
+def shown(value: Any) -> str:
+    """`value` in a few words, for an error: of an array its shape and dtype."""
+    if getattr(value, "ndim", 0):
+        return f"{type(value).__name__} of shape {list(value.shape)}, {value.dtype}"
+    return one_line(repr(value), 80)

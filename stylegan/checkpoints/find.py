@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ TUPLE = ("G", "D", "G_ema")  # the order of NVIDIA's TensorFlow files, which cal
 # Keys that may hold the only network of a file, or a dictionary of networks.
 UNNAMED = ("model", "state_dict", "network", "net", "module", "weights", "state", "ema_state_dict")
 WRAPPERS = ("module", "_orig_mod")  # names of the only child: DataParallel and torch.compile
-PREFIXES = (*WRAPPERS, "model", "net", "network")  # of all names of a state dict
+MODELS = ("model", "net", "network")  # names of a generator in the module around it
 GENERATOR = re.compile(r"synthesis[./].*|input\.input|style_mlp\..*")
 
 
@@ -100,11 +100,13 @@ class _Content:
     Attributes:
         original: the value with the wrappers.
         is_state: whether `value` is the state dict of one network.
+        several: whether it has the state dicts of several networks.
     """
 
     original: Any
     value: Any
     is_state: bool = False
+    several: bool = False
 
 
 def find_networks(root: Any) -> Found:
@@ -161,8 +163,14 @@ def is_generator(network: Network) -> bool:
 
 def without_wrappers(state: State) -> State:
     """A state dict without the prefixes that wrappers add to all names."""
+    inner = _without_prefix(state, (*WRAPPERS, *MODELS))
+    return inner if is_generator(inner) else _without_prefix(state, WRAPPERS)
+
+
+def _without_prefix(state: State, known: Sequence[str]) -> State:
+    """A state dict without the longest prefix of these words that all its names have."""
     words = str(next(iter(state), "")).split(".", MAX_WRAPPERS)[:-1]
-    inner = next((i for i, word in enumerate(words) if word not in PREFIXES), len(words))
+    inner = next((i for i, word in enumerate(words) if word not in known), len(words))
     for count in range(inner, 0, -1):
         prefix = ".".join(words[:count]) + "."
         if all(str(key).startswith(prefix) for key in state):
@@ -181,7 +189,7 @@ def _open(original: Any) -> _Content:
         return _Content(original, value)
     state = without_wrappers(value)
     parts = _parts(state)
-    return _Content(original, parts or state, not parts)
+    return _Content(original, parts or state, not parts, bool(parts))
 
 
 def _as_network(content: _Content, named: bool) -> Network | None:
@@ -196,7 +204,7 @@ def _as_network(content: _Content, named: bool) -> Network | None:
         return value if not several and (is_module or named and not value.items) else None
     if type(value) is not dict:
         return None
-    damaged = named and not content.is_state and _has_names(value) and not _parts(value)
+    damaged = named and not content.several and _has_names(value)
     return value if content.is_state or damaged else None
 
 

@@ -29,6 +29,8 @@ def checkpoint_rows(path: str | os.PathLike[str]) -> dict[str, Any]:
         rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
         rows[name] = _network(checkpoint, name)
+    if config is not None and "G_ema" not in (checkpoint.tensors or {}):
+        rows["G"] += "; draws the images, since there is no G_ema"
     if checkpoint.notes:
         rows["notes"] = "; ".join(checkpoint.notes)
     if config is None:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from stylegan.cli.outputs import output_file, output_folder
-from stylegan.cli.params import like_option
+from stylegan.cli.outputs import check_free, output_file, output_folder, overwrite_option
+from stylegan.cli.params import Command, check_folder, like_option
+from stylegan.errors import UserError
 
 if TYPE_CHECKING:
     from stylegan.networks import Networks
@@ -29,8 +29,12 @@ BY_SUFFIX = {
     ".safetensors": "safetensors",
 }
 
+# What a snapshot holds that this command wrote.
+WRITTEN = {"config.json", "labels.safetensors"}
+WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
 
-@click.command("convert")
+
+@click.command("convert", cls=Command)
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
@@ -40,8 +44,9 @@ BY_SUFFIX = {
     + "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     + ".",
 )
+@overwrite_option
 @like_option
-def command(source: str, out: str, to: str | None) -> None:
+def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
     """Convert the networks of IN to another format.
 
     IN is a run, a snapshot, NVIDIA's .pkl (PyTorch or TensorFlow) or rosinality's .pt. Nothing in a
@@ -59,16 +64,32 @@ def command(source: str, out: str, to: str | None) -> None:
             f"{out}: expected a folder or a file {wanted}, or an option --to",
             param_hint="OUT",
         )
-    if kind != "snapshot" and os.path.lexists(out):
-        raise click.BadParameter(f"{out}: already exists", param_hint="OUT")
+    _check_out(Path(source), Path(out), kind, overwrite)
+    check_folder(Path(out).parent, "OUT")
     convert = {"snapshot": _snapshot, "safetensors": _tensors}.get(kind, _foreign)
     for line in convert(source, Path(out), kind):
         click.echo(line)
 
 
+def _check_out(source: Path, out: Path, kind: str, overwrite: bool) -> None:
+    """Raises: UserError if something is at `out` that may not be replaced."""
+    folder = out.is_dir()
+    if kind == "snapshot" and folder and not any(out.iterdir()):
+        return
+    check_free([out], overwrite)
+    if not out.exists():
+        return
+    here, there = source.resolve(), out.resolve()
+    if there in (here, *here.parents):
+        raise UserError(out, f"holds the source, {source}, and is not replaced")
+    if folder != (kind == "snapshot"):
+        raise UserError(out, f"is a {'folder' if folder else 'file'}; not replaced")
+    if folder and not {p.name for p in out.iterdir()} <= WRITTEN:
+        raise UserError(out, "holds other files than a converted snapshot; not replaced")
+
+
 def _load(source: str) -> Networks:
     from stylegan.checkpoints.open import sha256
-    from stylegan.errors import UserError
     from stylegan.networks import load_networks
 
     nets = load_networks(source, "cpu")
@@ -81,7 +102,7 @@ def _load(source: str) -> Networks:
 
 def _snapshot(source: str, out: Path, kind: str) -> list[str]:
     nets = _load(source)
-    with output_folder(out, "OUT") as part:
+    with output_folder(out, "OUT", out.is_dir(), "config.json") as part:
         nets.save(part)
     names = [name for name in ("G_ema", "G", "D") if getattr(nets, name) is not None]
     lines = [f"{out}: {', '.join(names)}; {nets.config.G.title}, {_size(nets)}"]

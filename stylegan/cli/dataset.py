@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Size
-from stylegan.words import printable
+from stylegan.cli.outputs import overwrite_option
+from stylegan.cli.params import Command, Size, check_folder, range_option
+from stylegan.words import pixels, printable
 
 if TYPE_CHECKING:
     from stylegan.data.prepare import Prepared
 
 
-@click.command("dataset")
+@click.command("dataset", cls=Command)
 @click.argument("source", type=click.Path())
 @click.argument("dest", type=click.Path())
 @click.option(
@@ -37,6 +39,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Grey, RGB or RGBA; auto: whichever most images have.",
 )
+@range_option
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["keep", "png", "jpeg", "webp"]),
+    default="keep",
+    show_default=True,
+    help="Of the files written. keep: the bytes of an image that needs no change, without its "
+    "metadata, else PNG. PNG and WebP lose nothing.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Of JPEG, and of WebP, which then loses detail too.  [default: JPEG 95, WebP lossless]",
+)
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Keep the labels.")
 @click.option("--dedupe", is_flag=True, help="Leave out images with the pixels of an earlier one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. Default: one per CPU.")
@@ -46,12 +63,19 @@ if TYPE_CHECKING:
     help="Encoding of file names that are not marked as UTF-8: gbk, shift_jis, cp437. "
     "Default: a guess.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a data set at DEST.")
-def command(source: str, dest: str, channels: str, **options: Any) -> None:
+@overwrite_option
+def command(
+    source: str,
+    dest: str,
+    channels: str,
+    file_format: str,
+    quality: int | None,
+    **options: Any,
+) -> None:
     """Make a data set of the images in SOURCE, a folder, zip or tar.
 
     DEST is a zip if it ends in .zip, else a folder. All its images have one size, and dataset.json
-    has their labels.
+    has their labels. Colours become sRGB.
 
     \b
     stylegan dataset photos photos.zip --resolution 256
@@ -60,8 +84,10 @@ def command(source: str, dest: str, channels: str, **options: Any) -> None:
     A folder per class, or a dataset.json, gives labels. Files that cannot be used are left out and
     listed.
     """
+    check_folder(Path(dest).parent, "DEST")
     from tqdm import tqdm
 
+    from stylegan.data.encode import Encoding
     from stylegan.data.prepare import prepare
 
     done = prepare(
@@ -69,6 +95,7 @@ def command(source: str, dest: str, channels: str, **options: Any) -> None:
         dest,
         size=options.pop("resolution"),
         channels=None if channels == "auto" else int(channels),
+        encoding=Encoding(file_format, quality),
         progress=lambda names: tqdm(names, unit="img", desc="dataset", disable=None),
         **options,
     )
@@ -77,6 +104,7 @@ def command(source: str, dest: str, channels: str, **options: Any) -> None:
 
 def _print_result(done: Prepared) -> None:
     from stylegan.data.decode import KINDS
+    from stylegan.data.survey import OtherFiles
 
     if done.failures:
         names = [printable(failure.name) for failure in done.failures]
@@ -85,20 +113,28 @@ def _print_result(done: Prepared) -> None:
         for name, failure in zip(names, done.failures):
             click.echo(f"  {name:{width}}  {failure.why}")
     if done.ignored:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in done.ignored.most_common(8))
-        click.echo(f"\nno images: {kinds}")
+        click.echo(f"\nno images: {OtherFiles([], done.ignored)}")
     if done.duplicates:
         click.echo(f"\nduplicates left out: {done.duplicates:,}")
-    for note in done.notes:
+    if done.deep:
+        click.echo(f"\nvalues: {done.deep}")
+    for note in (*done.notes, *done.changes):
         click.echo(f"\nnote: {printable(note)}")
-    height, width = done.size
-    if done.enlarged:
-        click.echo(f"\nnote: {done.enlarged:,} images were smaller than {width}x{height} px")
     _check_size(done.size)
     labels = f", {len(done.class_names)} classes" if done.class_names else ""
     labels = labels or (", label vectors" if done.labelled else "")
     kind = KINDS[done.channels]
-    click.echo(f"\n{done.path}: {done.written:,} images, {width}x{height} px, {kind}{labels}")
+    click.echo(f"\nfiles: {_files(done)}")
+    size = pixels(done.size)
+    click.echo(f"\n{done.path}: {done.written:,} images, {size} px, {kind}{labels}")
+
+
+def _files(done: Prepared) -> str:
+    """How many files of which format were written, and how many of them are those of the source."""
+    formats = ", ".join(f"{n:,} {ending}" for ending, n in done.formats.most_common())
+    if not done.kept:
+        return formats
+    return f"{formats}; {done.kept:,} with the bytes of the source, without metadata"
 
 
 def _check_size(size: tuple[int, int]) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stylegan.cli.params import Command
+
 if TYPE_CHECKING:
     from stylegan_ops.doctor import Row
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @click.option("--clean", is_flag=True, help="Only empty the cache of built kernels.")
 def command(clean: bool) -> None:
     """Show what the kernels need, build them if they are missing, and check each one.

@@ -1,44 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`stylegan generate`: images from seeds."""
+"""`stylegan generate`: images from seeds, or from latents."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import (
-    Numbers,
-    Pair,
-    finite,
-    make_folder,
-    network_argument,
-    picture_options,
+from stylegan.cli.drawing import Drawing, drawing_options
+from stylegan.cli.jobs import (
+    Job,
+    Motion,
+    call,
+    common_noise,
+    jobs_of_files,
+    jobs_of_seeds,
+    label_of,
 )
+from stylegan.cli.latents import MAPPING, WsFile, check_save_ws, latents_option, save_ws_option
+from stylegan.cli.outputs import check_free, check_sheet, overwrite_option
+from stylegan.cli.params import Command, Pair, Seeds, finite, joined, make_folder, refuse_beside
 from stylegan.words import ceil_div
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from stylegan.inference.pipeline import Pipeline
 
-MAX_WEBP_SIDE = 16383  # px, the limit of the format
-CHUNK = 64  # maximum number of images between two steps of the progress bar
 
-
-@click.command("generate")
-@network_argument
+@click.command("generate", cls=Command)
 @click.option(
     "--seeds",
-    type=Numbers(),
-    default="0-15",
+    type=Seeds(),
+    multiple=True,
+    default=["0-15"],
     show_default=True,
+    callback=joined,
     help="Seeds of the images: numbers and ranges, 0,3,5-9.",
 )
-@picture_options()
-@click.option(
-    "--trunc-cutoff",
-    type=click.IntRange(min=0),
-    help="Truncate only this many leading layers.  [default: all]",
-)
+@latents_option("--latents", "Images of saved latents instead of seeds, one for each row of a file")
+@drawing_options()
 @click.option(
     "--translate",
     type=Pair(),
@@ -59,125 +63,184 @@ CHUNK = 64  # maximum number of images between two steps of the progress bar
 @click.option(
     "--columns",
     type=click.IntRange(min=1),
-    help="Columns of the sheet.  [default: as many as rows]",
+    help="Columns of the sheet.  [default: as many as rows; a row for each class]",
 )
 @click.option(
     "--format", "suffix", type=click.Choice(["png", "webp"]), default="png", show_default=True
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    help="Images at once.  [default: by resolution and memory]",
-)
-@click.option(
-    "--compile",
-    is_flag=True,
-    help="Use torch.compile: faster for many images, after half a minute.",
-)
+@save_ws_option
 @click.option(
     "--outdir",
     type=click.Path(file_okay=False),
     default="out",
     show_default=True,
-    help="Folder of the images.",
+    help="Folder of the images. A file name says which options are not the default: "
+    "seed0003-class1-trunc0.7.png.",
 )
+@overwrite_option
+@click.pass_context
 def command(
-    network: str,
+    ctx: click.Context,
     seeds: list[int],
-    trunc: float,
-    label: str | None,
-    noise_mode: str,
-    device: str,
-    trunc_cutoff: int | None,
+    latents: tuple[str, ...],
     translate: tuple[float, float] | None,
     rotate: float | None,
     as_grid: bool,
     columns: int | None,
     suffix: str,
-    batch: int | None,
-    compile: bool,
+    save_ws: str | None,
     outdir: str,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Generate images from NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan generate runs --seeds 0-31 --trunc 0.7 --grid
+    stylegan generate runs --class cat --class dog --seeds 0-7
     stylegan generate runs --translate 0.25,0 --rotate 30
+    stylegan generate runs --latents projected_w.npz
+    """
+    drawing = Drawing(**options)
+    if latents:
+        refuse_beside(ctx, "--latents", ("seeds", *MAPPING))
+    if columns and not as_grid:
+        raise click.UsageError("--columns goes with --grid, which writes one sheet")
+    check_save_ws(save_ws)
+    pipe = drawing.open()
+    motion = Motion(translate, rotate)
+    if latents:
+        latents = latents if as_grid else tuple(dict.fromkeys(latents))
+        jobs = jobs_of_files(pipe, drawing, latents)
+        inputs = {"latents": ", ".join(latents)}
+    else:
+        seeds = seeds if as_grid else list(dict.fromkeys(seeds))
+        jobs = jobs_of_seeds(pipe, drawing, seeds)
+        inputs = {"seeds": ",".join(map(str, seeds))}
+    sheet = Sheet.of(pipe, drawing, jobs, motion, Path(outdir), suffix, columns, as_grid)
+    outputs = [sheet.path] if as_grid else [sheet.path_of(name) for j in jobs for name in j.names]
+    check_free([*dict.fromkeys(outputs)], overwrite, "--outdir")
+    check_free([save_ws] if save_ws else [], overwrite, "--save-ws")
+    make_folder(outdir, "--outdir")
+    metadata = drawing.metadata("generate", pipe, not latents, **motion.about)
+    whole = metadata | inputs | _about_labels(jobs)
+    done = _draw(pipe, drawing, jobs, sheet, WsFile(save_ws), metadata, whole)
+    images = "1 image" if done.count == 1 else f"{done.count:,} images"
+    if done.count:
+        click.echo(sheet.path if as_grid else f"{images} in {Path(outdir)}")
+        if save_ws:
+            click.echo(save_ws)
+    if done.interrupted:
+        raise done.interrupted
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where the images go: files, or one sheet."""
+
+    folder: Path
+    suffix: str  # .png or .webp
+    variant: str  # of every file name
+    motion: Motion
+    columns: int
+    as_grid: bool
+    grid_name: str
+
+    @classmethod
+    def of(
+        cls,
+        pipe: Pipeline,
+        drawing: Drawing,
+        jobs: Sequence[Job],
+        motion: Motion,
+        folder: Path,
+        suffix: str,
+        columns: int | None,
+        as_grid: bool,
+    ) -> Sheet:
+        """Raises: click.UsageError if the sheet is too large for its format."""
+        count = sum(len(job.names) for job in jobs)
+        choices = list(dict.fromkeys(job.choice.name for job in jobs))
+        if not columns:
+            columns = max(round(count**0.5), 1)
+            if len(choices) > 1:
+                columns = count // len(choices)
+        columns = min(columns, count)
+        if as_grid:
+            height, width = pipe.G.config.resolution
+            size = (columns * width, ceil_div(count, columns) * height)
+            check_sheet(f".{suffix}", size, "--format png does")
+        labels = "".join(f"-{name}" for name in choices if name)
+        if len(labels) > 100:
+            labels = f"-{len(choices)}labels"
+        variant = drawing.variant + motion.variant
+        return cls(folder, f".{suffix}", variant, motion, columns, as_grid, f"grid{labels}")
+
+    def path_of(self, name: str) -> Path:
+        """The file of a picture."""
+        return self.folder / f"{name}{self.variant}{self.suffix}"
+
+    @property
+    def path(self) -> Path:
+        """The file of the sheet."""
+        return self.path_of(self.grid_name)
+
+
+@dataclass
+class Done:
+    """How far the work came."""
+
+    count: int = 0  # images
+    interrupted: KeyboardInterrupt | None = None
+
+
+def _draw(
+    pipe: Pipeline,
+    drawing: Drawing,
+    jobs: Sequence[Job],
+    sheet: Sheet,
+    ws: WsFile,
+    metadata: dict[str, Any],
+    whole: dict[str, Any],
+) -> Done:
+    """Draw and write all images, or those before an interruption.
+
+    Args:
+        metadata: what every file says of how it was made.
+        whole: what the sheet and the file of latents say.
     """
     from tqdm import tqdm
 
-    import stylegan_ops
     from stylegan.imaging import grid, save_image
-    from stylegan.inference.pipeline import Pipeline
 
-    stylegan_ops.tune_cpu_allocator()
-    pipe = Pipeline.from_pretrained(network, device, compile)
-    folder = make_folder(outdir, "--outdir")
-    columns = columns or min(len(seeds), max(round(len(seeds) ** 0.5), 1))
-    if as_grid:
-        _check_sheet(pipe, columns, len(seeds), suffix)
-    metadata = _metadata(pipe, network, trunc, noise_mode, translate, rotate)
-    sheet, size = [], min(batch or min(pipe.batch, CHUNK), len(seeds))
-    with tqdm(total=len(seeds), unit="img", desc="generate", disable=None) as bar:
-        for part in (seeds[i : i + size] for i in range(0, len(seeds), size)):
-            out = pipe(
-                part,
-                label=label,
-                truncation_psi=trunc,
-                truncation_cutoff=trunc_cutoff,
-                noise_mode=noise_mode,
-                batch=size if compile else batch,
-                translate=translate,
-                rotate=rotate,
-            )
-            bar.update(len(part))
-            if as_grid:
-                sheet += out.images
-                continue
-            for seed, number, image in zip(part, out.labels, out.images):
-                own = {**metadata, "seed": seed, **_class(pipe, number)}
-                save_image(image, folder / f"seed{seed:04d}.{suffix}", own)
-    if as_grid:
-        metadata |= {"seeds": ",".join(map(str, seeds)), **({"class": label} if label else {})}
-        save_image(grid(sheet, columns), folder / f"grid.{suffix}", metadata)
-    images = "1 image" if len(seeds) == 1 else f"{len(seeds):,} images"
-    click.echo(folder / f"grid.{suffix}" if as_grid else f"{images} in {folder}")
+    images: list[Image] = []
+    done, count = Done(), sum(len(job.names) for job in jobs)
+    with ws.opened(whole, common_noise(jobs) if ws.path else {}):
+        try:
+            with tqdm(total=count, unit="img", desc="generate", disable=None) as bar:
+                for job in jobs:
+                    out = call(pipe, drawing, job, sheet.motion)
+                    for i, (name, image) in enumerate(zip(job.names, out.images)):
+                        if sheet.as_grid:
+                            images.append(image)
+                        else:
+                            own = {**metadata, **job.about[i], **label_of(pipe, job, out, i)}
+                            save_image(image, sheet.path_of(name), own)
+                        ws.add(out.ws[i : i + 1])
+                        done.count += 1
+                    bar.update(len(job.names))
+        except KeyboardInterrupt as e:
+            done.interrupted = e
+            whole["interrupted"] = f"after {done.count:,} of {count:,} images"
+        if images:
+            save_image(grid(images, sheet.columns), sheet.path, whole)
+        if done.interrupted and not done.count:
+            raise done.interrupted
+    return done
 
 
-def _check_sheet(pipe: Pipeline, columns: int, count: int, suffix: str) -> None:
-    """Raises: click.UsageError if the sheet is too large for its format."""
-    height, width = pipe.G.config.resolution
-    size = (columns * width, ceil_div(count, columns) * height)
-    if suffix == "webp" and max(size) > MAX_WEBP_SIDE:
-        raise click.UsageError(
-            f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "
-            "--format png does"
-        )
-
-
-def _metadata(
-    pipe: Pipeline,
-    network: str,
-    trunc: float,
-    noise_mode: str,
-    translate: tuple[float, float] | None,
-    rotate: float | None,
-) -> dict[str, Any]:
-    """What is saved inside of every image."""
-    meta = pipe.networks.meta
-    return {
-        "network": network,
-        **({"kimg": meta["kimg"]} if "kimg" in meta else {}),
-        "trunc": trunc,
-        "noise_mode": noise_mode,
-        **({"translate": "{:g},{:g}".format(*translate)} if translate else {}),
-        **({} if rotate is None else {"rotate": rotate}),
-    }
-
-
-def _class(pipe: Pipeline, number: int | None) -> dict[str, Any]:
-    """The class of one image, by name if there are names."""
-    if number is None:
-        return {}
-    names = pipe.networks.class_names
-    return {"class": names[number] if names else number}
+def _about_labels(jobs: Sequence[Job]) -> dict[str, Any]:
+    about: dict[str, list[str]] = {}
+    for choice in dict.fromkeys(job.choice for job in jobs if job.choice.text):
+        about.setdefault(choice.kind, []).append(choice.text)
+    return {kind: "; ".join(texts) for kind, texts in about.items()}

@@ -4,24 +4,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
-from stylegan.cli.params import like_option
+from stylegan.cli.outputs import check_free, overwrite_option
+from stylegan.cli.params import Command, like_option, make_folder, range_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
+    from stylegan.data.ranges import DeepImages
     from stylegan.data.source import Problem, Source
+    from stylegan.networks import Networks
 
 MAX_OPENED = 2000  # images that are opened for their size and channels
 MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
 @like_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -31,6 +35,7 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     metavar="PNG",
     help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
 )
+@range_option
 @click.option("--no-sheet", is_flag=True, help="No contact sheet.")
 @click.option(
     "--zip-encoding",
@@ -38,8 +43,15 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     help="Encoding of file names in a data set that are not marked as UTF-8: gbk, shift_jis, "
     "cp437. Default: a guess.",
 )
+@overwrite_option
 def command(
-    path: str | None, as_json: bool, sheet: str | None, no_sheet: bool, zip_encoding: str | None
+    path: str | None,
+    as_json: bool,
+    sheet: str | None,
+    value_range: tuple[float, float] | None,
+    no_sheet: bool,
+    zip_encoding: str | None,
+    overwrite: bool,
 ) -> None:
     """Describe a network or a data set.
 
@@ -65,13 +77,21 @@ def command(
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise UserError(path, not_a_network(path))
+    if sheet and no_sheet:
+        raise click.UsageError("--sheet does not go with --no-sheet")
+    if sheet:
+        check_free([sheet], overwrite, "--sheet")
+        make_folder(Path(sheet).parent, "--sheet")
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
     elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
         rows = checkpoint_rows(path)
     else:
-        rows = _dataset(path, sheet, not no_sheet, zip_encoding)
+        how = SheetOptions(sheet, not no_sheet, overwrite)
+        rows = _dataset(path, how, zip_encoding, value_range)
+    if sheet and "sheet" not in rows:
+        raise click.UsageError(f"--sheet is for data sets; {path} is a network")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -123,18 +143,43 @@ def _network(path: str) -> dict[str, Any]:
         rows |= training_rows(nets.meta)
     else:
         rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
-    rows["classes"] = list(nets.class_names) or "none"
+    rows["classes"] = list(nets.class_names) or _unnamed_classes(nets)
     if source:
         rows["sha256"] = str(source.get("sha256"))
     return rows
 
 
+def _unnamed_classes(nets: Networks) -> str:
+    from stylegan.inference.labels import LabelSpace
+
+    space = LabelSpace.of(nets, nets.config.G.c_dim)
+    if not space.c_dim:
+        return "none"
+    if space.has_classes:
+        return f"{space.c_dim}, by number"
+    known = 0 if space.vectors is None else len(space.vectors)
+    return f"none; labels are lists of {space.c_dim} numbers, {known:,} of them are kept"
+
+
+@dataclass(frozen=True)
+class SheetOptions:
+    """What the options say of the contact sheet."""
+
+    path: str | None
+    wanted: bool
+    overwrite: bool
+
+
 def _dataset(
-    path: str | None, sheet: str | None, with_sheet: bool, encoding: str | None
+    path: str | None,
+    sheet: SheetOptions,
+    encoding: str | None,
+    value_range: tuple[float, float] | None,
 ) -> dict[str, Any]:
     from stylegan.data.decode import KINDS
+    from stylegan.data.made import read_made
     from stylegan.data.source import DEFAULT_DEMO, open_source
-    from stylegan.data.survey import images_in, survey
+    from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
 
     source = open_source(DEFAULT_DEMO if path is None else path, encoding)
     files = images_in(source)
@@ -146,13 +191,23 @@ def _dataset(
     rows["sizes"] = ", ".join([*sizes, *([f"{more} more"] if more > 0 else [])]) + some
     kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
     rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
-    problems = [*source.problems, *seen.failures]
+    deep = deep_images(source, files, value_range)
+    if deep:
+        rows["values"] = str(deep)
+    made = read_made(source)
+    if made:
+        rows["made"] = made
+    others = other_files(source, files)
+    if others.endings:
+        rows["no images"] = str(others)
+    problems = [*source.problems, *others.archives, *seen.failures]
     labels, notes, unfit = _labels(source, files)
     rows |= labels
+    notes = [*notes, *range_notes(deep, value_range), *seen.notes()]
     problems += unfit
-    if with_sheet:
-        out = Path(sheet or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, out)
+    if sheet.wanted:
+        out = Path(sheet.path or f"{source.path.stem}-sheet.png")
+        rows["sheet"], broken = _sheet(source, files, out, sheet.overwrite, deep)
         problems += [problem for problem in broken if problem not in problems]
     if notes:
         rows["notes"] = notes
@@ -186,7 +241,9 @@ def _labels(source: Source, files: list[str]) -> tuple[dict[str, Any], list[str]
     return {"classes": classes}, [*notes, *([empty] if empty else [])], problems
 
 
-def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Problem]]:
+def _sheet(
+    source: Source, files: list[str], path: Path, overwrite: bool, values: DeepImages | None
+) -> tuple[str, list[Problem]]:
     """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
     from PIL import Image, ImageOps
 
@@ -195,18 +252,28 @@ def _sheet(source: Source, files: list[str], path: Path) -> tuple[str, list[Prob
     from stylegan.errors import UserError, reason_for
     from stylegan.imaging import grid, on_checkerboard, save_image
 
+    try:
+        check_free([path], overwrite, "--sheet")
+    except UserError as e:  # the rest of the description is still of use
+        return str(e), []
     cells: list[Image.Image] = []
     broken: list[Problem] = []
     cell = (THUMB, THUMB)
     for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
         try:
-            pixels = decode.to_pixels(decode.open_image(source.read(name), name), 4)
+            data = source.read(name)
+            if values and not values.chosen:  # each image by a range of its own
+                image = decode.open_image(data, name)
+            else:
+                pair = values.chosen.pair if values and values.chosen else None
+                image = decode.read_image(data, name, pair).image
+            pixels = decode.to_pixels(image, 4)
         except (UserError, ValueError, OSError) as e:
             broken.append(Problem(name, reason_for(e, name)))
             continue
-        image = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
+        thumb = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
         background = Image.new("RGBA", cell)
-        background.paste(image, ((THUMB - image.width) // 2, (THUMB - image.height) // 2))
+        background.paste(thumb, ((THUMB - thumb.width) // 2, (THUMB - thumb.height) // 2))
         cells.append(background)
     if not cells:
         return "none of the images looked at can be read", broken

@@ -43,6 +43,7 @@ FOREIGN_OPTIONS = {
     "--aug": "there is no adaptive augmentation (ADA) yet",
     "--freezed": "layers cannot be frozen yet",
     "--snap": "snapshots are counted in kimg: --snapshot-kimg 200",
+    "--projected-w": "use --latents, as in stylegan generate NETWORK --latents projected_w.npz",
     "--network": "give the network without a name: stylegan generate NETWORK",
     "--glr": "use --g-lr",
     "--dlr": "use --d-lr",

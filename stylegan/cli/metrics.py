@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.outputs import output_file
-from stylegan.cli.params import device_option, finite, network_argument
+from stylegan.cli.outputs import check_free, output_file, overwrite_option
+from stylegan.cli.params import Command, device_option, finite, joined, network_argument
+from stylegan.cli.provenance import made_by
 from stylegan.metrics.registry import METRICS, Options
 
 if TYPE_CHECKING:
@@ -40,9 +41,17 @@ class Names(click.ParamType):
         return names
 
 
-@click.command("metrics", epilog=f"\b\nMetrics:\n{LIST}")
+@click.command("metrics", cls=Command, epilog=f"\b\nMetrics:\n{LIST}")
 @network_argument
-@click.option("--metrics", "names", type=Names(), required=True, help="Names of metrics, eqt,eqr.")
+@click.option(
+    "--metrics",
+    "names",
+    type=Names(),
+    multiple=True,
+    required=True,
+    callback=joined,
+    help="Names of metrics, eqt,eqr.",
+)
 @click.option(
     "--samples", type=click.IntRange(min=1), help="Number of images.  [default: by metric, 1000]"
 )
@@ -71,6 +80,7 @@ class Names(click.ParamType):
     type=click.Path(dir_okay=False),
     help="Also write the results to this file, with how they were measured.",
 )
+@overwrite_option
 def command(
     network: str,
     names: list[str],
@@ -80,12 +90,14 @@ def command(
     trunc: float,
     device: str,
     json_file: str | None,
+    overwrite: bool,
 ) -> None:
     """Measure NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan metrics runs --metrics eqt,eqr --samples 1000 --json metrics.json
     """
+    check_free([json_file] if json_file is not None else [], overwrite, "--json")
     import stylegan_ops
     from stylegan.errors import UserError
     from stylegan.networks import load_networks
@@ -94,21 +106,26 @@ def command(
     networks = load_networks(network, device)
     if networks.best_G is None:
         raise UserError(network, "has no generator (G_ema or G)")
-    results = []
+    results: list[Result] = []
+    interrupted = None
     with contextlib.ExitStack() as stack:
-        part = stack.enter_context(output_file(json_file, "--json")) if json_file else None
-        for name in names:
-            options = Options(samples or METRICS[name].samples, batch, seed, trunc)
-            for result in _measure(name, networks, options):
-                click.echo(
-                    f"{result.name:<10}{result.value:8.2f} {result.unit}   "
-                    f"{result.samples:,} samples"
-                )
-                results.append(result)
+        part = (
+            stack.enter_context(output_file(json_file, "--json")) if json_file is not None else None
+        )
+        try:
+            for name in dict.fromkeys(names):
+                options = Options(samples or METRICS[name].samples, batch, seed, trunc)
+                results += _measure(name, networks, options)
+        except KeyboardInterrupt as e:
+            interrupted = e
+        if interrupted and not results:
+            raise interrupted
         if part:
-            content = _circumstances(network, networks, trunc, seed)
+            content = _circumstances(network, networks, trunc, seed, batch)
             content["metrics"] = [result.to_json() for result in results]
             part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    if interrupted:
+        raise interrupted
 
 
 @dataclass(frozen=True)
@@ -128,25 +145,27 @@ class Result:
 
 
 def _measure(name: str, networks: Networks, options: Options) -> list[Result]:
+    """Measure and print the results of one metric."""
     from tqdm import tqdm
 
     metric, start = METRICS[name], time.monotonic()
     with tqdm(total=options.samples, unit="sample", desc=name, disable=None) as bar:
         values = metric.measure(networks, replace(options, progress=bar.update))
     seconds = round(time.monotonic() - start, 1)
-    return [Result(k, v, metric.unit, options.samples, seconds) for k, v in values.items()]
+    results = [Result(k, v, metric.unit, options.samples, seconds) for k, v in values.items()]
+    for result in results:
+        click.echo(
+            f"{result.name:<10}{result.value:8.2f} {result.unit}   {result.samples:,} samples"
+        )
+    return results
 
 
-def _circumstances(network: str, networks: Networks, trunc: float, seed: int) -> dict[str, Any]:
+def _circumstances(
+    network: str, networks: Networks, trunc: float, seed: int, batch: int | None
+) -> dict[str, Any]:
     """How the network was measured."""
-    from stylegan import __version__
     from stylegan.device import describe, resolve_device
 
-    return {
-        "network": str(network),
-        "kimg": networks.meta.get("kimg"),
-        "trunc": trunc,
-        "seed": seed,
-        "device": describe(resolve_device(networks.device)),
-        "version": __version__,
-    }
+    device = describe(resolve_device(networks.device))
+    options = {"trunc": trunc, "seed": seed, "batch": batch, "device": device}
+    return made_by("metrics", network, networks, options)

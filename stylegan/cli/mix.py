@@ -3,27 +3,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Numbers, make_folder, network_argument, picture_options
-
-
-@click.command("mix")
-@network_argument
-@click.option("--rows", type=Numbers(), default="0-3", show_default=True, help="Seeds of the rows.")
-@click.option(
-    "--columns", type=Numbers(), default="4-9", show_default=True, help="Seeds of the columns."
+from stylegan.cli.drawing import Drawing, drawing_options
+from stylegan.cli.labels import Choice
+from stylegan.cli.latents import (
+    MAPPING,
+    WsFile,
+    check_save_ws,
+    latents_option,
+    read_files,
+    save_ws_option,
 )
+from stylegan.cli.outputs import check_free, check_sheet, output_file, overwrite_option
+from stylegan.cli.params import Command, Numbers, Seeds, joined, refuse_beside
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from stylegan.inference.pipeline import Pipeline
+    from stylegan.latents import Latents
+
+CHUNK = 64  # images between two steps of the progress bar
+
+
+@click.command("mix", cls=Command)
+@click.option(
+    "--rows",
+    type=Seeds(),
+    multiple=True,
+    default=["0-3"],
+    show_default=True,
+    callback=joined,
+    help="Seeds of the rows.",
+)
+@click.option(
+    "--columns",
+    type=Seeds(),
+    multiple=True,
+    default=["4-9"],
+    show_default=True,
+    callback=joined,
+    help="Seeds of the columns.",
+)
+@latents_option("--row-latents", "Rows from saved latents instead of seeds")
+@latents_option("--column-latents", "Columns from saved latents instead of seeds")
 @click.option(
     "--layers",
     type=Numbers(),
-    default="0-3",
+    multiple=True,
+    default=["0-3"],
     show_default=True,
+    callback=joined,
     help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )
-@picture_options()
+@drawing_options()
+@save_ws_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
@@ -31,48 +71,128 @@ from stylegan.cli.params import Numbers, make_folder, network_argument, picture_
     show_default=True,
     help="A .png or .webp file.",
 )
+@overwrite_option
+@click.pass_context
 def command(
-    network: str,
+    ctx: click.Context,
     rows: list[int],
     columns: list[int],
+    row_latents: tuple[str, ...],
+    column_latents: tuple[str, ...],
     layers: list[int],
-    trunc: float,
-    label: str | None,
-    noise_mode: str,
-    device: str,
+    save_ws: str | None,
     out: str,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Mix the styles of images of NETWORK: the images of the rows take styles of the columns.
 
     \b
     stylegan mix runs --rows 1-4 --columns 10-15 --layers 0-3 --trunc 0.7
+    stylegan mix runs --row-latents projected_w.npz --columns 10-15
     """
-    from PIL import Image
+    from stylegan.imaging import save_image
+    from stylegan.inference.inputs import layers_of
 
-    import stylegan_ops
-    from stylegan.imaging import grid, save_image
-    from stylegan.inference.pipeline import Pipeline
-
-    path = Path(out)
-    if path.suffix not in (".png", ".webp"):
+    drawing, path = Drawing(**options), Path(out)
+    if row_latents:
+        refuse_beside(ctx, "--row-latents", ("rows",))
+    if column_latents:
+        refuse_beside(ctx, "--column-latents", ("columns",))
+    if row_latents and column_latents:
+        refuse_beside(ctx, "--row-latents and --column-latents", MAPPING)
+    if path.suffix.lower() not in (".png", ".webp"):
         raise click.BadParameter(
             f"expected a name that ends in .png or .webp, got {path}", param_hint="--out"
         )
-    stylegan_ops.tune_cpu_allocator()
-    pipe = Pipeline.from_pretrained(network, device)
-    table = pipe.mix(rows, columns, layers, label, trunc, noise_mode)
-    images = [image for row in table for image in row if image is not None]  # all but the corner
-    corner = Image.new(images[0].mode, images[0].size)
-    make_folder(path.parent, "--out")
-    metadata = {
-        "network": network,
-        "kimg": pipe.networks.meta.get("kimg"),
-        "noise_mode": noise_mode,
-        **({"class": label} if label else {}),
-        "rows": ",".join(map(str, rows)),
-        "columns": ",".join(map(str, columns)),
-        "layers": ",".join(map(str, layers)),
-        "trunc": trunc,
-    }
-    save_image(grid([corner, *images], len(columns) + 1), path, metadata)
+    check_save_ws(save_ws)
+    check_free([path], overwrite, "--out")
+    check_free([save_ws] if save_ws else [], overwrite, "--save-ws")
+    pipe = drawing.open()
+    choice = None if row_latents and column_latents else _one(drawing.choices(pipe))
+    if choice and len(rows) + len(columns) > 1:
+        drawing.note_average(2)
+    chosen = layers_of(layers, pipe.G.num_ws)
+    side = Side(rows, tuple(read_files(pipe, row_latents, "mix")))
+    top = Side(columns, tuple(read_files(pipe, column_latents, "mix")))
+    height, width = pipe.G.config.resolution
+    size = ((top.count + 1) * width, (side.count + 1) * height)
+    check_sheet(path.suffix.lower(), size, "--out with a name in .png does")
+    about = {"rows": side.text, "columns": top.text, "layers": ",".join(map(str, layers))}
+    label = {choice.kind: choice.text} if choice else {}
+    metadata = drawing.metadata("mix", pipe, choice is not None, **about, **label)
+    saved = WsFile(save_ws)
+    with output_file(path, "--out") as part, saved.opened(metadata):
+        save_image(_draw(pipe, drawing, side, top, chosen, choice, saved), part, metadata)
     click.echo(path)
+    if save_ws:
+        click.echo(save_ws)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows, or the columns."""
+
+    seeds: list[int]
+    files: tuple[Latents, ...] = ()  # instead of seeds
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return sum(len(f.ws) for f in self.files) or len(self.seeds)
+
+    @property
+    def text(self) -> str:
+        """For the metadata."""
+        return ", ".join(str(f.path) for f in self.files) or ",".join(map(str, self.seeds))
+
+
+def _one(choices: Sequence[Choice]) -> Choice:
+    if len(choices) > 1:
+        raise click.UsageError("mix draws one class; give --class or --label once")
+    return choices[0]
+
+
+def _draw(
+    pipe: Pipeline,
+    drawing: Drawing,
+    side: Side,
+    top: Side,
+    layers: Sequence[int],
+    choice: Choice | None,
+    saved: WsFile,
+) -> Image:
+    """The sheet. Its latents go to `saved`: rows, columns, then the mixed ones row by row."""
+    import PIL.Image
+    import torch
+    from tqdm import tqdm
+
+    from stylegan.imaging import grid
+    from stylegan.inference.mixing import mixed_ws
+
+    how: dict[str, Any] = {"noise_mode": drawing.noise_mode, "batch": drawing.batch}
+    count = side.count + top.count + side.count * top.count
+    with tqdm(total=count, unit="img", desc="mix", disable=None) as bar:
+        own = []
+        for part in (side, top):
+            if part.files:
+                out = pipe(ws=torch.cat([f.ws for f in part.files]), **how)
+            else:
+                label = choice.value if choice else None
+                out = pipe(part.seeds, label=label, **drawing.mapping, **how)
+            bar.update(part.count)
+            saved.add(out.ws)
+            own.append(out)
+        rows, columns = own
+        mixed = mixed_ws(rows.ws, columns.ws, layers)
+        saved.add(mixed)
+        # The noise of an image depends on its place in the list, if it is random.
+        size = len(mixed) if drawing.noise_mode == "random" else drawing.batch or CHUNK
+        images: list[Image] = []
+        for ws in mixed.split(size):
+            images += pipe(ws=ws, **how).images
+            bar.update(len(ws))
+    cells = [PIL.Image.new(images[0].mode, images[0].size), *columns.images]  # an empty corner
+    for i, image in enumerate(rows.images):
+        cells += [image, *images[i * top.count : (i + 1) * top.count]]
+    return grid(cells, top.count + 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import NumberList, Size, finite
+from stylegan.cli.params import Command, NumberList, Pair, Size, finite
 
 if TYPE_CHECKING:
     from stylegan.config import Config
@@ -25,7 +25,7 @@ DEFAULTS = "auto"  # the preset whose values help shows; those of StyleGAN3 if t
 STYLEGAN3 = {"-T": "stylegan3-t", "-R": "stylegan3-r"}
 
 
-class SettingsCommand(click.Command):
+class SettingsCommand(Command):
     """A command with `setting_options` before its own options, which help shows in groups."""
 
     _made: list[click.Parameter] | None = None
@@ -173,6 +173,8 @@ def _click_type(setting: Setting) -> Any:
         )
     if setting.type is str:
         return click.Path()
+    if setting.type == tuple[float, float]:
+        return Pair("0,4095")
     return Size() if setting.type == tuple[int, int] else NumberList()
 
 

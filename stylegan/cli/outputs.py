@@ -1,16 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders that commands write after long work."""
+"""Files and folders that commands write after long work. None is replaced without --overwrite."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from stylegan.cli.params import make_folder
+from stylegan.errors import UserError
 from stylegan.files import whole_file, whole_folder
+
+MAX_WEBP_SIDE = 16383  # px, the limit of the format
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
+
+def check_free(paths: Sequence[str | Path], overwrite: bool, option: str | None = None) -> None:
+    """Refuse to replace files. Every command calls it before its long work.
+
+    Args:
+        paths: what the command will write.
+        overwrite: whether --overwrite was given.
+        option: that with another value writes elsewhere; None: a positional argument does.
+    Raises: UserError if one exists and may not be replaced.
+    """
+    found = [] if overwrite else [path for path in paths if _is_there(path)]
+    elsewhere = f", {option} writes elsewhere" if option else ""
+    if len(found) == 1:
+        raise UserError(found[0], f"already exists; --overwrite replaces it{elsewhere}")
+    if found:
+        raise UserError(
+            found[0],
+            f"already exists, and {len(found) - 1:,} more of the files to write; --overwrite "
+            f"replaces them{elsewhere}",
+        )
+
+
+def _is_there(path: str | Path) -> bool:
+    """Whether a file, folder or link would be replaced; writing refuses a device or a pipe."""
+    return os.path.isfile(path) or os.path.isdir(path) or os.path.islink(path)
+
+
+def check_sheet(suffix: str, size: tuple[int, int], fix: str) -> None:
+    """Whether a format holds a picture.
+
+    Args:
+        suffix: .png or .webp.
+        size: (width, height) in px.
+        fix: the option that helps, as in "--format png does".
+    Raises: click.UsageError if the picture is too large.
+    """
+    if suffix == ".webp" and max(size) > MAX_WEBP_SIDE:
+        raise click.UsageError(
+            f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "
+            f"{fix}"
+        )
 
 
 @contextlib.contextmanager
@@ -31,17 +79,19 @@ def output_file(path: str | Path, option: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def output_folder(path: str | Path, option: str) -> Iterator[Path]:
-    """`whole_folder` for a path that a command-line option names: nothing may exist there, or an
-    empty folder. The parent is created.
+def output_folder(
+    path: str | Path, option: str, overwrite: bool = False, marker: str | None = None
+) -> Iterator[Path]:
+    """`whole_folder` for a path that a command-line option names. The parent is created.
 
-    Raises: click.BadParameter if something is there or the folder cannot be made; OSError that
-        names it if the disk fills up later.
+    Args: overwrite, marker: as for `whole_folder`.
+    Raises: click.BadParameter if something is there that may not be replaced, or the folder cannot
+        be made; OSError that names it if the disk fills up later.
     """
     make_folder(Path(path).parent, option)
     with contextlib.ExitStack() as stack:
         try:
-            part = stack.enter_context(whole_folder(path))
+            part = stack.enter_context(whole_folder(path, overwrite=overwrite, marker=marker))
         except FileExistsError as e:
             raise click.BadParameter(f"{path}: already exists", param_hint=option) from e
         except OSError as e:

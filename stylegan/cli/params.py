@@ -3,13 +3,45 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from stylegan.errors import UserError
+
+
+class Command(click.Command):
+    """A command that refuses an option given twice, unless its values add up.
+
+    Click itself would take the last one and drop the others.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse. Raises: click.UsageError for a repeated option, besides click's own errors."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in dict.fromkeys(order):
+            count = order.count(option)
+            if count > 1 and isinstance(option, click.Option) and not _may_repeat(option):
+                name = "/".join([*option.opts, *option.secondary_opts])
+                raise click.UsageError(f"{name}: given {count} times; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _may_repeat(option: click.Option) -> bool:
+    """Whether the values add up, or are always the same."""
+    return option.multiple or option.count or (option.is_flag and not option.secondary_opts)
+
+
+def joined(ctx: click.Context, param: click.Parameter, value: Sequence[list]) -> list | None:
+    """Option callback: the lists of an option given several times as one; None without any."""
+    return [item for part in value for item in part] if value else None
 
 
 class Numbers(click.ParamType):
@@ -35,6 +67,19 @@ class Numbers(click.ParamType):
                 )
             numbers += range(first, last + 1)
         return numbers
+
+
+class Seeds(Numbers):
+    """A list of seeds: `0,3,5-9`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """`value` as a list, in the order given. Raises: UserError for one that is too large."""
+        seeds = super().convert(value, param, ctx)
+        if max(seeds) >= 2**32:
+            raise UserError("seed", f"expected an integer from 0 to 2^32 - 1, got {max(seeds)}")
+        return seeds
 
 
 class NumberList(click.ParamType):
@@ -86,9 +131,12 @@ class Size(click.ParamType):
 
 
 class Pair(click.ParamType):
-    """Two numbers: `0.25,-0.1`."""
+    """Two numbers: `0.25,-0.1` or, for a range of values, `0,4095`."""
 
     name = "pair"
+
+    def __init__(self, example: str = "0.25,-0.1") -> None:
+        self.example = example
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -99,7 +147,7 @@ class Pair(click.ParamType):
         try:
             x, y = map(float, value.split(","))
         except ValueError:
-            self.fail(f"expected two numbers like 0.25,-0.1, got {value!r}", param, ctx)
+            self.fail(f"expected two numbers like {self.example}, got {value!r}", param, ctx)
         if not (math.isfinite(x) and math.isfinite(y)):
             self.fail(f"expected finite numbers, got {value!r}", param, ctx)
         return x, y
@@ -112,14 +160,46 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
+def refuse_beside(ctx: click.Context, option: str, names: Sequence[str]) -> None:
+    """Refuse options that have no effect beside another one.
+
+    Args: names: of parameters.
+    Raises: click.UsageError if one of them was given.
+    """
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT
+        if parameter.name in names and given:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with {option}")
+
+
 def make_folder(path: str | Path, option: str) -> Path:
     """Make a folder for output. Raises: click.BadParameter that names the option."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        reason = f"cannot make the folder {path} ({e.strerror})"
-        raise click.BadParameter(reason, param_hint=option) from e
+        raise _no_folder(path, option, e) from e
+    if not os.access(Path(path), os.W_OK | os.X_OK):
+        reason = f"the folder {path} cannot be written (Permission denied)"
+        raise click.BadParameter(reason, param_hint=option)
     return Path(path)
+
+
+def check_folder(path: str | Path, option: str) -> None:
+    """Whether a folder can be made, without making it. Raises: click.BadParameter as
+    `make_folder`."""
+    there = Path(path).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    code = 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+    code = code if there.is_dir() else errno.EEXIST
+    if code:
+        raise _no_folder(path, option, OSError(code, os.strerror(code)))
+
+
+def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParameter:
+    files = (errno.EEXIST, errno.ENOTDIR)
+    why = "a file has that name" if error.errno in files else error.strerror
+    return click.BadParameter(f"cannot make the folder {path} ({why})", param_hint=option)
 
 
 def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -149,42 +229,14 @@ def network_argument(function: Callable) -> Callable:
     return function
 
 
-NOISE_MODES = {"const": "the network's own", "random": "fresh", "none": "none"}  # as help says
-
-
-def picture_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable:
-    """Options of every command that generates: truncation, class, noise, device."""
-    *first, last = (NOISE_MODES[mode] for mode in noise_modes)
-    options = [
-        click.option(
-            "--trunc",
-            type=float,
-            default=1.0,
-            show_default=True,
-            callback=finite,
-            help="Truncation psi: 1 as trained, less for fewer odd images, 0 for the average "
-            "image.",
-        ),
-        click.option(
-            "--class", "label", metavar="NAME|NUMBER", help="Class of a conditional network."
-        ),
-        click.option(
-            "--noise-mode",
-            type=click.Choice(noise_modes),
-            default="const",
-            show_default=True,
-            help=f"Fine random detail: {', '.join(first)} or {last}. StyleGAN3 has none.",
-        ),
-        device_option,
-    ]
-
-    def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
+range_option = click.option(
+    "--range",
+    "value_range",
+    type=Pair("0,4095"),
+    metavar="LOW,HIGH",
+    help="Values of black and white in images of more than 8 bits: 0,4095.  [default: chosen from "
+    "the images]",
+)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."

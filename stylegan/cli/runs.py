@@ -13,13 +13,14 @@ from typing import Any
 
 import click
 
+from stylegan.cli.params import Command
 from stylegan.words import hours, printable, short
 
 HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
 TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
 
 
-@click.command("runs")
+@click.command("runs", cls=Command)
 @click.argument("folder", metavar="[DIR]", default="runs")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--report", is_flag=True, help="Rewrite report.html of every run.")

@@ -5,18 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.outputs import output_file
-from stylegan.cli.params import Size, device_option, finite
-from stylegan.words import printable
+from stylegan.cli.drawing import note
+from stylegan.cli.outputs import check_free, output_file, overwrite_option
+from stylegan.cli.params import Command, Size, device_option, finite, range_option
+from stylegan.cli.provenance import made_by
+from stylegan.words import pixels, printable
+
+if TYPE_CHECKING:
+    from stylegan.metrics.pictures import PictureStream
+    from stylegan.metrics.spectra import Spectrum
 
 PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
 
-@click.command("spectra")
+@click.command("spectra", cls=Command)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
     "--out",
@@ -40,6 +48,7 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
     type=Size(),
     help="Crop and resize the images of data sets. Resizing changes their spectra.",
 )
+@range_option
 @click.option(
     "--trunc",
     type=float,
@@ -48,14 +57,21 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
     callback=finite,
     help="Truncation psi of networks.",
 )
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Images at once.  [default: by resolution]"
+)
 @device_option
+@overwrite_option
 def command(
     sources: tuple[str, ...],
     outs: tuple[str, ...],
     images: int,
     resolution: tuple[int, int] | None,
+    value_range: tuple[float, float] | None,
     trunc: float,
+    batch: int | None,
     device: str,
+    overwrite: bool,
 ) -> None:
     """Compare the average power spectra of SOURCEs: folders, zips or tars of images, and networks.
 
@@ -68,39 +84,106 @@ def command(
     paths = list({Path(out).resolve(): Path(out) for out in outs}.values())
     for path in paths:
         _check_suffix(path)
-    from tqdm import tqdm
-
+    check_free(paths, overwrite, "--out")
     import stylegan_ops
-    from stylegan.metrics.pictures import on_white, open_pictures
-    from stylegan.metrics.spectra import SpectrumMeter
-    from stylegan.metrics.spectra_files import plot, save_numbers
+    from stylegan.metrics.pictures import open_pictures
 
     stylegan_ops.tune_cpu_allocator()
     sources = tuple(dict.fromkeys(sources))
-    opened = [open_pictures(source, images, resolution, trunc, device) for source in sources]
-    spectra = {}
+    opened = [
+        open_pictures(source, images, resolution, trunc, device, batch, value_range)
+        for source in sources
+    ]
+    _print_notes(opened, trunc, resolution)
+    streams = dict(zip(_names(sources), opened))
+    about = {}
+    for (name, stream), source in zip(streams.items(), sources):
+        about[name] = _about(source, stream, trunc, resolution)
+    spectra: dict[str, Spectrum] = {}
+    interrupted = None
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(output_file(path, "--out")) for path in paths]
-        for name, pictures in zip(_names(sources), opened):
-            meter = SpectrumMeter()
-            with tqdm(total=pictures.count, unit="img", desc=name, disable=None) as bar:
-                for batch in pictures.batches:
-                    meter.add(on_white(batch))
-                    bar.update(len(batch))
-            spectra[name] = meter.result()
+        try:
+            for name, pictures in streams.items():
+                spectra[name] = _measure(name, pictures)
+                _print_used(name, pictures)
+        except KeyboardInterrupt as e:
+            interrupted = e
+        if interrupted and not spectra:
+            raise interrupted
         for part in parts:
-            (plot if part.suffix in PLOTS else save_numbers)(spectra, part)
+            _write(spectra, {name: about[name] for name in spectra}, part)
     click.echo("\n".join(map(str, paths)))
+    if interrupted:
+        raise interrupted
+
+
+def _measure(name: str, pictures: PictureStream) -> Spectrum:
+    from tqdm import tqdm
+
+    from stylegan.metrics.pictures import on_white
+    from stylegan.metrics.spectra import SpectrumMeter
+
+    meter = SpectrumMeter()
+    with tqdm(total=pictures.count, unit="img", desc=name, disable=None) as bar:
+        for batch in pictures.batches:
+            meter.add(on_white(batch))
+            bar.update(len(batch))
+    return meter.result()
+
+
+def _write(spectra: Mapping[str, Spectrum], about: Mapping[str, Any], path: Path) -> None:
+    from stylegan.metrics.spectra_files import plot, save_numbers
+
+    (plot if path.suffix.lower() in PLOTS else save_numbers)(spectra, path, about)
+
+
+def _about(
+    source: str, pictures: PictureStream, trunc: float, resolution: tuple[int, int] | None
+) -> dict[str, Any]:
+    """How a spectrum was made."""
+    options = {"images": pictures.count}
+    if pictures.networks is not None:
+        return made_by("spectra", source, pictures.networks, {**options, "trunc": trunc})
+    size = {"resolution": pixels(resolution)} if resolution else {}
+    return {"command": "spectra", "data": source, **options, **size}
+
+
+def _print_notes(
+    opened: list[PictureStream],
+    trunc: float,
+    resolution: tuple[int, int] | None,
+) -> None:
+    """Print which options have no effect on the sources."""
+    networks = [pictures.networks is not None for pictures in opened]
+    if trunc != 1 and not any(networks):
+        note("--trunc has no effect without a network")
+    if resolution and all(networks):
+        note("--resolution has no effect on networks")
+
+
+def _print_used(name: str, pictures: PictureStream) -> None:
+    """Which images of a data set were measured, on standard error."""
+    if pictures.files is None:
+        return
+    used = pictures.count - len(pictures.unused)
+    lines = [f"{used:,} of {pictures.files:,} images"]
+    lines += [f"made by {pictures.made}"] if pictures.made else []
+    lines += [f"values: {pictures.values}"] if pictures.values else []
+    lines += [f"note: {note}" for note in pictures.notes]
+    lines += [f"not used: {problem}" for problem in pictures.unused]
+    for line in lines:
+        click.echo(printable(f"{name}: {line}"), err=True)
 
 
 def _check_suffix(path: Path) -> None:
     """Raises: click.UsageError if no such file can be written here."""
-    if path.suffix not in PLOTS + NUMBERS:
+    if path.suffix.lower() not in PLOTS + NUMBERS:
         suffixes = f"{', '.join(PLOTS + NUMBERS[:-1])} or {NUMBERS[-1]}"
         raise click.BadParameter(
             f"expected a name that ends in {suffixes}, got {path}", param_hint="--out"
         )
-    if path.suffix in PLOTS and importlib.util.find_spec("matplotlib") is None:
+    if path.suffix.lower() in PLOTS and importlib.util.find_spec("matplotlib") is None:
         raise click.UsageError(
             f"{path}: a plot needs matplotlib, pip install 'stylegan[plot]'; "
             "--out spectra.npz does not"

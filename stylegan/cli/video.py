@@ -4,12 +4,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Numbers, finite, make_folder, network_argument, picture_options
+from stylegan.cli.drawing import Drawing, drawing_options
+from stylegan.cli.latents import (
+    MAPPING,
+    WsFile,
+    check_save_ws,
+    latents_option,
+    read_files,
+    save_ws_option,
+)
+from stylegan.cli.outputs import check_free, overwrite_option
+from stylegan.cli.params import Command, Seeds, finite, joined, make_folder, refuse_beside
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan.inference.pipeline import Pipeline
 
 SEEDS_PER_CELL = 6
 FRAMES_PER_KEYFRAME = 60
@@ -32,19 +48,16 @@ class Cells(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-@click.command("video")
-@network_argument
+@click.command("video", cls=Command)
 @click.option(
     "--seeds",
-    type=Numbers(),
+    type=Seeds(),
+    multiple=True,
+    callback=joined,
     help="Keyframes: numbers and ranges, 0,3,5-9.  "
     f"[default: the first {SEEDS_PER_CELL} for each cell]",
 )
-@click.option(
-    "--keyframes",
-    type=click.Path(dir_okay=False),
-    help="Keyframes from a file instead of seeds: .npy or .npz with ws [N, num_ws, w_dim].",
-)
+@latents_option("--keyframes", "Keyframes from saved latents instead of seeds")
 @click.option(
     "--grid",
     "cells",
@@ -79,7 +92,8 @@ class Cells(click.ParamType):
     show_default=True,
     help="Continue from the last keyframe to the first, so that the video repeats seamlessly.",
 )
-@picture_options(noise_modes=("const", "none"))  # fresh noise in every frame would flicker
+@drawing_options(noise_modes=("const", "none"))  # fresh noise in every frame would flicker
+@save_ws_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
@@ -87,76 +101,100 @@ class Cells(click.ParamType):
     show_default=True,
     help="A .mp4, .webp or .gif file; .mp4 needs the extra `video`.",
 )
+@overwrite_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    network: str,
     seeds: list[int] | None,
-    keyframes: str | None,
+    keyframes: tuple[str, ...],
     cells: tuple[int, int],
     per_keyframe: int | None,
     seconds: float | None,
     fps: int,
     loop: bool,
-    trunc: float,
-    label: str | None,
-    noise_mode: str,
-    device: str,
+    save_ws: str | None,
     out: str,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Make a video of images of NETWORK that change into each other, along a smooth curve in W.
 
     \b
     stylegan video runs --seeds 0-7 --trunc 0.7 --out photos.mp4
     stylegan video runs --grid 3x2 --seconds 10 --out photos.webp
+    stylegan video runs --keyframes a.npz --keyframes b.npz --out between.webp
+
+    Several --class or --label are those of the keyframes in turn.
     """
-    _check_options(ctx, keyframes, per_keyframe, seconds)
+    drawing = Drawing(**options)
+    if keyframes:
+        refuse_beside(ctx, "--keyframes", ("seeds", *MAPPING))
+    if per_keyframe and seconds:
+        raise click.UsageError("--frames does not go with --seconds; give one of them")
+    check_save_ws(save_ws)
     from tqdm import tqdm
 
-    import stylegan_ops
-    from stylegan.inference.pipeline import Pipeline
     from stylegan.video import journeys
     from stylegan.video.writers import writer_for
 
     Writer = writer_for(out)
+    check_free([out], overwrite, "--out")
+    check_free([save_ws] if save_ws else [], overwrite, "--save-ws")
     columns, rows = cells
-    stylegan_ops.tune_cpu_allocator()
-    pipe = Pipeline.from_pretrained(network, device)
+    pipe = drawing.open()
     height, width = pipe.G.config.resolution
     size = columns * width, rows * height
     Writer.check(out, size, fps)
-    if keyframes:
-        ws = journeys.read_keyframes(keyframes, pipe.G)
-    else:
+    if not keyframes:
         seeds = seeds or list(range(SEEDS_PER_CELL * columns * rows))
         journeys.check_cells(len(seeds), columns * rows)
-        ws = journeys.keyframes_of_seeds(pipe, seeds, label, trunc)
-    ws = journeys.in_cells(ws, columns * rows)
+    ws = _keyframes(pipe, drawing, seeds or [], keyframes)
+    points = journeys.in_cells(ws, columns * rows)
     if seconds:
         count = max(round(seconds * fps), 1)
     else:
-        count = _frame_count(ws.shape[1], per_keyframe or FRAMES_PER_KEYFRAME, loop)
+        count = _frame_count(points.shape[1], per_keyframe or FRAMES_PER_KEYFRAME, loop)
+    metadata = drawing.metadata(
+        "video",
+        pipe,
+        not keyframes,
+        seeds=",".join(map(str, seeds or [])),
+        keyframes=", ".join(keyframes),
+        grid=f"{columns}x{rows}",
+        frames=count,
+        fps=fps,
+        loop=loop,
+        **{"class": "; ".join(drawing.classes), "label": "; ".join(drawing.labels)},
+    )
     make_folder(Path(out).parent, "--out")
-    with (
-        Writer(out, size, fps, loop) as video,
-        tqdm(total=count, unit="frame", desc="video", disable=None) as bar,
-    ):
-        for image in journeys.frames(pipe, ws, count, loop, columns, noise_mode):
-            video.add(image)
-            bar.update()
+    saved = WsFile(save_ws)
+    saved.add(ws)
+    with saved.opened(metadata), Writer(out, size, fps, loop, metadata) as video:
+        with tqdm(total=count, unit="frame", desc="video", disable=None) as bar:
+            for image in journeys.frames(pipe, points, count, loop, columns, drawing.noise_mode):
+                video.add(image)
+                bar.update()
     click.echo(f"{out}: {count} frames, {count / fps:.1f} s")
+    if save_ws:
+        click.echo(save_ws)
 
 
-def _check_options(
-    ctx: click.Context, keyframes: str | None, per_keyframe: int | None, seconds: float | None
-) -> None:
-    """Raises: click.UsageError for options that exclude each other."""
-    for name in ("seeds", "trunc", "label") if keyframes else ():
-        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            option = "class" if name == "label" else name
-            raise click.UsageError(f"--{option} does not go with --keyframes")
-    if per_keyframe and seconds:
-        raise click.UsageError("--frames does not go with --seconds; give one of them")
+def _keyframes(
+    pipe: Pipeline, drawing: Drawing, seeds: list[int], files: Sequence[str]
+) -> torch.Tensor:
+    """ws [N, num_ws, w_dim] on the CPU."""
+    import torch
+
+    if files:
+        return torch.cat([latents.ws for latents in read_files(pipe, files, "video")])
+    drawing.note_average(len(seeds))
+    choices = drawing.choices(pipe)
+    label: Any = choices[0].value
+    if len(choices) > 1:
+        in_turn = (choices[i % len(choices)] for i in range(len(seeds)))
+        vectors: list[Any] = [pipe.labels(choice.value, [0]).c for choice in in_turn]
+        label = torch.cat(vectors)
+    return pipe.map(seeds, label=label, **drawing.mapping).ws.cpu()
 
 
 def _frame_count(keyframes: int, per_keyframe: int, loop: bool) -> int:

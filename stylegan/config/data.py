@@ -6,8 +6,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from stylegan.config.network import CHANNELS, as_size
-from stylegan.config.options import Automatic, check_options, option
+from stylegan.config.network import CHANNELS
+from stylegan.config.numbers import as_range, as_size
+from stylegan.config.options import Automatic, check_options, option, plain_numbers
 
 _option = functools.partial(option, group="Data")
 
@@ -36,6 +37,13 @@ class DataConfig:
         none_is="auto",
         automatic=Automatic("auto, whichever most images have"),
     )
+    value_range: tuple[float, float] | None = _option(
+        None,
+        "Values of black and white in images of more than 8 bits: 0,4095.",
+        names=("--range",),
+        metavar="LOW,HIGH",
+        automatic=Automatic("chosen from the images"),
+    )
     cond: bool = _option(False, "Train on the labels.")
     mirror: bool = _option(False, "Show images flipped half of the time.")
     max_images: int | None = _option(
@@ -57,4 +65,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.resolution is not None:
             object.__setattr__(self, "resolution", as_size(self.resolution))
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", as_range(self.value_range))
+        plain_numbers(self)
         check_options(self)

@@ -8,8 +8,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stylegan.config.numbers import reason_against_taps
-from stylegan.config.options import Auto, Automatic, Known, check_options, like, option
+from stylegan.config.numbers import as_size, plain_list, reason_against_taps
+from stylegan.config.options import (
+    Auto,
+    Automatic,
+    Known,
+    check_options,
+    like,
+    option,
+    plain_numbers,
+)
 from stylegan.errors import UserError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -235,33 +243,29 @@ def model_config(model: str) -> type[GeneratorConfig] | type[Stylegan3Config]:
     return MODELS[model]
 
 
-def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
-    """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
-    pair = (resolution, resolution) if isinstance(resolution, int) else resolution
-    size = tuple(pair) if isinstance(pair, Sequence) else ()
-    if len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
-        raise UserError(
-            "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
-        )
-    return size
-
-
 def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -> None:
     """Bring sizes and lists into their form, and check what a wrong file may hold."""
     object.__setattr__(c, "resolution", as_size(c.resolution))
+    plain_numbers(c)
+    for name in ("c_dim", "z_dim"):
+        if getattr(c, name, 0) < 0:
+            raise UserError(name, f"expected 0 or more, got {getattr(c, name)}")
     model = getattr(c, "model", None)
     if model and not isinstance(c, model_config(model)):
         raise UserError("model", f"{type(c).__name__} is not of {model}")
     if hasattr(c, "resample_filter"):
-        if reason := reason_against_taps(c.resample_filter):
+        taps = plain_list(c.resample_filter)
+        if reason := reason_against_taps(taps):
             raise UserError("resample_filter", f"the taps {reason}")
-        object.__setattr__(c, "resample_filter", tuple(c.resample_filter))
-    check_options(c, ("mapping_layers", "architecture", "precision", "min_block_side"))
+        object.__setattr__(c, "resample_filter", tuple(taps))
+    numbers = "mapping_layers", "w_dim", "channel_base", "channel_max", "min_block_side"
+    check_options(c, (*numbers, "architecture", "precision"))
     if isinstance(c, (GeneratorConfig, Stylegan3Config)):
         _check_mapping(c)
     widths = getattr(c, "widths", None)
     if widths is not None:
-        sizes = tuple(widths) if isinstance(widths, Sequence) else ()
+        sizes = plain_list(widths)
+        sizes = tuple(sizes) if isinstance(sizes, Sequence) else ()
         object.__setattr__(c, "widths", sizes)
         if not sizes or not all(type(n) is int and n > 0 for n in sizes):
             raise UserError("widths", f"expected channels of every block, got {widths}")

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+import operator
+from collections.abc import Sequence
 from typing import Any
+
+from stylegan.errors import UserError
 
 MAX_TAPS = 64
 MAX_TAP = 1e30  # so that float32 holds the sum,
@@ -14,6 +19,17 @@ MIN_SUM = 1e-30  # by which every tap is divided
 def is_number(value: Any) -> bool:
     """Whether `value` is an int, a float or of a type like these."""
     return isinstance(value, numbers.Real)
+
+
+def as_range(values: Sequence[float]) -> tuple[float, float]:
+    """`values` as (low, high). Raises: UserError if these are not two finite numbers, low first."""
+    pair = tuple(values) if isinstance(values, Sequence) else ()
+    if len(pair) != 2 or not all(is_number(v) and math.isfinite(v) for v in pair):
+        raise UserError("range", f"expected two numbers LOW,HIGH, got {values!r}")
+    if not pair[0] < pair[1]:
+        raise UserError("range", f"expected LOW below HIGH, got {pair[0]:g},{pair[1]:g}")
+    low, high = (int(v) if v == int(v) else float(v) for v in pair)
+    return low, high
 
 
 def group_size(samples: int, group: int | None) -> int:
@@ -49,3 +65,65 @@ def reason_against_taps(taps: Any) -> str | None:
     if abs(sum(taps)) < MIN_SUM:
         return "add up to 0"
     return None
+
+
+def as_int(value: Any) -> int:
+    """`value` as an int if it is a whole number of any library: an int, an integer of NumPy or
+    PyTorch, an array or tensor of one without dimensions. `stylegan_ops` has the same for its ops.
+
+    Raises: TypeError for everything else, bool included.
+    """
+    if type(value) is int:
+        return value
+    if _is_bool(value) or _has_dimensions(value):
+        raise TypeError(f"expected an integer, got {value!r}")
+    return operator.index(value)
+
+
+def plain_list(values: Any) -> Any:
+    """The numbers of an array or tensor as a list of Python's, and those in a list too; anything
+    else as it is."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, (list, tuple)):
+        return [v.item() if hasattr(v, "item") else v for v in values]
+    return values
+
+
+def as_size(resolution: int | Sequence[int]) -> tuple[int, int]:
+    """`resolution`, an int or (height, width) in px, as a tuple. Raises: UserError."""
+    single = not hasattr(resolution, "__len__") or getattr(resolution, "shape", None) == ()
+    try:
+        height, width = (resolution, resolution) if single else resolution  # type: ignore[misc]
+        size = as_int(height), as_int(width)
+    except (TypeError, ValueError):
+        size = 0, 0
+    if min(size) < 1:
+        raise UserError(
+            "resolution", f"expected an int or (height, width) in px, got {resolution!r}"
+        )
+    return size
+
+
+def as_float(value: Any) -> float:
+    """`value` as a float if it is a finite real number of any library.
+
+    Raises: TypeError or ValueError for everything else, bool included.
+    """
+    if _is_bool(value) or _has_dimensions(value) or isinstance(value, (str, bytes)):
+        raise TypeError(f"expected a number, got {value!r}")
+    if "complex" in str(getattr(value, "dtype", "")):
+        raise TypeError(f"expected a real number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return number
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
+def _has_dimensions(value: Any) -> bool:
+    shape = getattr(value, "shape", None)
+    return shape is not None and len(shape) > 0

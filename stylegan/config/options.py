@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass
 from typing import Annotated, Any, TypeVar
 
-from stylegan.config.numbers import is_number
+from stylegan.config.numbers import as_float, as_int, is_number
 from stylegan.errors import UserError
+from stylegan.words import shown
 
 T = TypeVar("T")
 Auto = Annotated[T, "None until Config.resolved, which gives it its automatic value"]
@@ -127,6 +128,43 @@ def check_options(settings: Any, names: Iterable[str] | None = None) -> None:
         shown = option_of(field)
         if shown and (names is None or field.name in names):
             shown.check(field.name, getattr(settings, field.name))
+
+
+def plain_numbers(settings: Any) -> None:
+    """Replace numbers of NumPy and PyTorch in the fields by Python's, which JSON takes.
+
+    Raises: UserError for a fraction, True or False in a field of integers, and for NaN.
+    """
+    for field in dataclasses.fields(settings):
+        value, kind = getattr(settings, field.name), _KINDS.get(str(field.type))
+        if value is None and str(field.type) in ("int", "float", "bool"):
+            raise UserError(field.name, "expected a value, got None")
+        if kind is None or value is None or isinstance(value, str):
+            continue
+        if type(value) is not kind or value != value:
+            object.__setattr__(settings, field.name, _plain(field.name, value, kind))
+
+
+def _plain(name: str, value: Any, kind: type) -> Any:
+    if kind is bool:
+        if "bool" not in str(getattr(value, "dtype", "")):
+            raise UserError(name, f"expected True or False, got {shown(value)}")
+        return bool(value)
+    if kind is float and type(value) is int:
+        return value
+    try:
+        return as_int(value) if kind is int else as_float(value)
+    except (TypeError, ValueError) as e:
+        expected = "an integer" if kind is int else "a finite number"
+        raise UserError(name, f"expected {expected}, got {shown(value)}") from e
+
+
+# By the type that a field is declared with.
+_KINDS: dict[str, type] = {
+    form.format(name): kind
+    for name, kind in (("int", int), ("float", float), ("bool", bool))
+    for form in ("{}", "Auto[{}]", "{} | None")
+}
 
 
 def automatic_values(settings: Any, known: Known) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, fields
 
 from stylegan.config.numbers import whole_groups
-from stylegan.config.options import Auto, Automatic, Known, check_options, option
+from stylegan.config.options import Auto, Automatic, Known, check_options, option, plain_numbers
 from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
@@ -152,6 +152,7 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         # Of these only the command line is strict: older snapshots may hold other values.
         lenient = {"g_lr", "d_lr", "ema_kimg", "ema_rampup", "pl_decay", "seed", "style_mixing"}
         lenient |= {"r1_gamma", "pl_weight", "ops"}

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files to PNG of one size and kind, in several processes. A file may kill its process."""
+"""Image files to files of one size and kind, in several processes. A file may kill its process."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -12,10 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image
-
 from stylegan.data import decode
+from stylegan.data.encode import Encoded, Encoding, encode, kept
 from stylegan.data.source import Source
 from stylegan.data.survey import cpu_count
 from stylegan.data.transforms import TRANSFORMS
@@ -30,9 +27,12 @@ AHEAD = 4  # chunks per process that may wait, so that memory stays bounded
 class Converted:
     """A converted image."""
 
-    png: bytes
+    file: Encoded
     digest: bytes  # of the pixels
     enlarged: bool  # whether it was smaller
+    cut: bool  # whether it has values outside the range
+    not_finite: bool  # whether it has values that are no numbers
+    broken_profile: bool
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,34 @@ class Conversion:
     size: tuple[int, int]  # height, width in px
     transform: str | None  # a key of TRANSFORMS; None refuses images of another size
     channels: int
+    value_range: tuple[float, float] | None  # black and white of images of more than 8 bits
+    encoding: Encoding
 
     def __call__(self, names: list[str]) -> list[Converted | str]:
         return [self._convert(name) for name in names]
 
     def _convert(self, name: str) -> Converted | str:
         try:
-            image = decode.open_image(self.source.read(name), name)
+            data = self.source.read(name)
+            decoded = decode.read_image(data, name, self.value_range)
+            image = decoded.image
             if self.transform is None and (image.height, image.width) != self.size:
                 return f"{image.width}x{image.height} px, not {px(self.size)}"
             transform = TRANSFORMS[self.transform] if self.transform else None
             pixels = decode.to_pixels(image, self.channels, self.size, transform)
         except (UserError, ValueError, OSError, MemoryError) as e:
             return reason_for(e, name)
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-        enlarged = image.width < self.size[1] or image.height < self.size[0]
-        return Converted(_png(pixels), digest, enlarged)
+        file = None
+        if self.encoding.format == "keep":
+            file = kept(data, name, decoded.format, pixels)
+        return Converted(
+            file or encode(pixels, self.encoding),
+            hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(),
+            image.width < self.size[1] or image.height < self.size[0],
+            decoded.outside > 0,
+            decoded.not_finite > 0,
+            decoded.broken_profile,
+        )
 
 
 def convert_all(
@@ -93,7 +105,8 @@ def convert_all(
                 pool = _pool(workers)
                 waiting = deque((c, pool.submit(convert, c)) for c, _ in waiting)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Python may print a traceback at its end if idle processes are still being ended then.
+        pool.shutdown(wait=not waiting, cancel_futures=True)
 
 
 def _convert_alone(convert: Conversion, name: str) -> Converted | str:
@@ -121,11 +134,3 @@ def _chunks(files: Iterable[str]) -> Iterator[list[str]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    array = pixels.transpose(1, 2, 0)
-    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

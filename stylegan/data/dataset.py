@@ -14,8 +14,16 @@ from torch.utils.data import Dataset, Sampler
 from stylegan.data import decode
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
+from stylegan.data.ranges import cut
 from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
-from stylegan.data.survey import images_in, survey
+from stylegan.data.survey import (
+    deep_images,
+    images_in,
+    one_range,
+    other_files,
+    range_notes,
+    survey,
+)
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
 from stylegan.words import printable
@@ -27,9 +35,10 @@ MAX_FAILURES = 100  # files in a row that cannot be used; with more, something e
 
 
 class ImageDataset(Dataset):
-    """Images and label vectors. Attributes: name, path, files, resolution, channels, labels,
-    class_names, class_counts, c_dim, notes (lines on what is unusual about the files), label_notes
-    (those of them on labels).
+    """Images and label vectors. Attributes: name, path, files, total_files (images before the
+    subset), resolution, channels, labels, class_names, class_counts, c_dim, deep (the `DeepImages`
+    among the files, or None), value_range, notes (lines on what is unusual about the files),
+    label_notes (those of them on labels).
 
     A file that turns out to be broken or of another size is skipped: the next usable one replaces
     it, and `take_skipped` names it.
@@ -43,6 +52,8 @@ class ImageDataset(Dataset):
             colour, else 1.
         max_images: use a random subset of this many.
         seed: of the subset.
+        value_range: values of black and white in images of more than 8 bits; None: one choice for
+            all images, which does not depend on the subset.
         cond: whether labels are needed. Images that dataset.json does not label are then left out,
             and a dataset.json that does not fit is an error. If not, either is a note, and all
             images are used, without labels.
@@ -57,12 +68,17 @@ class ImageDataset(Dataset):
         channels: int | None = None,
         max_images: int | None = None,
         seed: int = 0,
+        value_range: tuple[float, float] | None = None,
         cond: bool = True,
         zip_encoding: str | None = None,
     ) -> None:
         self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
+        self.deep = deep_images(self.source, self.files, value_range)
+        self.value_range = one_range(self.path, self.deep, value_range)
+        self.total_files = len(self.files)
+        archives = map(str, other_files(self.source, self.files).archives)
         self.label_notes: list[str] = []
         self.labels = self._read_labels(cond)
         self._take_subset(max_images, seed)
@@ -71,6 +87,7 @@ class ImageDataset(Dataset):
         self.notes = [*self.source.notes, *self.label_notes, *map(str, self.source.problems)]
         self.resize = resolution is not None
         seen = survey(self.source, self.files, OPEN_FIRST)
+        self.notes += [*range_notes(self.deep, value_range), *seen.notes(resolution), *archives]
         height, width = resolution or seen.one_size(self.path)
         self.resolution = height, width
         self.channels = channels or seen.common_channels
@@ -79,9 +96,11 @@ class ImageDataset(Dataset):
         self._cache: dict[int, np.ndarray] | None = {} if self.cache_bytes else None
         # Loader processes write into these, because they share no other memory.
         self.skipped = torch.zeros(len(self.files), dtype=torch.uint8).share_memory_()
+        self.cut = torch.zeros_like(self.skipped).share_memory_()  # values outside the range
         # int64 [workers], the image that each is reading, -1 between two
         self.reading: torch.Tensor | None = None
         self._reported: set[int] = set()
+        self._cut_reported = 0
 
     @property
     def fits_in_memory(self) -> bool:
@@ -129,13 +148,16 @@ class ImageDataset(Dataset):
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         name = self.files[index]
-        image = decode.open_image(self.source.read(name), name)
+        decoded = decode.read_image(self.source.read(name), name, self.value_range)
+        image = decoded.image
         if not self.resize and (image.height, image.width) != self.resolution:
             raise UserError(name, f"{image.width}x{image.height} px, not {px(self.resolution)}")
         try:
             pixels = decode.to_pixels(image, self.channels, self.resolution)
         except (UserError, ValueError, OSError) as e:
             raise UserError(name, reason_for(e, name)) from e
+        if decoded.outside:
+            self.cut[index] = 1
         if self._cache is not None and self.reading is None:  # not in every loader process
             self._cache[index] = pixels
         return pixels
@@ -145,6 +167,13 @@ class ImageDataset(Dataset):
         new = set(self.skipped.nonzero()[:, 0].tolist()) - self._reported
         self._reported |= new
         return [Problem(self.files[i], self._why(i)) for i in sorted(new)]
+
+    def take_cut(self) -> str | None:
+        """A line on images whose values were cut since the last call, in any process."""
+        before, self._cut_reported = self._cut_reported, int(self.cut.sum())
+        if self._cut_reported == before:
+            return None
+        return f"by now, {cut(self._cut_reported, self.value_range or (0, 0))}"
 
     def _usable(self, index: int) -> tuple[int, np.ndarray]:
         """(index, pixels) of the image, or of the next one that can be used."""

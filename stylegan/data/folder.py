@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stylegan.data.listing import Stored, list_files
-from stylegan.data.names import is_junk, normal
+from stylegan.data.names import clean_name, is_junk
 from stylegan.data.problem import MAX_BYTES, Problem, too_large
 from stylegan.errors import UserError
 
@@ -19,8 +19,8 @@ class FolderSource:
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path = path
         self.problems: list[Problem] = []
-        # Of files whose names are equal in normal form, the one that is in it counts.
-        paths = sorted(self._walk(str(path), "", ()), key=lambda p: (p == normal(p), p))
+        # Of files with one clean name, the last one counts: the one with that name on the disk.
+        paths = sorted(self._walk(str(path), "", ()), key=lambda p: (p == clean_name(p), p))
         found = list_files([Stored(_name(p), p) for p in paths], encoding, "folder")
         self.names = sorted(found.files)
         self.problems += found.problems

@@ -146,7 +146,7 @@ def _rows(given: Any, where: str, notes: list[str]) -> dict[str, Any]:
         if not isinstance(row, list):
             shown = short_json(row)
             raise UserError(
-                where, f'"labels" must be a list of [file name, label]; {shown} is none'
+                where, f'"labels" must be a list of [file name, label], but has {shown}'
             )
         if len(row) != 2 or isinstance(row[0], (list, dict)):
             name = row[0] if row and isinstance(row[0], str) else "a.png"
@@ -216,4 +216,4 @@ def _first(names: list[str]) -> str:
 def _instead(rows: dict[str, Any], matched: dict[str, list[str]]) -> str:
     """What the file names, if no name fits."""
     other = next(iter(rows), None)
-    return f"; it names {other}, which is no image here" if other and not matched else ""
+    return f"; the first name in it is {other}" if other and not matched else ""

@@ -7,19 +7,29 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from os.path import splitext
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.label_file import is_label_file, read_labels
+from stylegan.data.encode import KEEP, Encoding
+from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
+from stylegan.data.made import Made
+from stylegan.data.ranges import DeepImages, cut, no_numbers
 from stylegan.data.source import Problem, Source, open_source
-from stylegan.data.survey import images_in, survey
+from stylegan.data.survey import (
+    broken_profiles,
+    deep_images,
+    images_in,
+    one_range,
+    other_files,
+    range_notes,
+    survey,
+)
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
+from stylegan.words import pixels as px
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
-ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
 
 
 @dataclass
@@ -29,14 +39,36 @@ class Prepared:
     path: Path
     size: tuple[int, int]  # height, width in px
     channels: int
+    made: Made
+    deep: DeepImages | None = None  # images of more than 8 bits
+    formats: Counter[str] = field(default_factory=Counter)  # {ending: images written}
     written: int = 0
-    enlarged: int = 0  # of these, how many were smaller
+    kept: int = 0  # of these, how many are the bytes of the source
+    enlarged: int = 0  # how many were smaller
+    cut: int = 0  # how many had values outside the range
+    not_finite: int = 0  # or values that are no numbers
+    broken_profiles: int = 0
     duplicates: int = 0
     class_names: tuple[str, ...] = ()
     labelled: bool = False
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
     notes: list[str] = field(default_factory=list)  # on all of the files
+
+    @property
+    def changes(self) -> list[str]:
+        """Lines on what was changed in the images."""
+        lines = []
+        if self.enlarged:
+            lines.append(f"{self.enlarged:,} images were smaller than {px(self.size)} px")
+        if self.cut and self.made.value_range:
+            lines.append(cut(self.cut, self.made.value_range))
+        if self.not_finite:
+            lines.append(no_numbers(self.not_finite))
+        lines += self.deep.hints if self.deep else range_notes(None, self.made.value_range)
+        if self.broken_profiles:
+            lines.append(broken_profiles(self.broken_profiles))
+        return lines
 
 
 @dataclass
@@ -60,10 +92,12 @@ def prepare(
     dedupe: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
+    value_range: tuple[float, float] | None = None,
+    encoding: Encoding = KEEP,
     zip_encoding: str | None = None,
     progress: Callable[[list[str]], Iterable[str]] = lambda names: names,
 ) -> Prepared:
-    """Write the images of `source` to `dest` as PNG, all of one size and kind.
+    """Write the images of `source` to `dest`, all of one size and kind.
 
     A file that cannot be used is left out and named in the result. `dest` appears complete or not
     at all, and nothing else is written.
@@ -79,6 +113,9 @@ def prepare(
         dedupe: leave out images with the pixels of an earlier one.
         workers: processes; 0 works in this one. None: one per CPU.
         overwrite: replace a data set at dest.
+        value_range: values of black and white in images of more than 8 bits; None: one choice for
+            all images.
+        encoding: the format of the files.
         zip_encoding: of file names that are not marked as UTF-8; None: a guess.
         progress: wraps the list of file names while it is processed.
     Raises: UserError if nothing can be written.
@@ -90,19 +127,12 @@ def prepare(
     check_target(files.path, target_path, overwrite)
     gathered = _gather(files, labels)
     seen = survey(files, gathered.images, OPEN_FIRST)
-    own_size = size is None
-    size = size or seen.one_size(files.path)
-    final = (size[1], size[1]) if transform == "center-crop-wide" else size
-    channels = channels or seen.common_channels
-    out = Prepared(
-        path,
-        final,
-        channels,
-        failures=gathered.failures,
-        ignored=gathered.ignored,
-        notes=gathered.notes,
-    )
-    convert = Conversion(files, size, None if own_size else transform, channels)
+    used = None if size is None else transform
+    size, channels = size or seen.one_size(files.path), channels or seen.common_channels
+    deep = deep_images(files, images_in(files), value_range)
+    value_range = one_range(files.path, deep, value_range)
+    convert = Conversion(files, size, used, channels, value_range, encoding)
+    out = _planned(path, convert, deep, gathered)
     results = convert_all(convert, progress(gathered.images), workers)
     try:
         with open_target(target_path) as target:
@@ -118,16 +148,26 @@ def prepare(
     return out
 
 
+def _planned(
+    path: Path, convert: Conversion, deep: DeepImages | None, gathered: Gathered
+) -> Prepared:
+    """The result before the first image. Raises: UserError if the format cannot hold the images."""
+    size, how = convert.size, convert.transform
+    final = (size[1], size[1]) if how == "center-crop-wide" else size
+    convert.encoding.check(convert.channels, final)
+    source = convert.source.path.resolve().name
+    made = Made.now(source, final, how, convert.channels, convert.value_range, convert.encoding)
+    out = Prepared(path, final, convert.channels, made, deep)
+    out.failures, out.ignored, out.notes = gathered.failures, gathered.ignored, gathered.notes
+    return out
+
+
 def _gather(source: Source, with_labels: bool) -> Gathered:
     """Images and labels of a source, and what else is in it."""
     found = Gathered(images_in(source), failures=list(source.problems), notes=list(source.notes))
-    for name in sorted(set(source.names) - set(found.images)):
-        ending = splitext(name)[1].lower()
-        if ending in ARCHIVES:
-            why = "an archive in the data is not opened; unpack it first"
-            found.failures.append(Problem(name, why))
-        elif not is_label_file(name):
-            found.ignored[ending or "no ending"] += 1
+    others = other_files(source, found.images)
+    found.failures += others.archives
+    found.ignored = others.endings
     if not with_labels:
         return found
     read = read_labels(source, found.images)
@@ -162,15 +202,26 @@ def _fill(
             out.duplicates += 1
             continue
         known.add(result.digest)
-        path = f"{out.written // 1000:05d}/img{out.written:08d}.png"
-        target.write(path, result.png)
+        file = result.file
+        path = f"{out.written // 1000:05d}/img{out.written:08d}.{file.ending}"
+        target.write(path, file.data)
         if labels:
             rows.append([path, labels.values[i].tolist()])
-        out.written += 1
-        out.enlarged += result.enlarged
-    content: dict[str, object] = {"labels": rows if labels else None}
+        _count(out, result)
+    content: dict[str, object] = {"labels": rows if labels else None, "made": out.made.to_json()}
     if labels:
         out.class_names, out.labelled = labels.names, True
         names = labels.names or labels.attributes
         content |= {"label_names": list(names)} if names else {}
     target.write(FILE, json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _count(out: Prepared, result: Converted) -> None:
+    """Add an image that was written."""
+    out.written += 1
+    out.formats[result.file.ending] += 1
+    out.kept += result.file.kept
+    out.enlarged += result.enlarged
+    out.cut += result.cut
+    out.not_finite += result.not_finite
+    out.broken_profiles += result.broken_profile

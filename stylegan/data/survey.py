@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from os.path import splitext
 from pathlib import Path
 
-from stylegan.data import decode
+from stylegan.config.numbers import as_range
+from stylegan.data import decode, deep
+from stylegan.data.label_file import is_label_file
+from stylegan.data.ranges import DeepImages, Range, images_have, look_at
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
 from stylegan.identify import not_images
 from stylegan.words import pixels as px
+
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
+MAX_ENDINGS = 8  # that are listed
+DEEP_FILES = 64  # that are looked at for more than 8 bits, in every command the same ones
 
 
 @dataclass
@@ -25,6 +32,7 @@ class Survey:
     channels: Counter[int]  # {1, 3 or 4: images}
     failures: list[Problem]  # files that cannot be used
     first: dict[tuple[int, int], str]  # {(height, width): a file of that size}
+    broken_profiles: int = 0  # files with a colour profile that is not used
 
     @property
     def common_channels(self) -> int:
@@ -33,6 +41,25 @@ class Survey:
         if 2 * self.channels[4] >= self.channels.total():
             return 4
         return 3 if self.channels[3] else 1
+
+    def notes(self, resolution: tuple[int, int] | None = None) -> list[str]:
+        """Lines on what is unusual about the images.
+
+        Args: resolution: (height, width) to which they are resized; None: they are not.
+        """
+        lines = []
+        if self.broken_profiles:
+            lines.append(broken_profiles(self.broken_profiles))
+        if resolution:
+            small = sum(
+                count
+                for (height, width), count in self.sizes.items()
+                if height < resolution[0] or width < resolution[1]
+            )
+            if small:
+                of = f"{small:,} of {self.sizes.total():,} images looked at"
+                lines.append(f"{of} are smaller than {px(resolution)} px and are enlarged")
+        return lines
 
     def one_size(self, path: Path) -> tuple[int, int]:
         """(height, width) of all images. Raises: UserError that names `path` if they differ."""
@@ -62,10 +89,88 @@ def survey(source: Source, files: list[str], limit: int) -> Survey:
         size = header.height, header.width
         found.sizes[size] += 1
         found.channels[header.channels] += 1
+        found.broken_profiles += header.broken_profile
         found.first.setdefault(size, name)
     if not found.sizes:
         why = found.failures[0]
         raise UserError(source.path, f"none of {len(opened)} files looked at can be used; {why}")
+    return found
+
+
+def deep_images(
+    source: Source, files: list[str], value_range: tuple[float, float] | None = None
+) -> DeepImages | None:
+    """The images of more than 8 bits a value in a source; None if there are none.
+
+    Args:
+        files: all images of the source, so that the choice does not depend on which of them are
+            used.
+        value_range: values of black and white; None: chosen from the images.
+    """
+    given = None if value_range is None else Range(*as_range(value_range), why="as --range says")
+    extents: dict[str, deep.Extent] = {}
+    opened = files[:: max(len(files) // DEEP_FILES, 1)]
+    for name in opened:
+        try:
+            data = source.read(name)
+            if not deep.deep_of(decode.open_image(data, name, load=False)):
+                continue
+            extent = deep.extent(decode.open_image(data, name))
+        except UserError:  # the survey and the reader name it
+            continue
+        if extent:
+            extents[name] = extent
+    return look_at(extents, len(opened), given) if extents else None
+
+
+def one_range(
+    path: Path, found: DeepImages | None, given: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """Values of black and white for all images of a data set: those given, or those chosen; None
+    if all images have 8 bits.
+
+    Raises: UserError that names `path` if no range suits all.
+    """
+    if given is not None or found is None:
+        return None if given is None else as_range(given)
+    if found.chosen is None:
+        raise UserError(path, found.clash)
+    return as_range(found.chosen.pair)
+
+
+def broken_profiles(count: int) -> str:
+    """A line on images whose colour profile is not used."""
+    return f"{images_have(count)} a broken colour profile; the values are taken unchanged"
+
+
+def range_notes(found: DeepImages | None, given: tuple[float, float] | None) -> list[str]:
+    """Lines on what is unusual about the values of images of more than 8 bits."""
+    if found is None and given is not None:
+        return ["--range has no effect: the images looked at have 8 bits"]
+    return found.notes if found else []
+
+
+@dataclass
+class OtherFiles:
+    """The files of a source that are no images."""
+
+    archives: list[Problem]
+    endings: Counter[str]  # {ending: files} of the others; without dataset.json
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n:,} {kind}" for kind, n in self.endings.most_common(MAX_ENDINGS))
+
+
+def other_files(source: Source, images: list[str]) -> OtherFiles:
+    """What else is in a source."""
+    found = OtherFiles([], Counter())
+    for name in sorted(set(source.names) - set(images)):
+        ending = splitext(name)[1].lower()
+        if ending in ARCHIVES:
+            why = "an archive in the data is not opened; unpack it first"
+            found.archives.append(Problem(name, why))
+        elif not is_label_file(name):
+            found.endings[ending or "no ending"] += 1
     return found
 
 

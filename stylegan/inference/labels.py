@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from numbers import Integral
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from stylegan.config.numbers import as_int
 from stylegan.errors import UserError
+from stylegan.inference.inputs import floats_of
+from stylegan.words import shown
 
-Label = int | str | Sequence[float] | np.ndarray | torch.Tensor
+Label = int | str | Sequence[Any] | np.ndarray | torch.Tensor
 
 
 class Labels(NamedTuple):
@@ -22,45 +26,116 @@ class Labels(NamedTuple):
     numbers: list[int] | None  # class numbers; None without classes or if the label is a vector
 
 
-def find_labels(
-    label: Label | None, seeds: Sequence[int], c_dim: int, names: Sequence[str]
-) -> Labels:
+@dataclass(frozen=True)
+class LabelSpace:
+    """The labels that a network takes."""
+
+    c_dim: int  # length of a label; 0 without classes
+    names: Sequence[str] = ()  # of the classes; empty if unknown
+    counts: Sequence[int] = ()  # training images of every class; empty if unknown
+    vectors: torch.Tensor | None = None  # [K, c_dim], labels of training images that are no classes
+    has_classes: bool = True  # whether a class number means anything
+
+    @classmethod
+    def of(cls, networks: Any, c_dim: int) -> LabelSpace:
+        """That of the `Networks` of a pipeline. Without names of the classes, labels are vectors if
+        anything is known of the data set."""
+        if not c_dim:
+            return cls(0)
+        names, vectors = networks.class_names, networks.label_vectors
+        has_classes = vectors is None and (bool(names) or not networks.meta.get("dataset"))
+        return cls(c_dim, names, networks.class_counts, vectors, has_classes)
+
+
+def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) -> Labels:
     """The labels of one image for each seed.
 
     Args:
-        label: class number or name, or a vector [c_dim], for all images. None: seed modulo the
-            number of classes.
-        c_dim: length of a label of the network; 0 without classes.
-        names: of the classes; empty if unknown.
+        label: class number or name, or a vector [c_dim], for all images; or [N, c_dim], one for
+            each. None: by seed, see `default_labels`.
+        seeds: integers, one for each image.
+        space: the labels that the network takes.
     Raises: UserError for a label that the network does not have.
     """
+    c_dim, n = space.c_dim, len(seeds)
     if not c_dim:
         if label is not None:
-            raise UserError(f"class {label!r}", "this network has no classes")
+            raise UserError(f"class {shown(label)}", "this network has no classes")
         return Labels(None, None)
-    if label is not None and not isinstance(label, (str, Integral)):
-        c = torch.as_tensor(label, dtype=torch.float32)
-        if c.shape != (c_dim,):
-            raise UserError("label", f"expected [{c_dim}], got {list(c.shape)}")
-        return Labels(c.expand(len(seeds), -1), None)
-    if label is None and not names:
-        raise UserError("label", f"this network takes a vector of {c_dim} numbers; give one")
-    numbers = [int(s) % c_dim for s in seeds]
-    if label is not None:
-        numbers = [class_number(label, names, c_dim)] * len(seeds)
-    return Labels(torch.eye(c_dim)[numbers], numbers)
+    if label is None:
+        return default_labels(seeds, space)
+    if _is_class(label):
+        number = class_number(label, space)
+        return Labels(one_hot([number] * n, c_dim), [number] * n)
+    expected = f"a class, or {c_dim} numbers" if space.has_classes else f"{c_dim} numbers"
+    c = floats_of(label, "label", expected)
+    if c.shape == (c_dim,):
+        return Labels(c.cpu().repeat(n, 1), None)
+    if c.shape != (n, c_dim):
+        each = f" or [{n}, {c_dim}]" if c.ndim == 2 else ""
+        raise UserError("label", f"expected [{c_dim}]{each}, got {list(c.shape)}")
+    return Labels(c.cpu(), None)
 
 
-def class_number(label: object, names: Sequence[str], c_dim: int) -> int:
-    """The number of a class given by number or name (case does not matter). Raises: UserError."""
-    text = str(label)
+def default_labels(seeds: Sequence[int], space: LabelSpace) -> Labels:
+    """Labels that the network was trained on, by seed: the classes in turn, without those that
+    have no images; or the label vectors of training images in turn.
+
+    Raises: UserError if labels are vectors and none are known.
+    """
+    if space.vectors is not None and len(space.vectors):
+        return Labels(space.vectors[[s % len(space.vectors) for s in seeds]].clone(), None)
+    if not space.names and not space.counts:
+        raise UserError("label", f"this network takes a vector of {space.c_dim} numbers; give one")
+    known = [i for i, count in enumerate(space.counts) if count]
+    numbers = [known[s % len(known)] if known else s % space.c_dim for s in seeds]
+    return Labels(one_hot(numbers, space.c_dim), numbers)
+
+
+def one_hot(numbers: Sequence[int], c_dim: int) -> torch.Tensor:
+    """[N, c_dim] float32 on the CPU, without the square matrix of all classes."""
+    c = torch.zeros(len(numbers), c_dim)
+    c[torch.arange(len(numbers)), torch.tensor(numbers, dtype=torch.long)] = 1
+    return c
+
+
+def class_number(label: object, space: LabelSpace) -> int:
+    """The number of a class given by number or name. Names are compared in Unicode's normal form
+    NFC; case does not matter. Raises: UserError."""
+    text, c_dim = _nfc(str(label if isinstance(label, str) else as_int(label))), space.c_dim
+    if not space.has_classes:
+        raise UserError(
+            f"class {text!r}",
+            f"the labels of this network are vectors, not classes; give {c_dim} numbers",
+        )
     for same in (str, str.casefold):
-        for i, name in enumerate(names):
-            if same(name) == same(text):
+        for i, name in enumerate(space.names):
+            if same(_nfc(name)) == same(text):
                 return i
     if text.isdecimal() and int(text) < c_dim:
         return int(text)
-    choices = ", ".join(names[:20]) if names else f"0 to {c_dim - 1}"
+    choices = ", ".join(space.names[:20]) if space.names else f"0 to {c_dim - 1}"
     raise UserError(
         f"class {text!r}", f"expected a number from 0 to {c_dim - 1} or one of {choices}"
     )
+
+
+def _is_class(label: Any) -> bool:
+    """Whether `label` is a name or an integer, and not a vector. Raises: UserError for a number
+    that is no integer."""
+    if isinstance(label, str):
+        return True
+    if isinstance(label, Sequence) or len(getattr(label, "shape", ())):
+        return False
+    try:
+        as_int(label)
+    except (TypeError, ValueError) as e:
+        raise UserError(
+            "label",
+            f"expected the number or the name of a class, or a vector, got {shown(label)}",
+        ) from e
+    return True
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

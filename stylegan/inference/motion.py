@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 
+from stylegan.errors import UserError
 from stylegan.models.generator import Generator
+from stylegan.models.stylegan3 import make_transform
 
 
 @contextmanager
@@ -30,3 +33,34 @@ def moved_input(G: Generator, motion: torch.Tensor) -> Iterator[None]:
         yield
     finally:
         transform.copy_(before)
+
+
+@contextmanager
+def moving(
+    G: Generator,
+    lock: AbstractContextManager[Any],
+    translate: tuple[float, float] | None,
+    rotate: float | None,
+) -> Iterator[None]:
+    """Inside the block images are moved, for this thread only.
+
+    Args:
+        lock: of all that draw with G.
+        translate, rotate: as `make_transform`; None does not move.
+    Raises: UserError for a network other than StyleGAN3.
+    """
+    moves = translate is not None or rotate is not None
+    if G.config.model != "stylegan3":
+        if moves:
+            title = G.config.title
+            raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
+        yield
+        return
+    shift = (0.0, 0.0) if translate is None else translate
+    motion = make_transform(shift, 0.0 if rotate is None else rotate)
+    with lock:
+        if moves:
+            with moved_input(G, motion):
+                yield
+        else:
+            yield

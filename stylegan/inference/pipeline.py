@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -18,65 +16,82 @@ import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.imaging import to_pil
 from stylegan.inference.batching import default_batch, in_batches
-from stylegan.inference.labels import Label, Labels, find_labels
-from stylegan.inference.motion import moved_input
+from stylegan.inference.inputs import (
+    Numbers,
+    Seeds,
+    count_of,
+    layers_of,
+    number_of,
+    rows_of,
+    seeds_of,
+)
+from stylegan.inference.labels import Label, Labels, LabelSpace, find_labels
+from stylegan.inference.mixing import mixed_ws, mixing_table
+from stylegan.inference.motion import moving
+from stylegan.inference.records import Mapped, PipelineOutput, Request
 from stylegan.inference.replay import CompiledSynthesis, GraphedSynthesis
 from stylegan.inference.seeds import latents_of_seeds
-from stylegan.models.fold import fold_constants
+from stylegan.inference.truncation import CENTERS, ClassCenters
+from stylegan.models.fold import Watch, fold_constants
 from stylegan.models.generator import Generator
-from stylegan.models.stylegan3 import make_transform
+from stylegan.models.layers import NOISE_MODES
 from stylegan.networks import Networks, load_networks
-
-
-@dataclass(frozen=True)
-class PipelineOutput:
-    """The result of a call of a `Pipeline`."""
-
-    images: list[Image.Image]  # grey, RGB or RGBA
-    ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, from which the images were made
-    labels: list[int | None]  # class numbers; None without classes or if the label is a vector
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Latents after the mapping network."""
-
-    ws: torch.Tensor  # [N, num_ws, w_dim] on the device of the network
-    labels: list[int] | None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a call asks of the synthesis network."""
-
-    ws: torch.Tensor  # [N, num_ws, w_dim] on the device of the network
-    noise_mode: str  # const, random or none
-    noise_seeds: Sequence[int]  # per image, for random noise
-    batch: int  # images at once
 
 
 class Pipeline:
     """Generates images with the averaged generator of a snapshot, or with G if there is none.
 
     Args:
-        networks: `Networks` with G_ema or G. Its weights must not change afterwards, because what
-            depends on them alone is computed here (`fold_constants`).
+        networks: `Networks` with G_ema or G, which is not changed. What depends on its weights
+            alone is computed once (`fold_constants`), and again after `load_state_dict`, a step of
+            an optimizer or a cast; not after changes through `.data`.
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
-    Raises: UserError if there is no generator, or nothing can be compiled here.
+        truncation_center: what truncation pulls an image towards: "all", the mean of all images, or
+            "class", the mean of the image's own class, computed once for each class.
+    A pipeline can be copied, pickled and sent to other processes.
+
+    Raises: UserError if there is no generator, nothing can be compiled here, or a network without
+        classes shall truncate by class.
     """
 
-    def __init__(self, networks: Networks, compile: bool = False) -> None:
-        if networks.best_G is None:
+    def __init__(
+        self, networks: Networks, compile: bool = False, truncation_center: str = "all"
+    ) -> None:
+        if not isinstance(networks, Networks):
+            raise UserError("Pipeline", f"expected Networks, got {type(networks).__name__}")
+        G = networks.best_G
+        if G is None:
             raise UserError("Pipeline", "there is no generator (G_ema or G)")
-        self.networks = networks
-        self.G: Generator = networks.best_G.eval().requires_grad_(False)
+        if not isinstance(G, Generator):
+            raise UserError("Pipeline", f"expected a Generator as G_ema, got {type(G).__name__}")
+        if truncation_center not in CENTERS:
+            expected = " or ".join(CENTERS)
+            raise UserError("truncation_center", f"expected {expected}, got {truncation_center!r}")
+        if truncation_center == "class" and not G.c_dim:
+            raise UserError("truncation_center", "this network has no classes, so only all fits")
+        self.networks, self.truncation_center = networks, truncation_center
+        self.G: Generator = G
         fold_constants(self.G)
+        self.watch = Watch(self.G)
         self.device = next(self.G.parameters()).device
+        self.centers = ClassCenters(self.G) if truncation_center == "class" else None
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
         self.lock = threading.Lock()  # all threads share the transform of the network's input
         cuda = self.device.type == "cuda" and not compile
         self.graphed = GraphedSynthesis(self.G.synthesis) if cuda else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `__init__` takes, and the batch; locks, graphs and compiled code are made anew."""
+        return {
+            "arguments": (self.networks, self.compiled is not None, self.truncation_center),
+            "batch": self.__dict__.get("batch"),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        if state["batch"] is not None:
+            self.batch = state["batch"]
 
     @classmethod
     def from_pretrained(
@@ -84,22 +99,28 @@ class Pipeline:
         path: str | Path,
         device: str | torch.device = "auto",
         compile: bool = False,
+        truncation_center: str = "all",
     ) -> Pipeline:
         """The pipeline of a snapshot, a run or another program's file (see `load_networks`).
         Raises: UserError if it cannot be read."""
-        return cls(load_networks(path, device), compile)
+        return cls(load_networks(path, device), compile, truncation_center)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of latents and ws: float64 for a network of float64, else float32."""
+        weight = next(self.G.parameters())
+        return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
     @cached_property
     def batch(self) -> int:
         """Images at once by default; smaller after memory has run out."""
         return default_batch(self.G, self.device)
 
-    @torch.inference_mode()
     def __call__(
         self,
-        seeds: Sequence[int] | None = None,
-        latents: torch.Tensor | np.ndarray | None = None,
-        ws: torch.Tensor | np.ndarray | None = None,
+        seeds: Seeds | None = None,
+        latents: Numbers | None = None,
+        ws: Numbers | None = None,
         label: Label | None = None,
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
@@ -111,11 +132,13 @@ class Pipeline:
         """Images of seeds, of latents or of ws.
 
         Args:
-            seeds: integers in [0, 2^32); a seed gives the same z on every device.
-            latents: [N, z_dim], instead of seeds.
-            ws: [N, num_ws, w_dim], instead of either; label and truncation do not apply.
-            label: class number or name, or a vector [c_dim], for all images. None: seed modulo the
-                number of classes, so that consecutive seeds show all classes.
+            seeds: integers in [0, 2^32), or one; a seed gives the same z on every device.
+            latents: [N, z_dim], or one [z_dim], instead of seeds.
+            ws: [N, num_ws, w_dim], or one [num_ws, w_dim], instead of either; label and truncation
+                do not apply.
+            label: class number or name, or a vector [c_dim], for all images; or [N, c_dim]. None:
+                the classes in turn by seed, so that consecutive seeds show all that have images. If
+                labels are no classes: labels of training images in turn.
             truncation_psi, truncation_cutoff: see `Mapping.forward`.
             noise_mode: const, random (from the seed) or none.
             batch: images at once. None: by resolution, and on CUDA by free memory. If memory runs
@@ -123,27 +146,27 @@ class Pipeline:
             translate: (x, y), fractions of the image size, to the right and down. StyleGAN3 only.
             rotate: degrees counter-clockwise around the centre, before the translation. StyleGAN3
                 only.
-        Returns: `PipelineOutput`.
-        Raises: UserError for a seed, label or shape that does not fit, for a translation or
+        Returns: `PipelineOutput`. Nothing that is given is changed or kept.
+        Raises: UserError for a seed, label, number or shape that does not fit, for a translation or
             rotation of a network other than StyleGAN3, or if nothing can be compiled.
         """
         if sum(v is not None for v in (seeds, latents, ws)) != 1:
             raise UserError("Pipeline", "give exactly one of seeds, latents and ws")
+        seeds = None if seeds is None else seeds_of(seeds)
         labels: Sequence[int] | None = None
         if ws is None:
             mapped = self.map(seeds, latents, label, truncation_psi, truncation_cutoff)
             ws, labels = mapped.ws, mapped.labels
-        request = self._request(torch.as_tensor(ws), seeds, noise_mode, batch)
-        with self._motion(translate, rotate):
+        request = self._request(ws, seeds, noise_mode, batch)
+        with torch.inference_mode(), moving(self.G, self.lock, translate, rotate):
             images = self._images(request)
         numbers: list[int | None] = [*labels] if labels else [None] * len(images)
         return PipelineOutput(images, request.ws.cpu(), numbers)
 
-    @torch.inference_mode()
     def map(
         self,
-        seeds: Sequence[int] | None = None,
-        latents: torch.Tensor | np.ndarray | None = None,
+        seeds: Seeds | None = None,
+        latents: Numbers | None = None,
         label: Label | None = None,
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
@@ -151,24 +174,38 @@ class Pipeline:
         """The ws of seeds or latents; arguments and errors as for a call."""
         if (seeds is None) == (latents is None):
             raise UserError("Pipeline.map", "give exactly one of seeds and latents")
-        z = torch.as_tensor(latents).float() if seeds is None else self.latents(seeds)
-        c, numbers = self.labels(label, range(len(z)) if seeds is None else seeds)
-        c = None if c is None else c.to(self.device)
-        ws = self.G.mapping(z.to(self.device), c, truncation_psi, truncation_cutoff)
-        return Mapped(ws, numbers)
+        self._follow_weights()
+        psi = number_of(truncation_psi, "truncation_psi")
+        cutoff = truncation_cutoff
+        cutoff = None if cutoff is None else count_of(cutoff, "truncation_cutoff", 0)
+        if seeds is None:
+            z = rows_of(latents, "latents", [self.G.z_dim], self.dtype)
+            seeds = range(len(z))
+        else:
+            z = self.latents(seeds := seeds_of(seeds))
+        c, numbers = self.labels(label, seeds)
+        with torch.inference_mode(False), torch.no_grad():
+            c = None if c is None else c.to(self.device)
+            ws = self.G.mapping(z.to(self.device), c)
+            center = None
+            if self.centers is not None and c is not None and psi != 1:
+                center = self.centers(c)[:, None]
+            return Mapped(self.G.mapping.truncate(ws, psi, cutoff, center), numbers)
 
-    def latents(self, seeds: Iterable[int]) -> torch.Tensor:
+    def latents(self, seeds: Seeds) -> torch.Tensor:
         """z [N, z_dim] of seeds, float32 on the CPU (`latents_of_seeds`)."""
         return latents_of_seeds(seeds, self.G.z_dim)
 
-    def labels(self, label: Label | None, seeds: Sequence[int]) -> Labels:
+    def labels(self, label: Label | None, seeds: Seeds) -> Labels:
         """The labels of images of `seeds`; `label` and errors as for a call."""
-        return find_labels(label, seeds, self.G.c_dim, self.networks.class_names)
+        with torch.inference_mode(False):
+            space = LabelSpace.of(self.networks, self.G.c_dim)
+            return find_labels(label, seeds_of(seeds), space)
 
     def mix(
         self,
-        row_seeds: Sequence[int],
-        column_seeds: Sequence[int],
+        row_seeds: Seeds,
+        column_seeds: Seeds,
         layers: Iterable[int],
         label: Label | None = None,
         truncation_psi: float = 1.0,
@@ -184,56 +221,34 @@ class Pipeline:
             unmixed images of the columns, the first column those of the rows; the corner is None.
         Raises: UserError for a layer that does not exist.
         """
-        layers = sorted(set(layers))
-        if not layers or layers[0] < 0 or layers[-1] >= self.G.num_ws:
-            raise UserError(
-                "layers", f"expected numbers from 0 to {self.G.num_ws - 1}, got {layers}"
-            )
-        rows = self(row_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode)
-        columns = self(
-            column_seeds, label=label, truncation_psi=truncation_psi, noise_mode=noise_mode
+        layers = layers_of(layers, self.G.num_ws)
+        row_seeds, column_seeds = (
+            seeds_of(row_seeds, "row_seeds"),
+            seeds_of(column_seeds, "column_seeds"),
         )
-        mixed = rows.ws[:, None].repeat(1, len(column_seeds), 1, 1)
-        mixed[:, :, layers] = columns.ws[None, :, layers]
-        images = self(ws=mixed.flatten(0, 1), noise_mode=noise_mode).images
-        n = len(column_seeds)
-        table: list[list[Image.Image | None]] = [[None, *columns.images]]
-        for i, own in enumerate(rows.images):
-            table.append([own, *images[i * n : (i + 1) * n]])
-        return table
+        how: Any = {"label": label, "truncation_psi": truncation_psi, "noise_mode": noise_mode}
+        rows, columns = self(row_seeds, **how), self(column_seeds, **how)
+        mixed = self(ws=mixed_ws(rows.ws, columns.ws, layers), noise_mode=noise_mode).images
+        return mixing_table(rows.images, columns.images, mixed)
 
     def _request(
-        self, ws: torch.Tensor, seeds: Sequence[int] | None, noise_mode: str, batch: int | None
+        self, ws: Numbers, seeds: Sequence[int] | None, noise_mode: str, batch: int | None
     ) -> Request:
-        if ws.shape[1:] != (self.G.num_ws, self.G.w_dim):
-            expected = f"[N, {self.G.num_ws}, {self.G.w_dim}]"
-            raise UserError("ws", f"expected {expected}, got {list(ws.shape)}")
+        batch = None if batch is None else count_of(batch, "batch", 1)
+        if noise_mode not in NOISE_MODES:
+            raise UserError(
+                "noise_mode", f"expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
+            )
+        self._follow_weights()
+        ws = rows_of(ws, "ws", [self.G.num_ws, self.G.w_dim], self.dtype)
         if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
             noise_mode = "const"  # the same without noise inputs, and faster
         if noise_mode == "random":
             batch = 1  # so that the noise of an image does not depend on the others
         noise_seeds = range(len(ws)) if seeds is None else seeds
-        batch = batch or min(self.batch, len(ws))
-        return Request(ws.to(self.device), noise_mode, noise_seeds, batch)
-
-    @contextmanager
-    def _motion(
-        self, translate: tuple[float, float] | None, rotate: float | None
-    ) -> Iterator[None]:
-        """Inside the block images are moved, for this thread only."""
-        moves = translate is not None or rotate is not None
-        if self.G.config.model != "stylegan3":
-            if moves:
-                title = self.G.config.title
-                raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
-            yield
-            return
-        with self.lock:
-            if moves:
-                with moved_input(self.G, make_transform(translate or (0.0, 0.0), rotate or 0.0)):
-                    yield
-            else:
-                yield
+        with torch.inference_mode(False):
+            ws = ws.to(self.device)
+        return Request(ws, noise_mode, noise_seeds, batch or min(self.batch, len(ws)))
 
     def _images(self, request: Request) -> list[Image.Image]:
         def run(start: int, end: int, batch: int) -> list[Image.Image]:
@@ -253,6 +268,15 @@ class Pipeline:
                 generator = torch.Generator().manual_seed(int(request.noise_seeds[start]))
                 return self.G.synthesis(ws, noise_mode, generator)
             return run(ws, noise_mode, batch)
+
+    def _follow_weights(self) -> None:
+        """Compute anew what was computed from weights that have changed since."""
+        if self.watch.changed():
+            fold_constants(self.G)
+            if self.centers:
+                self.centers.means.clear()
+            if self.graphed:
+                self.graphed.clear()
 
     def _can_free(self) -> bool:
         return bool(self.graphed and self.graphed.graphs)

@@ -29,7 +29,9 @@ import torch
 
 import stylegan_ops
 from stylegan.errors import UserError
+from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.motion import moved_input
+from stylegan.metrics.labels import TrainingLabels
 from stylegan.metrics.pictures import sample_rng, split
 from stylegan.metrics.resampling import Moved, lowpass, rotate, shift, shift_whole
 from stylegan.models.generator import Generator
@@ -45,7 +47,7 @@ class Draws:
     """The random numbers of a batch of samples."""
 
     z: torch.Tensor  # float32 [N, z_dim]
-    c: torch.Tensor | None  # float32 [N, c_dim], one-hot; None without classes
+    c: torch.Tensor | None  # float32 [N, c_dim] labels; None without classes
     shifts: torch.Tensor  # float64 [N, 2], (x, y) in images, to the right and down
     angles: torch.Tensor  # float64 [N], degrees
 
@@ -59,6 +61,7 @@ def equivariance(
     seed: int = 0,
     psi: float = 1,
     progress: Callable[[int], object] | None = None,
+    labels: TrainingLabels | None = None,
 ) -> dict[str, float]:
     """Equivariance of a StyleGAN3 generator, as defined above.
 
@@ -73,17 +76,20 @@ def equivariance(
         seed: of latents, motions and classes. Sample i does not depend on the number of samples.
         psi: truncation.
         progress: function that gets the number of samples done since its last call.
+        labels: of the training set, which those of samples are drawn from. None: all classes alike.
     Returns: {kind: dB}; inf if all images are equal.
     Raises: UserError for a generator without such a transform, or with images that are too small.
     """
     _check(G, kinds)
+    samples, seed = count_of(samples, "samples", 1), count_of(seed, "seed", 0)
+    batch, psi = count_of(batch, "batch", 0) if batch else None, number_of(psi, "psi")
     size, device = G.config.resolution[0], next(G.parameters()).device
     batch = min(batch or max((1 << 16) // size**2, 1), samples)
     error, count = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0)
     plan = "fixed" if device.type == "cpu" else "measure"  # as in a Pipeline
     with _exact(G), stylegan_ops.planning(plan, unless_set=True):
         for indices in split(samples, batch):
-            draws = _draw(G, seed, indices)
+            draws = _draw(G, seed, indices, labels or TrainingLabels(G.c_dim))
             c = None if draws.c is None else draws.c.to(device)
             ws = G.mapping(draws.z.to(device), c, psi)
             still = G.synthesis(ws).float()
@@ -128,7 +134,7 @@ def _images_of_moved(
     return torch.cat(images)
 
 
-def _draw(G: Generator, seed: int, indices: Sequence[int]) -> Draws:
+def _draw(G: Generator, seed: int, indices: Sequence[int], labels: TrainingLabels) -> Draws:
     z, c, shifts, angles = [], [], [], []
     for index in indices:
         rng = sample_rng(seed, index)
@@ -136,10 +142,10 @@ def _draw(G: Generator, seed: int, indices: Sequence[int]) -> Draws:
         shifts.append(rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2))
         angles.append(rng.uniform(0, 360))
         if G.c_dim:
-            c.append(int(rng.integers(G.c_dim)))
+            c.append(labels.draw(rng))
     return Draws(
         z=torch.tensor(np.stack(z)).float(),
-        c=torch.eye(G.c_dim)[c] if G.c_dim else None,
+        c=torch.from_numpy(np.stack(c)) if G.c_dim else None,
         shifts=torch.tensor(np.stack(shifts)),
         angles=torch.tensor(angles, dtype=torch.float64),
     )

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.source import is_embedded
+from stylegan.data.made import read_made
+from stylegan.data.source import Problem, is_embedded
+from stylegan.errors import UserError, reason_for
 from stylegan.identify import Role, identify
+from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.pipeline import Pipeline
+from stylegan.metrics.labels import TrainingLabels
+from stylegan.networks import Networks
 from stylegan.snapshots import is_network_folder
 
 BATCH = 64  # maximum number of images in memory
@@ -24,8 +29,14 @@ BATCH = 64  # maximum number of images in memory
 class PictureStream:
     """Images to measure."""
 
-    count: int
-    batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images in all
+    count: int  # of a data set: files that are tried
+    batches: Iterator[torch.Tensor]  # uint8 [n, C, H, W], on the CPU; `count` images or fewer
+    networks: Networks | None = None  # that draw them; None for a data set
+    files: int | None = None  # images in the whole data set; None for a network
+    made: str | None = None  # how the data set was made, if it tells
+    values: str | None = None  # how images of more than 8 bits are read
+    notes: tuple[str, ...] = ()  # lines on what is unusual about the data set
+    unused: list[Problem] = field(default_factory=list)  # files that `batches` found unusable
 
 
 def open_pictures(
@@ -34,6 +45,8 @@ def open_pictures(
     resolution: tuple[int, int] | None = None,
     psi: float = 1,
     device: str | torch.device = "auto",
+    batch: int | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> PictureStream:
     """The images of a data set or of a network.
 
@@ -44,38 +57,81 @@ def open_pictures(
         resolution: (height, width) to which images of a data set are cropped and resized.
         psi: truncation of a network.
         device: of the network.
+        batch: images at once; None: by resolution.
+        value_range: values of black and white in images of more than 8 bits in a data set; None:
+            chosen from the images.
     Raises: UserError if the source cannot be read.
     """
-    path, kind = Path(source), identify(source)
+    path, max_images = Path(source), count_of(max_images, "max_images", 1)
+    kind = identify(source)
     if path.is_dir():
         images = not is_network_folder(path)
     else:
         images = is_embedded(path) or (kind is not None and kind.role is Role.IMAGES)
     if images or (not kind and path.suffix.lower() in (".zip", ".tar")):
-        return of_dataset(ImageDataset(path, resolution, max_images=max_images, cond=False))
-    return of_network(Pipeline.from_pretrained(path, device), max_images, psi)
+        dataset = ImageDataset(
+            path, resolution, max_images=max_images, value_range=value_range, cond=False
+        )
+        return of_dataset(dataset, min(batch or BATCH, BATCH))
+    pipe = Pipeline.from_pretrained(path, device)
+    if batch:
+        pipe.batch = batch
+    return of_network(pipe, max_images, psi)
 
 
 def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
-    """The images of a data set, in its order."""
+    """The images of a data set, in its order. Files that cannot be used are left out and named in
+    `unused`. Reading raises UserError if none can be used."""
+    batch = count_of(batch, "batch", 1)
+    unused: list[Problem] = []
 
     def batches() -> Iterator[torch.Tensor]:
         for indices in split(len(dataset), batch):
-            yield torch.stack([dataset[i][0] for i in indices])
+            read = [_read(dataset, i, unused) for i in indices]
+            images = [image for image in read if image is not None]
+            if images:
+                yield torch.stack(images)
+        if len(unused) == len(dataset):
+            raise UserError(dataset.path, f"none of {len(unused)} images can be used; {unused[0]}")
 
-    return PictureStream(len(dataset), batches())
+    return PictureStream(
+        len(dataset),
+        batches(),
+        files=dataset.total_files,
+        made=read_made(dataset.source),
+        values=str(dataset.deep) if dataset.deep else None,
+        notes=tuple(dataset.notes),
+        unused=unused,
+    )
+
+
+def _read(dataset: ImageDataset, index: int, unused: list[Problem]) -> torch.Tensor | None:
+    try:
+        return torch.from_numpy(dataset.pixels(index))
+    except UserError as e:
+        name = dataset.files[index]
+        unused.append(Problem(name, reason_for(e, name)))
+        return None
 
 
 def of_network(pipe: Pipeline, count: int, psi: float = 1) -> PictureStream:
-    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are."""
+    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are. Labels are
+    drawn from those of the training set.
+
+    Raises: UserError for a count below 1, a psi that is no number, or labels that are not known.
+    """
+    count, psi = count_of(count, "images", 1), number_of(psi, "psi")
+    labels = TrainingLabels.of(pipe.networks)
+    known = labels.vectors is not None or any(labels.counts)
 
     def batches() -> Iterator[torch.Tensor]:
         for seeds in split(count, min(pipe.batch, BATCH)):
-            images = pipe(seeds, truncation_psi=psi).images
+            c = np.stack([labels.draw(sample_rng(0, i)) for i in seeds]) if known else None
+            images = pipe(seeds, label=c, truncation_psi=psi).images
             pixels = np.stack([np.atleast_3d(np.asarray(image)) for image in images])
             yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    return PictureStream(count, batches())
+    return PictureStream(count, batches(), pipe.networks)
 
 
 def on_white(pixels: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,7 @@ def _eqr(networks: Networks, options: Options) -> dict[str, float]:
 
 def _equivariance(networks: Networks, options: Options, *kinds: str) -> dict[str, float]:
     from stylegan.metrics.equivariance import equivariance
+    from stylegan.metrics.labels import TrainingLabels
 
     return equivariance(
         networks.best_G,
@@ -51,6 +52,7 @@ def _equivariance(networks: Networks, options: Options, *kinds: str) -> dict[str
         options.seed,
         options.psi,
         options.progress,
+        TrainingLabels.of(networks),
     )
 
 

@@ -13,16 +13,21 @@ import numpy as np
 from stylegan.metrics.spectra import Spectrum
 
 
-def save_numbers(spectra: Mapping[str, Spectrum], path: Path) -> None:
+def save_numbers(
+    spectra: Mapping[str, Spectrum], path: Path, about: Mapping[str, Any] | None = None
+) -> None:
     """Write spectra as numbers.
 
     Args:
         spectra: {name: `Spectrum`}.
         path: .npz (arrays `power_0` [n, n], `frequencies_0` [n], ... and `names`), or .json (the
             slices at 0 and 45 degrees).
+        about: {name: how the spectrum was made}.
     """
-    if path.suffix == ".npz":
+    about = about or {}
+    if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = {"names": np.array(list(spectra))}
+        arrays["about"] = np.array(json.dumps(dict(about), ensure_ascii=False))
         for i, spectrum in enumerate(spectra.values()):
             arrays[f"power_{i}"], arrays[f"frequencies_{i}"] = spectrum.power, spectrum.frequencies
         with path.open("wb") as file:
@@ -35,18 +40,22 @@ def save_numbers(spectra: Mapping[str, Spectrum], path: Path) -> None:
                 str(angle): {"cycles_per_px": s.frequencies.tolist(), "db": s.db.tolist()}
                 for angle, s in spectrum.slices().items()
             },
+            **({"about": about[name]} if name in about else {}),
         }
         for name, spectrum in spectra.items()
     }
     path.write_text(json.dumps(content, ensure_ascii=False) + "\n", "utf-8")
 
 
-def plot(spectra: Mapping[str, Spectrum], path: Path) -> None:
+def plot(
+    spectra: Mapping[str, Spectrum], path: Path, about: Mapping[str, Any] | None = None
+) -> None:
     """Plot spectra side by side on one scale, and their slices at 0 and 45 degrees together.
 
     Args:
         spectra: {name: `Spectrum`}.
-        path: a file that matplotlib can write.
+        path: a file that matplotlib can write: .png, .pdf, .svg.
+        about: {name: how the spectrum was made}, which the file holds as JSON.
     """
     from matplotlib.figure import Figure
 
@@ -79,7 +88,9 @@ def plot(spectra: Mapping[str, Spectrum], path: Path) -> None:
     axes[-2].set_ylabel("power, dB")
     if len(spectra) > 1:
         axes[-1].legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+    field = {".pdf": "Subject", ".svg": "Description"}.get(path.suffix.lower(), "about")
+    text = json.dumps(dict(about or {}), ensure_ascii=False)
+    figure.savefig(path, dpi=120, metadata={field: text})
 
 
 def _plain(name: str) -> str:

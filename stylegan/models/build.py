@@ -21,6 +21,7 @@ from stylegan.models import stylegan2, stylegan3
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
 from stylegan.models.sizes import blocks_of
+from stylegan.words import shown
 
 SYNTHESES = {"stylegan2": stylegan2.Synthesis, "stylegan3": stylegan3.Synthesis}  # by config.model
 
@@ -61,6 +62,8 @@ class Unfilled(TorchFunctionMode):
 
 def _complete(config: NetworkConfig, fields: dict[str, Any]) -> NetworkConfig:
     """`config` with `fields` replaced and channel_base set."""
+    if not isinstance(config, (GeneratorConfig, Stylegan3Config, DiscriminatorConfig)):
+        raise UserError("config", f"expected settings of a network, got {shown(config)}")
     known = [f.name for f in dataclasses.fields(config)]
     for field in fields:
         if field not in known:

@@ -16,8 +16,10 @@ from stylegan.config import DiscriminatorConfig
 from stylegan.errors import UserError
 from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
 from stylegan.models.mapping import Mapping
-from stylegan.models.precision import block_dtype, block_format
+from stylegan.models.precision import block_dtype, block_format, own_precision, wide_dtype
 from stylegan.models.sizes import blocks_of, channels_of
+from stylegan.models.wrapped import accept_wrapped_names
+from stylegan.words import shown
 from stylegan_ops import downsample2d
 
 
@@ -42,22 +44,28 @@ class Discriminator(nn.Module):
         if config.c_dim:
             self.mapping = Mapping(0, config.c_dim, self.cmap_dim, None, config.mapping_layers)
         self.b4 = Epilogue(sizes[4], config, self.cmap_dim or 1)
+        accept_wrapped_names(self)
 
+    @own_precision
     def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of images.
 
         Args:
             img: [N, channels, H, W], any floating dtype, in about [-1, 1].
             c: [N, c_dim], one-hot; None for an unconditional network.
-        Returns: [N, 1] float32.
+        Returns: [N, 1] float32; float64 if the weights are.
         Raises: ValueError if img or c does not fit the network.
         """
         expected = (self.config.channels, *self.resolution)
+        if not isinstance(img, torch.Tensor):
+            raise ValueError(f"img: expected a tensor [N, C, H, W], got {shown(img)}")
         if img.ndim != 4 or img.shape[1:] != expected:
             raise ValueError(f"img: expected [N, {str(expected)[1:-1]}], got {list(img.shape)}")
+        if not img.is_floating_point():
+            raise ValueError(f"img: expected numbers in about [-1, 1], got {img.dtype}")
         if not self.c_dim and c is not None and c.shape[-1]:
             raise ValueError(f"c: this network takes no label, got shape {list(c.shape)}")
-        x = None
+        x, img = None, img.to(wide_dtype(self.b4.conv.weight))
         for nominal in self.resolutions:
             x, img = getattr(self, f"b{nominal}")(x, img)
         out = self.b4(x, img)
@@ -93,7 +101,7 @@ class DiscriminatorBlock(nn.Module):
     def forward(
         self, x: torch.Tensor | None, img: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        dtype = block_dtype(img.device, self.low_precision, self.precision)
+        dtype = block_dtype(img.device, self.low_precision, self.precision, self.conv0.weight)
         layout = block_format(img.device, dtype)
         if x is not None:
             x = x.to(dtype=dtype, memory_format=layout)
@@ -134,9 +142,10 @@ class Epilogue(nn.Module):
         self.out = EqualLinear(channels, out_features)
 
     def forward(self, x: torch.Tensor, img: torch.Tensor) -> torch.Tensor:
-        x = x.float()
+        dtype = wide_dtype(self.conv.weight)
+        x = x.to(dtype)
         if hasattr(self, "fromrgb"):
-            x = x + self.fromrgb(img.float())
+            x = x + self.fromrgb(img.to(dtype))
         if self.mbstd.channels:
             x = self.mbstd(x)
         return self.out(self.fc(self.conv(x).flatten(1)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -58,8 +59,8 @@ def fold_constants(G: Any) -> None:
     more: scaled and squared weights, weights in the layout and dtype of the convolutions, constant
     noise.
 
-    The results are used without gradients only, and are the same except for rounding. Weights keep
-    their values, but not their order in memory: they are not contiguous any more.
+    The results are used without gradients only, and are the same except for rounding. They stand
+    beside the weights, which are not changed.
 
     Args: G: a `Generator`.
     """
@@ -85,8 +86,7 @@ def fold_modulated(
     Args:
         layer: module with `weight` and `folded`.
         dtype: of its images.
-        weight_of: returns the weight in use. None: layer.weight itself, which is then stored in the
-            layout of the folded one.
+        weight_of: returns the weight in use. None: layer.weight itself.
         shape: up, size, flip_weight and padding of `fold_weight`.
     """
     held = layer.folded and layer.folded.get(layer.weight)
@@ -95,6 +95,35 @@ def fold_modulated(
     layout = block_format(layer.weight.device, dtype)
     weight = layer.weight if weight_of is None else weight_of()
     folded = fold_weight(weight, dtype, memory_format=layout, **shape)
-    if weight_of is None and folded.weight.dtype == layer.weight.dtype:
-        layer.weight.data = folded.weight  # not a second copy
     layer.folded = Constant(folded, layer.weight)
+
+
+class Watch:
+    """Notices that weights of a generator were replaced, cast, moved or changed in place.
+
+    Args: G: a `Generator`. The transform of its input may change at any time.
+    """
+
+    def __init__(self, G: Any) -> None:
+        # A few times as fast as to ask every module for its weights.
+        self._slots = [
+            (tensors, name)
+            for module in G.modules()
+            for tensors in (vars(module)["_parameters"], vars(module)["_buffers"])
+            for name, value in tensors.items()
+            if value is not None and name != "transform"
+        ]
+        self._tensors, self._state = self._now()
+
+    def changed(self) -> bool:
+        """Whether they did since the last time that this was asked."""
+        tensors, state = self._now()
+        same = state == self._state and all(map(operator.is_, tensors, self._tensors))
+        self._tensors, self._state = tensors, state
+        return not same
+
+    def _now(self) -> tuple[list[torch.Tensor], list[Any]]:
+        found = [tensors[name] for tensors, name in self._slots]
+        if any(t.is_inference() for t in found):  # which do not count changes
+            return found, [t.data_ptr() for t in found]
+        return found, [(t._version, t.data_ptr()) for t in found]

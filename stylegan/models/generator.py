@@ -13,6 +13,7 @@ import torch.nn as nn
 
 from stylegan.config import GeneratorConfig, Stylegan3Config
 from stylegan.models.mapping import Mapping
+from stylegan.models.wrapped import accept_wrapped_names
 
 
 class Generator(nn.Module):
@@ -37,6 +38,7 @@ class Generator(nn.Module):
             config.mapping_layers,
             config.w_avg_beta,
         )
+        accept_wrapped_names(self)
 
     def forward(
         self,
@@ -50,13 +52,13 @@ class Generator(nn.Module):
         """Images of latents.
 
         Args:
-            z: [N, z_dim], standard normal.
+            z: [N, z_dim], standard normal; any floating dtype.
             c: [N, c_dim], one-hot; None for an unconditional network.
             truncation_psi, truncation_cutoff: as in `Mapping.forward`.
             noise_mode: const (the network's own noise images), random (new ones) or none. No effect
                 without noise inputs, as in StyleGAN3.
             generator: torch.Generator of the random noise.
-        Returns: [N, channels, H, W] float32, in about [-1, 1].
+        Returns: [N, channels, H, W] in about [-1, 1]; float32, or float64 if the weights are.
         Raises: ValueError if z, c or noise_mode does not fit.
         """
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff)

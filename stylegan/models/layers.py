@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from stylegan.config.numbers import group_size
 from stylegan.models.fold import Constant
+from stylegan.models.precision import wide
 from stylegan_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
 
@@ -45,16 +46,19 @@ class EqualLinear(nn.Module):
         self.folded: Constant[tuple[torch.Tensor, torch.Tensor]] | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N, in] -> [N, out], float32."""
+        """x [N, in] -> [N, out], float32; float64 if the weights are."""
         weight, bias = self._constant() or self.effective()
+        x = x.to(weight.dtype)
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)
 
     def effective(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias, scaled."""
-        bias = self.bias if self.lr_mult == 1 else self.bias * self.lr_mult
-        return self.weight * self.weight_gain, bias
+        bias = wide(self.bias)
+        return wide(
+            self.weight
+        ) * self.weight_gain, bias * self.lr_mult if self.lr_mult != 1 else bias
 
     def _constant(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         return self.folded.get(self.weight, self.bias) if self.folded else None
@@ -101,7 +105,7 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
         """x [N, I, H, W] -> [N, O, H*up/down, W*up/down], dtype of x."""
-        weight = (self.weight * self.weight_gain).to(x.dtype)
+        weight = (wide(self.weight) * self.weight_gain).to(x.dtype)
         x = conv2d_resample(
             x, weight, self.filter, self.up, self.down, self.padding, flip_weight=self.up == 1
         )

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import math
+from itertools import chain
+
 import torch
 import torch.nn as nn
 
 from stylegan.models.layers import EqualLinear, normalize_2nd_moment
+from stylegan.models.precision import own_precision, wide_dtype
+from stylegan.words import shown
 
 
 class Mapping(nn.Module):
@@ -48,6 +53,7 @@ class Mapping(nn.Module):
         if num_ws is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
+    @own_precision
     def forward(
         self,
         z: torch.Tensor | None,
@@ -58,18 +64,18 @@ class Mapping(nn.Module):
         """w of latents and labels.
 
         Args:
-            z: [N, z_dim], or None.
+            z: [N, z_dim], or None; any floating dtype.
             c: [N, c_dim], or None.
             truncation_psi: 1 does not change w, 0 gives the mean.
             truncation_cutoff: number of leading ws to truncate; None: all.
-        Returns: ws [N, num_ws, w_dim], or w [N, w_dim].
+        Returns: ws [N, num_ws, w_dim], or w [N, w_dim]; float32, or float64 if the weights are.
         Raises: ValueError if z or c does not fit the network.
         """
-        inputs = []
+        inputs, dtype = [], wide_dtype(next(chain(self.parameters(), self.buffers())))
         if self.z_dim:
-            inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim)))
+            inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim, dtype)))
         if self.c_dim:
-            inputs.append(normalize_2nd_moment(self.embed(_checked("c", c, self.c_dim))))
+            inputs.append(normalize_2nd_moment(self.embed(_checked("c", c, self.c_dim, dtype))))
         elif c is not None and c.shape[-1]:
             raise ValueError(f"c: this network takes no label, got shape {list(c.shape)}")
         w = torch.cat(inputs, dim=1)
@@ -77,22 +83,49 @@ class Mapping(nn.Module):
             w = getattr(self, f"fc{i}")(w)
         if self.num_ws is None:
             return w
-        ws = w[:, None].expand(-1, self.num_ws, -1)
-        if truncation_psi != 1:
-            near = self.w_avg.lerp(ws, truncation_psi)
-            cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
-            ws = torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
-        return ws
+        ws = w[:, None].repeat(1, self.num_ws, 1)  # memory of their own, to be edited one by one
+        return self.truncate(ws, truncation_psi, truncation_cutoff)
+
+    def truncate(
+        self,
+        ws: torch.Tensor,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        center: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """center + psi * (ws - center) in the first ws.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            truncation_psi, truncation_cutoff: as in `forward`.
+            center: [N, 1, w_dim]; None: the running mean, [w_dim].
+        Returns: [N, num_ws, w_dim]; ws itself if psi is 1.
+        Raises: ValueError for a psi that is not finite, or a negative cutoff.
+        """
+        if type(truncation_psi) is float and not math.isfinite(truncation_psi):
+            raise ValueError(f"truncation_psi: expected a finite number, got {truncation_psi}")
+        if truncation_cutoff is not None and truncation_cutoff < 0:
+            raise ValueError(f"truncation_cutoff: expected 0 or more, got {truncation_cutoff}")
+        if truncation_psi == 1:
+            return ws
+        near = (self.w_avg if center is None else center).to(ws.dtype).lerp(ws, truncation_psi)
+        if truncation_cutoff is None:
+            return near
+        return torch.cat([near[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
 
     @torch.no_grad()
     def update_w_avg(self, mean: torch.Tensor) -> None:
         """Move the running mean towards the mean w [w_dim] of a batch."""
-        self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
+        self.w_avg.lerp_(mean.to(self.w_avg.dtype), 1 - self.w_avg_beta)
 
 
-def _checked(name: str, value: torch.Tensor | None, width: int) -> torch.Tensor:
-    """`value` as float32. Raises: ValueError if it is not [N, width]."""
+def _checked(name: str, value: torch.Tensor | None, width: int, dtype: torch.dtype) -> torch.Tensor:
+    """`value` in a dtype. Raises: ValueError if it is not [N, width]."""
+    if value is not None and not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name}: expected a tensor [N, {width}], got {shown(value)}")
     if value is None or value.ndim != 2 or value.shape[1] != width:
         got = "None" if value is None else f"shape {list(value.shape)}"
         raise ValueError(f"{name}: expected [N, {width}], got {got}")
-    return value.float()
+    if value.is_complex():
+        raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
+    return value.to(dtype)

@@ -1,20 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dtype and the memory layout that a block of a network runs in."""
+"""The dtypes and the memory layout that the parts of a network run in.
+
+A network decides them, whatever its weights were cast to. Weights of float16 and bfloat16 are only
+stored so: arithmetic is in float32, except in the blocks that `precision` names. A network of
+float64 computes in float64 everywhere.
+"""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+Forward = TypeVar("Forward", bound=Callable[..., Any])
 
-def block_dtype(device: torch.device, low_precision: bool, precision: str) -> torch.dtype:
+
+def wide_dtype(weight: torch.Tensor) -> torch.dtype:
+    """The dtype of arithmetic with a weight: float64 for float64, else float32."""
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def wide(x: torch.Tensor) -> torch.Tensor:
+    """x in the dtype of arithmetic with it."""
+    return x.to(wide_dtype(x))
+
+
+def block_dtype(
+    device: torch.device, low_precision: bool, precision: str, weight: torch.Tensor | None = None
+) -> torch.dtype:
     """The dtype that a block runs in on `device`.
 
     Args:
         low_precision: whether it is one of the blocks that run in `precision`; others are float32.
         precision: a key of PRECISION, or auto: float16 on CUDA, float32 elsewhere.
+        weight: of the block; one of float64 makes everything float64.
     """
+    if weight is not None and weight.dtype == torch.float64:
+        return torch.float64
     if not low_precision:
         return torch.float32
     if precision == "auto":
@@ -27,3 +53,21 @@ def block_format(device: torch.device, dtype: torch.dtype) -> torch.memory_forma
     batch 8, 256 px) and for tensor cores in half precision."""
     half = dtype in (torch.float16, torch.bfloat16)
     return torch.channels_last if device.type == "cpu" or half else torch.contiguous_format
+
+
+def own_precision(forward: Forward) -> Forward:
+    """A decorator for the forward of a network, which chooses its dtypes itself: torch.autocast is
+    off inside."""
+
+    @functools.wraps(forward)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, torch.Tensor):
+                device = value.device.type
+                if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+                    with torch.autocast(device, enabled=False):
+                        return forward(self, *args, **kwargs)
+                break
+        return forward(self, *args, **kwargs)
+
+    return run  # type: ignore[return-value]

@@ -17,7 +17,13 @@ import torch.nn as nn
 from stylegan.config import GeneratorConfig
 from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualConv2d, EqualLinear, check_ws, register_filter
-from stylegan.models.precision import block_dtype, block_format
+from stylegan.models.precision import (
+    block_dtype,
+    block_format,
+    own_precision,
+    wide,
+    wide_dtype,
+)
 from stylegan.models.sizes import blocks_of, channels_of
 from stylegan_ops import ACTIVATIONS, modulated_conv2d, upsample2d
 
@@ -37,6 +43,7 @@ class Synthesis(nn.Module):
             block = SynthesisBlock(before, channels_of(nominal, config), size, config, last, low)
             setattr(self, f"b{nominal}", block)
 
+    @own_precision
     def forward(
         self,
         ws: torch.Tensor,
@@ -50,16 +57,17 @@ class Synthesis(nn.Module):
             ws: [N, num_ws, w_dim].
             noise_mode, generator: as in `Generator.forward`.
             update_emas: no effect; StyleGAN3 has running means.
-        Returns: [N, channels, H, W] float32.
+        Returns: [N, channels, H, W] float32; float64 if the weights are.
         Raises: ValueError if ws or noise_mode does not fit.
         """
         check_ws(ws, self.num_ws, self.w_dim, noise_mode)
         x: Any = None
         img: Any = None
+        ws = ws.to(wide_dtype(next(self.parameters())))
         at = 0
         for nominal in self.resolutions:
             block = getattr(self, f"b{nominal}")
-            x, img = block(x, img, ws[:, at:].float().unbind(dim=1), noise_mode, generator)
+            x, img = block(x, img, ws[:, at:].unbind(dim=1), noise_mode, generator)
             at += block.num_conv  # torgb and the next block's first convolution share a w
         return img
 
@@ -125,13 +133,13 @@ class SynthesisBlock(nn.Module):
         if img is not None:
             img = upsample2d(img, self.filter)
         if hasattr(self, "torgb"):
-            y = self.torgb(x, ws[self.num_conv]).float()
+            y = wide(self.torgb(x, ws[self.num_conv]))
             img = y if img is None else img + y
         return x, img
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """The dtype in which it runs."""
-        return block_dtype(device, self.low_precision, self.precision)
+        return block_dtype(device, self.low_precision, self.precision, self.conv1.weight)
 
     def image_bytes(self, device: torch.device) -> int:
         """Bytes of its largest tensor for one image, plus the weights, which an image may need a
@@ -179,14 +187,14 @@ class SynthesisLayer(nn.Module):
         noise = self._noise(x, noise_mode, generator) if self.use_noise else None
         return modulated_conv2d(
             x,
-            self.folded and self.folded.get(self.weight) or self.weight,
+            self.folded and self.folded.get(self.weight) or wide(self.weight),
             self.affine(w),
             noise,
             up=self.up,
             padding=1,
             resample_filter=self.filter,
             flip_weight=self.up == 1,
-            bias=self.bias,
+            bias=wide(self.bias),
             act="lrelu",
             gain=gain * ACTIVATIONS["lrelu"].gain,
             clamp=None if self.clamp is None else self.clamp * gain,
@@ -202,12 +210,12 @@ class SynthesisLayer(nn.Module):
             sources = self.noise_const, self.noise_strength
             if self.folded_noise and (noise := self.folded_noise.get(*sources)) is not None:
                 return noise
-            noise = self.noise_const[None, None]
+            noise = wide(self.noise_const)[None, None]
         else:
             device = x.device if generator is None else generator.device
             shape = (x.shape[0], 1, *self.size)
             noise = torch.randn(shape, generator=generator, device=device).to(x.device)
-        return noise * self.noise_strength
+        return noise * wide(self.noise_strength)
 
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
@@ -231,10 +239,9 @@ class ToRGB(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         styles = self.affine(w) * self.styles_gain
-        weight = self.folded and self.folded.get(self.weight) or self.weight
-        return modulated_conv2d(
-            x, weight, styles, demodulate=False, bias=self.bias, clamp=self.clamp
-        )
+        weight = self.folded and self.folded.get(self.weight) or wide(self.weight)
+        bias = wide(self.bias)
+        return modulated_conv2d(x, weight, styles, demodulate=False, bias=bias, clamp=self.clamp)
 
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""

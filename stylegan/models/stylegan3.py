@@ -14,10 +14,19 @@ import torch
 import torch.nn as nn
 
 from stylegan.config import Stylegan3Config
+from stylegan.config.numbers import as_float
+from stylegan.errors import UserError
 from stylegan.models.fold import Constant, fold_modulated
 from stylegan.models.layers import EqualLinear, check_ws, from_cpu
-from stylegan.models.precision import block_dtype, block_format
+from stylegan.models.precision import (
+    block_dtype,
+    block_format,
+    own_precision,
+    wide,
+    wide_dtype,
+)
 from stylegan.models.stylegan3_filters import Band, Geometry, geometry
+from stylegan.words import shown
 from stylegan_ops import filtered_lrelu, modulated_conv2d
 
 
@@ -34,6 +43,7 @@ class Synthesis(nn.Module):
         for g in layers:
             self.add_module(g.name, (ToRGB if g.torgb else SynthesisLayer)(g, config))
 
+    @own_precision
     def forward(
         self,
         ws: torch.Tensor,
@@ -48,15 +58,15 @@ class Synthesis(nn.Module):
             noise_mode, generator: no effect; there are no noise inputs.
             update_emas: update the running means of magnitudes, as training does once for every
                 image that D sees.
-        Returns: [N, channels, H, W] float32.
+        Returns: [N, channels, H, W] float32; float64 if the weights are.
         Raises: ValueError if ws does not fit.
         """
         check_ws(ws, self.num_ws, self.w_dim, noise_mode)
-        first, *rest = ws.float().unbind(dim=1)
+        first, *rest = ws.to(wide_dtype(self.input.weight)).unbind(dim=1)
         x = self.input(first)
         for name, w in zip(self.layer_names, rest):
             x = getattr(self, name)(x, w, update_emas)
-        return x.float() * self.output_scale
+        return wide(x) * self.output_scale
 
 
 class FourierInput(nn.Module):
@@ -89,15 +99,16 @@ class FourierInput(nn.Module):
         self.folded: Constant[torch.Tensor] | None = None
 
     def forward(self, w: torch.Tensor) -> torch.Tensor:
-        """w [N, w_dim] -> [N, C, size, size] float32, channels_last."""
+        """w [N, w_dim] -> [N, C, size, size] in the dtype of w, channels_last."""
         t = self.affine(w)
+        transform, freqs = self.transform.to(w.dtype), self.freqs.to(w.dtype)
         t = t / t[:, :2].norm(dim=1, keepdim=True)
         cos, sin, shift = t[:, 0], t[:, 1], t[:, 2:]
         turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
-        moved = turn @ (self.transform[:2, 2] - shift)[:, :, None]  # [N, 2, 1]
-        turn = turn @ self.transform[:2, :2]
-        phases = self.phases + (self.freqs @ moved)[:, :, 0]  # [N, C]
-        freqs = self.freqs @ turn  # [N, C, 2]
+        moved = turn @ (transform[:2, 2] - shift)[:, :, None]  # [N, 2, 1]
+        turn = turn @ transform[:2, :2]
+        phases = self.phases.to(w.dtype) + (freqs @ moved)[:, :, 0]  # [N, C]
+        freqs = freqs @ turn  # [N, C, 2]
         # Frequencies that the transform moves out of the band fade out before they would alias.
         beyond = (freqs.norm(dim=2) - self.cutoff) / (self.rate / 2 - self.cutoff)
         amplitudes = (1 - beyond).clamp(0, 1)
@@ -116,7 +127,7 @@ class FourierInput(nn.Module):
 
     def effective(self) -> torch.Tensor:
         """The weight, scaled and transposed."""
-        return self.weight.mT / math.sqrt(len(self.weight))
+        return wide(self.weight).mT / math.sqrt(len(self.weight))
 
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
@@ -124,7 +135,7 @@ class FourierInput(nn.Module):
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """The dtype in which it runs."""
-        return torch.float32
+        return wide_dtype(self.weight)
 
     def image_bytes(self, device: torch.device) -> int:
         """Bytes of its largest tensor for one image."""
@@ -185,7 +196,7 @@ class SynthesisLayer(nn.Module):
             x,
             self.up_filter,
             self.down_filter,
-            self.bias,
+            wide(self.bias),
             self.up,
             self.down,
             self.padding,
@@ -199,7 +210,7 @@ class SynthesisLayer(nn.Module):
         if update_emas:
             with torch.no_grad():
                 beta = 0.5 ** (x.shape[0] / self.half_life)
-                now = x.float().square().mean()
+                now = wide(x).square().mean().to(self.magnitude_ema.dtype)
                 # A mean that is not finite would never recover.
                 now = torch.where(now.isfinite(), now, self.magnitude_ema)
                 self.magnitude_ema.lerp_(now, 1 - beta)
@@ -208,22 +219,23 @@ class SynthesisLayer(nn.Module):
     def _gain(self) -> torch.Tensor:
         """The factor that gives x unit mean square."""
         gain = self.folded_gain.get(self.magnitude_ema) if self.folded_gain else None
-        return self.magnitude_ema.rsqrt() if gain is None else gain
+        return wide(self.magnitude_ema).rsqrt() if gain is None else gain
 
     def normalized(self) -> torch.Tensor:
         """The weight with unit mean square for every channel of the result."""
-        return self.weight * self.weight.square().mean(dim=[1, 2, 3], keepdim=True).rsqrt()
+        weight = wide(self.weight)
+        return weight * weight.square().mean(dim=[1, 2, 3], keepdim=True).rsqrt()
 
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         g = self.geometry
         size = [g.before.size] * 2
         fold_modulated(self, dtype, self.normalized, size=size, padding=g.kernel - 1)
-        self.folded_gain = Constant(self.magnitude_ema.rsqrt(), self.magnitude_ema)
+        self.folded_gain = Constant(wide(self.magnitude_ema).rsqrt(), self.magnitude_ema)
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """The dtype in which it runs."""
-        return block_dtype(device, self.low_precision, self.precision)
+        return block_dtype(device, self.low_precision, self.precision, self.weight)
 
     def image_bytes(self, device: torch.device) -> int:
         """Bytes of its largest tensor for one image. The one on the finer grid counts half: fused
@@ -243,10 +255,10 @@ class ToRGB(SynthesisLayer):
         folded = self.folded.get(self.weight) if self.folded else None
         return modulated_conv2d(
             x,
-            self.weight if folded is None else folded,
+            wide(self.weight) if folded is None else folded,
             self.affine(w) / math.sqrt(self.weight.shape[1]),
             demodulate=False,
-            bias=self.bias,
+            bias=wide(self.bias),
             clamp=self.clamp,
             input_gain=self._gain(),
         )
@@ -254,7 +266,7 @@ class ToRGB(SynthesisLayer):
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         fold_modulated(self, dtype)
-        self.folded_gain = Constant(self.magnitude_ema.rsqrt(), self.magnitude_ema)
+        self.folded_gain = Constant(wide(self.magnitude_ema).rsqrt(), self.magnitude_ema)
 
 
 def make_transform(translate: tuple[float, float] = (0.0, 0.0), angle: float = 0.0) -> torch.Tensor:
@@ -267,8 +279,16 @@ def make_transform(translate: tuple[float, float] = (0.0, 0.0), angle: float = 0
         translate: (x, y) in widths of the image; positive x moves to the right, positive y down.
         angle: degrees, counter-clockwise.
     Returns: [3, 3] float64, on the CPU.
+    Raises: UserError unless they are finite numbers.
     """
-    x, y = translate
+    try:
+        x, y = (as_float(t) for t in translate)
+    except (TypeError, ValueError) as e:
+        raise UserError("translate", f"expected two numbers (x, y), got {shown(translate)}") from e
+    try:
+        angle = as_float(angle)
+    except (TypeError, ValueError) as e:
+        raise UserError("angle", f"expected a finite number, got {shown(angle)}") from e
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     rows = [cos, -sin, sin * y - cos * x], [sin, cos, -sin * x - cos * y], [0, 0, 1]
     return torch.tensor(rows, dtype=torch.float64, device="cpu")

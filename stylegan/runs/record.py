@@ -80,7 +80,8 @@ class Record:
 
 
 class Bar(tqdm):
-    """A progress bar that counts images and shows kimg.
+    """A progress bar that counts images and shows kimg. In a file or a pipe it is a line for every
+    `set_postfix_str`, which a log can hold.
 
     Args:
         seen, end: images at the start and at the end.
@@ -89,22 +90,46 @@ class Bar(tqdm):
     """
 
     def __init__(self, seen: int, end: int, batch: int, stream: Any) -> None:
+        self._log = None if _is_terminal(stream) else stream
+        drawn = "{percentage:3.0f}%|{bar}| " if self._log is None else ""
         super().__init__(
             total=ceil_div(end, batch) * batch,
             initial=seen,
-            file=stream,
+            file=_Nowhere() if self._log else stream,
             unit="img",
             desc="train",
             mininterval=1,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {kimg} "
-            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+            bar_format="{desc}: " + drawn + "{kimg} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """tqdm's, or a line."""
+        super().set_postfix_str(s, refresh)
+        if self._log is not None:
+            tqdm.write(str(self), file=self._log)
 
     @property
     def format_dict(self) -> dict[str, Any]:
         """tqdm's, with kimg."""
         d = super().format_dict
         return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # it is closed
+        return False
+
+
+class _Nowhere:
+    """A stream that drops everything."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
 
 
 class _Forgiving:

@@ -48,6 +48,7 @@ def open_data(config: Config) -> ImageDataset:
         data.channels,
         data.max_images,
         config.train.seed,
+        data.value_range,
         cond=data.cond,
         zip_encoding=data.zip_encoding,
     )
@@ -77,8 +78,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
-    config = replace(config, G=G, D=D, data=replace(data, workers=workers))
-    return config.resolved(gpus)
+    data = replace(data, workers=workers, value_range=dataset.value_range)
+    return replace(config, G=G, D=D, data=data).resolved(gpus)
 
 
 def open_batches(
@@ -157,6 +158,7 @@ def header(
         "data": f"{dataset.path}",
         "images": f"{len(dataset):,}, {width}x{height} px, {kind}"
         + (", mirrored half of the time" if config.data.mirror else ""),
+        **({"values": str(dataset.deep)} if dataset.deep else {}),
         "labels": _labels(config, dataset),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
         "device": describe(device),

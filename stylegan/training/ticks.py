@@ -78,7 +78,8 @@ class Ticks:
         if due:
             m.stats.clear()
             self._progress.logged = m.images_seen
-            for text in (*self._collapse(means, m.images_seen), m.finite.take()):
+            cut = self._dataset.take_cut()
+            for text in (*self._collapse(means, m.images_seen), m.finite.take(), cut):
                 if text:
                     self._warn(text)
         for problem in self._dataset.take_skipped():

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 from PIL import Image
 
 from stylegan.errors import UserError
 from stylegan.imaging import grid
+from stylegan.inference.inputs import Seeds, count_of, floats_of
 from stylegan.inference.labels import Label
 from stylegan.inference.pipeline import Pipeline
+from stylegan.latents import read_latents
 from stylegan.models.generator import Generator
 from stylegan.video.splines import CubicSpline, frame_times
 
@@ -22,7 +22,7 @@ CHUNK = 64  # maximum number of images in memory, rounded to whole frames
 
 
 def keyframes_of_seeds(
-    pipe: Pipeline, seeds: Sequence[int], label: Label | None = None, truncation_psi: float = 1.0
+    pipe: Pipeline, seeds: Seeds, label: Label | None = None, truncation_psi: float = 1.0
 ) -> torch.Tensor:
     """ws [N, num_ws, w_dim] of seeds, on the CPU; arguments as for a call of the `Pipeline`."""
     return pipe.map(seeds, label=label, truncation_psi=truncation_psi).ws.cpu()
@@ -32,32 +32,11 @@ def read_keyframes(path: str | os.PathLike[str], G: Generator) -> torch.Tensor:
     """ws [N, num_ws, w_dim] float32 from a file.
 
     Args:
-        path: .npy, or .npz with an array `ws` (or a single array): [N, num_ws, w_dim], or
-            [N, w_dim] for the same w in every layer.
+        path: see `read_latents`.
         G: the generator that will draw them.
     Raises: UserError if the file cannot be read or does not fit the generator.
     """
-    path = Path(path)
-    try:
-        array = _read_array(path)
-    except UserError:
-        raise
-    except OSError as e:
-        raise UserError(path, f"cannot be read ({e.strerror or e})") from e
-    except Exception as e:  # NumPy and zipfile raise many kinds for a broken file
-        raise UserError(path, f"expected an .npy or .npz file of numbers ({e})") from e
-    ws = torch.from_numpy(array)
-    if ws.ndim == 2:
-        ws = ws[:, None]
-    if ws.ndim == 3 and ws.shape[1] == 1:
-        ws = ws.expand(-1, G.num_ws, -1)
-    if ws.shape[1:] != (G.num_ws, G.w_dim) or not len(ws):
-        raise UserError(
-            path, f"expected ws of shape [N, {G.num_ws}, {G.w_dim}], got {list(array.shape)}"
-        )
-    if not ws.isfinite().all():
-        raise UserError(path, "holds numbers that are not finite")
-    return ws.contiguous()
+    return read_latents(path, G.num_ws, G.w_dim).ws
 
 
 def check_cells(count: int, cells: int) -> None:
@@ -70,10 +49,13 @@ def check_cells(count: int, cells: int) -> None:
 def in_cells(keyframes: torch.Tensor, cells: int) -> torch.Tensor:
     """[N, ...] -> [cells, N / cells, ...]: the first cell gets the first keyframes, and so on.
 
+    Returns: a copy.
     Raises: UserError as `check_cells`.
     """
+    cells = count_of(cells, "cells", 1)
     check_cells(len(keyframes), cells)
-    return keyframes.unflatten(0, (cells, len(keyframes) // cells))
+    with torch.inference_mode(False):
+        return keyframes.detach().unflatten(0, (cells, len(keyframes) // cells)).clone()
 
 
 def frames(
@@ -95,7 +77,27 @@ def frames(
         columns: cells side by side; None: all.
         noise_mode: const or none.
     Yields: `count` PIL images.
+    Raises: UserError for keyframes or numbers that do not fit.
     """
+    count = count_of(count, "count", 1)
+    columns = None if columns is None else count_of(columns, "columns", 1)
+    item = [pipe.G.num_ws, pipe.G.w_dim]
+    shape = f"[cells, K, {item[0]}, {item[1]}]"
+    keyframes = floats_of(keyframes, "keyframes", f"ws of shape {shape}")
+    if keyframes.ndim != 4 or list(keyframes.shape[2:]) != item or not len(keyframes):
+        raise UserError("keyframes", f"expected {shape}, got {list(keyframes.shape)}")
+    check_cells(keyframes.shape[0] * keyframes.shape[1], len(keyframes))
+    return _frames(pipe, keyframes.cpu(), count, loop, columns, noise_mode)
+
+
+def _frames(
+    pipe: Pipeline,
+    keyframes: torch.Tensor,
+    count: int,
+    loop: bool,
+    columns: int | None,
+    noise_mode: str,
+) -> Iterator[Image.Image]:
     cells, points = keyframes.shape[:2]
     curve = CubicSpline(keyframes.transpose(0, 1).numpy(), loop)
     times = frame_times(count, points, loop)
@@ -105,15 +107,3 @@ def frames(
         images = pipe(ws=ws.flatten(0, 1), noise_mode=noise_mode).images
         for i in range(0, len(images), cells):
             yield grid(images[i : i + cells], columns or cells)
-
-
-def _read_array(path: Path) -> np.ndarray:
-    """float32 from an .npy file, or from an .npz file with `ws` or one array."""
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.lib.npyio.NpzFile):
-        with content:
-            names = content.files
-            if "ws" not in names and len(names) != 1:
-                raise UserError(path, f"expected an array named ws, got {', '.join(names)}")
-            content = content["ws" if "ws" in names else names[0]]
-    return np.asarray(content, np.float32)

@@ -22,8 +22,9 @@ from torch.nn.grad import conv2d_weight
 from stylegan_ops.layer import winograd
 from stylegan_ops.layer.weight_grad import supports, weight_grad
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.autocast import autocasts
 from stylegan_ops.runtime.images import Pair, is_channels_last, memory_format
-from stylegan_ops.runtime.registration import autocasts, wants_gradient
+from stylegan_ops.runtime.registration import wants_gradient
 
 FORWARD_FORMS = {1: ("tile2", "tile4"), 2: ("down",)}  # of winograd, by stride
 

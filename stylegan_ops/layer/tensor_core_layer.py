@@ -15,6 +15,7 @@ from stylegan_ops.layer.records import Resampling
 from stylegan_ops.layer.scale_act import scale_act_ref
 from stylegan_ops.runtime import dispatch
 from stylegan_ops.runtime.activation import PIECEWISE, mask_planes, slopes_of
+from stylegan_ops.runtime.autocast import autocasts
 from stylegan_ops.runtime.images import (
     Filter,
     Padding,
@@ -25,7 +26,7 @@ from stylegan_ops.runtime.images import (
     is_plane,
     total_padding,
 )
-from stylegan_ops.runtime.registration import autocasts, define
+from stylegan_ops.runtime.registration import define
 
 OP = dispatch.declare("tensor_core_layer")
 TAPS = 3  # along an axis, of a phase

@@ -17,12 +17,15 @@ from stylegan_ops.runtime.activation import (
     mask_planes,
     slopes_of,
 )
+from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.images import DTYPES, accumulator, empty_mask
+from stylegan_ops.runtime.numbers import as_float, as_int, maybe_float
 from stylegan_ops.runtime.registration import define, differentiable
 
 OP = dispatch.declare("bias_act")
 
 
+@without_autocast()
 def bias_act(
     x: torch.Tensor,
     b: torch.Tensor | None = None,
@@ -52,9 +55,23 @@ def bias_act(
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
         (arXiv:1502.01852).
     """
+    dim = as_int(dim, f"{OP}: dim")
     check_arguments(x, b, dim, act, clamp)
+    alpha, gain, clamp = numbers(alpha, gain, clamp)
     run = dispatch.kernel(OP, x, b) or bias_act_ref
-    return run(x, b, dim, act, alpha, gain, clamp)
+    y = run(x, b, dim, act, alpha, gain, clamp)
+    return y.clone() if y is x else y
+
+
+def numbers(
+    alpha: float | None, gain: float | None, clamp: float | None, op: str = "bias_act"
+) -> tuple[float | None, float | None, float | None]:
+    """alpha, gain and clamp as Python's numbers; raises ValueError in the name of `op`."""
+    return (
+        maybe_float(alpha, f"{op}: alpha"),
+        maybe_float(gain, f"{op}: gain"),
+        maybe_float(clamp, f"{op}: clamp"),
+    )
 
 
 def check_arguments(
@@ -75,8 +92,10 @@ def check_arguments(
             raise ValueError(f"{op}: dim {dim} is out of range for x of {x.ndim} dimensions")
         if b.ndim != 1 or b.shape[0] != x.shape[dim]:
             raise ValueError(f"{op}: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
-    if clamp is not None and not clamp >= 0:
-        raise ValueError(f"{op}: clamp must be >= 0 or None, got {clamp}")
+    if clamp is not None:
+        nan = type(clamp) is float and clamp != clamp
+        if nan or not as_float(clamp, f"{op}: clamp") >= 0:
+            raise ValueError(f"{op}: clamp must be >= 0 or None, got {clamp}")
 
 
 def bias_act_ref(

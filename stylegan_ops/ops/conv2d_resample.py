@@ -9,11 +9,14 @@ import torch.nn.functional as F
 from stylegan_ops.layer.convolution import conv2d, conv_transpose2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d, upfirdn2d_ref
 from stylegan_ops.runtime import dispatch
-from stylegan_ops.runtime.images import Filter, Padding, Padding4, Pair, total_padding
+from stylegan_ops.runtime.autocast import without_autocast
+from stylegan_ops.runtime.images import Filter, Padding, Padding4, Pair, pad4, total_padding
+from stylegan_ops.runtime.numbers import as_int
 
 OP = dispatch.declare("conv2d_resample", parts=("upfirdn2d", "winograd", "weight_grad"))
 
 
+@without_autocast("x", "weight")
 def conv2d_resample(
     x: torch.Tensor,
     weight: torch.Tensor,
@@ -42,6 +45,7 @@ def conv2d_resample(
     Raises: ValueError if the shapes do not fit.
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4.
     """
+    groups = as_int(groups, f"{OP}: groups")
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1] * groups:
         raise ValueError(
             f"{OP}: weight must be [O, C / groups, kh, kw] for x [N, C, H, W]; got "
@@ -49,17 +53,23 @@ def conv2d_resample(
         )
     if weight.dtype != x.dtype:
         raise ValueError(f"{OP}: x is {x.dtype} but weight is {weight.dtype}")
-    check_factors(OP, up, down)
+    up, down = check_factors(OP, up, down)
+    padding = pad4(padding, OP)
     run = conv2d_resample_ref if dispatch.mode() == "reference" else _cheapest
     if dispatch.mode() == "native":
         dispatch.kernel(OP, x)  # raises RuntimeError if none is loaded
     return run(x, weight, f, up, down, padding, groups, flip_weight, flip_filter)
 
 
-def check_factors(op: str, up: int, down: int) -> None:
-    """Raises ValueError, in the name of `op`, unless both are integers >= 1."""
-    if not (isinstance(up, int) and isinstance(down, int) and up >= 1 and down >= 1):
+def check_factors(op: str, up: int, down: int) -> Pair:
+    """up and down as ints. Raises ValueError, in the name of `op`, unless both are >= 1."""
+    try:
+        factors = as_int(up, "up"), as_int(down, "down")
+    except ValueError:
+        factors = 0, 0
+    if min(factors) < 1:
         raise ValueError(f"{op}: up and down must be integers >= 1, got {up}, {down}")
+    return factors
 
 
 def conv2d_resample_ref(

@@ -19,8 +19,10 @@ from stylegan_ops.ops.upfirdn2d import (
     upfirdn2d_ref,
 )
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.fir import FirPair
 from stylegan_ops.runtime.images import Filter, Padding, Padding4, filter_size, memory_format
+from stylegan_ops.runtime.numbers import as_float, as_int, maybe_float
 from stylegan_ops.runtime.registration import differentiable, wants_gradient
 
 OP = dispatch.declare("filtered_lrelu")
@@ -30,6 +32,7 @@ MAX_TAPS = 32  # of their filters along an axis; kMaxTaps in csrc
 MASK_SAMPLES = 16  # samples in a word of a mask; kMaskSamples in csrc
 
 
+@without_autocast()
 def filtered_lrelu(
     x: torch.Tensor,
     fu: Filter = None,
@@ -62,13 +65,26 @@ def filtered_lrelu(
     Raises: ValueError if a filter does not fit in its image or an argument has a wrong shape.
     Source: Karras et al. 2021 (arXiv:2106.12423), section 3.2 and appendix D.
     """
-    padding = _check(x, fu, fd, b, up, down, padding, clamp)
-    gain = GAIN if gain is None else gain
+    up, down = _factor(up, "up"), _factor(down, "down")
+    padding = _check(x, fu, fd, b, up, padding, clamp)
+    gain = as_float(GAIN if gain is None else gain, f"{OP}: gain")
+    slope, clamp = as_float(slope, f"{OP}: slope"), maybe_float(clamp, f"{OP}: clamp")
     found = native_kernel(OP, fu, x, b, fd)
     if fd is not None and fd.requires_grad and torch.is_grad_enabled():
         found = None
     run = found or filtered_lrelu_ref
     return run(x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter)
+
+
+def _factor(value: int, name: str) -> int:
+    """A factor as an int; raises ValueError as promised."""
+    try:
+        factor = as_int(value, name)
+    except ValueError:
+        factor = 0
+    if factor < 1:
+        raise ValueError(f"{OP}: {name} must be an int >= 1, got {value!r}")
+    return factor
 
 
 def _check(
@@ -77,14 +93,10 @@ def _check(
     fd: Filter,
     b: torch.Tensor | None,
     up: int,
-    down: int,
     padding: Padding,
     clamp: float | None,
 ) -> Padding4:
     """padding as a tuple of four; raises ValueError as promised."""
-    for name, factor in (("up", up), ("down", down)):
-        if not isinstance(factor, int) or factor < 1:
-            raise ValueError(f"{OP}: {name} must be an int >= 1, got {factor!r}")
     _, _, padding = check_arguments(x, fu, up, 1, padding, OP)
     check_bias(x, b, 1, "lrelu", clamp, OP)
     height, width = mid_size(x, fu, up, padding)
@@ -140,7 +152,8 @@ def composed(
 ) -> torch.Tensor:
     """The same by the kernels of upfirdn2d and bias_act, with images of the up-sampled size between
     them."""
-    x = upfirdn2d(bias_act(x, b), fu, up, 1, padding, flip_filter, up**2)
+    x = x if b is None else bias_act(x, b)
+    x = upfirdn2d(x, fu, up, 1, padding, flip_filter, up**2)
     x = bias_act(x, None, 1, "lrelu", slope, gain, clamp)
     return upfirdn2d(x, fd, 1, down, 0, flip_filter)
 
@@ -166,7 +179,7 @@ def _warn_composed(x: torch.Tensor, fu: Filter, fd: Filter, up: int, down: int) 
         f"filtered_lrelu: no fused kernel for {x.dtype} with {sizes}, so upfirdn2d and bias_act "
         "run instead, several times slower (shown once)",
         RuntimeWarning,
-        stacklevel=4,  # who called `filtered_lrelu`
+        stacklevel=5,  # who called `filtered_lrelu`
     )
 
 

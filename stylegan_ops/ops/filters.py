@@ -17,6 +17,7 @@ from stylegan_ops.runtime.images import (
     pair,
     up_padding,
 )
+from stylegan_ops.runtime.numbers import as_float
 
 
 def setup_filter(
@@ -35,10 +36,11 @@ def setup_filter(
         gain: total factor that the filter puts on an image.
         separable: keep a 1-D filter 1-D; None does so from 8 taps, where two passes are cheaper.
     Returns: float32 [k] (separable) or [kh, kw]; on the CPU unless f is a tensor of another device.
-    Raises: ValueError if f has no taps or more than 2 dimensions, or is 2-D and separable is True.
+    Raises: ValueError if f has no taps or more than 2 dimensions, or is 2-D and separable is True;
+        if taps are not finite, or add up to 0 and shall be normalized.
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B.
     """
-    f = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
+    f = _taps(1.0 if f is None else f)
     if f.ndim == 0:
         f = f[None]
     if f.ndim > 2 or f.numel() == 0:
@@ -49,11 +51,31 @@ def setup_filter(
         separable = f.ndim == 1 and f.numel() >= 8
     if f.ndim == 1 and not separable:
         f = torch.outer(f, f)
+    if not torch.compiler.is_compiling() and not f.is_meta:
+        if not f.isfinite().all():
+            raise ValueError("setup_filter: the taps of f must be finite numbers")
+        if normalize and f.sum() == 0:
+            raise ValueError("setup_filter: the taps of f add up to 0; normalize=False keeps them")
     if normalize:
         f = f / f.sum()
     if flip_filter:
         f = f.flip(list(range(f.ndim)))
-    return f * gain ** (f.ndim / 2)
+    return f * as_float(gain, "setup_filter: gain") ** (f.ndim / 2)
+
+
+def _taps(f: Any) -> torch.Tensor:
+    """float32 taps of what a caller gives."""
+    if isinstance(f, (list, tuple)):
+        f = [_taps(v) if _is_row(v) else as_float(v, "setup_filter: a tap of f") for v in f]
+        if any(isinstance(v, torch.Tensor) for v in f):
+            if not all(isinstance(v, torch.Tensor) and v.shape == f[0].shape for v in f):
+                raise ValueError("setup_filter: the rows of f are not of one length")
+            return torch.stack(f)
+    return torch.as_tensor(f, dtype=torch.float32)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) > 0
 
 
 def filter2d(
@@ -91,7 +113,14 @@ def upsample2d(
     """
     ux, uy = up = pair(up, "up")
     padding = up_padding(padding, filter_size(f), up)
-    return upfirdn2d(x, f, up=up, padding=padding, flip_filter=flip_filter, gain=gain * ux * uy)
+    return upfirdn2d(
+        x,
+        f,
+        up=up,
+        padding=padding,
+        flip_filter=flip_filter,
+        gain=as_float(gain, "upsample2d: gain") * ux * uy,
+    )
 
 
 def downsample2d(

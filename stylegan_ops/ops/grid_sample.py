@@ -10,20 +10,22 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.autocast import exact_backward, without_autocast
 from stylegan_ops.runtime.images import memory_format
 
 OP = dispatch.declare("grid_sample")
 HAS_SECOND_DERIVATIVE = torch.__version__ >= (2, 13)  # type: ignore[operator]  # F.grid_sample
 
 
+@without_autocast()
 def grid_sample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """y[n,c,i,j] = x[n,c] at grid[n,i,j], bilinear, zero outside the image.
 
     Args:
         x: [N, C, H, W], any floating dtype; contiguous or channels_last.
         grid: [N, H', W', 2], (x, y) in [-1, 1] from the outer edge of the first pixel to that of
-            the last (align_corners=False). If it requires a gradient, PyTorch's own derivative
-            applies, which before PyTorch 2.13 is differentiable once.
+            the last (align_corners=False). Twice differentiable from PyTorch 2.13 on, once before:
+            then a second derivative raises RuntimeError in words.
     Returns: [N, C, H', W']; dtype and layout of x; differentiable in x any number of times. The
         backend "reference" runs `grid_sample_ref`, twice differentiable. Before PyTorch 2.13 it
         takes only the values and the first derivative of that.
@@ -43,8 +45,8 @@ def grid_sample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     if dispatch.transformed(x, grid):
         return grid_sample_ref(x.to(wide), grid.to(wide)).to(x.dtype)
-    reference = HAS_SECOND_DERIVATIVE and dispatch.mode() == "reference"
-    sample = grid_sample_ref if reference or grid.requires_grad else _GridSample.apply
+    plain = dispatch.mode() == "reference" or grid.requires_grad
+    sample = grid_sample_ref if HAS_SECOND_DERIVATIVE and plain else _GridSample.apply
     y = sample(x.to(wide), grid.to(wide))
     return y.to(dtype=x.dtype, memory_format=memory_format(x))
 
@@ -57,14 +59,20 @@ def grid_sample_ref(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 class _GridSample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(grid)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, grid)
         ctx.shape = x.shape
         return grid_sample_ref(x, grid)
 
     @staticmethod
+    @exact_backward
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        (grid,) = ctx.saved_tensors
-        return _GridSampleAdjoint.apply(dy, grid, ctx.shape), None
+        x, grid = ctx.saved_tensors
+        dx = dgrid = None
+        if ctx.needs_input_grad[0]:
+            dx = _GridSampleAdjoint.apply(dy, grid, ctx.shape)
+        if ctx.needs_input_grad[1]:
+            dgrid = _GridGradient.apply(dy, x, grid)
+        return dx, dgrid
 
 
 class _GridSampleAdjoint(torch.autograd.Function):
@@ -76,10 +84,36 @@ class _GridSampleAdjoint(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(grid)
         x = dy.new_empty(1).expand(shape)  # its values do not matter: the op is linear in x
-        modes = 0, 0, False  # bilinear, zeros, align_corners
-        return torch.ops.aten.grid_sampler_2d_backward(dy, x, grid, *modes, [True, False])[0]
+        return _gradient(dy, x, grid, [True, False])[0]
 
     @staticmethod
+    @exact_backward
     def backward(ctx: Any, ddx: torch.Tensor) -> tuple[Any, ...]:
+        if ctx.needs_input_grad[1]:
+            raise _no_second_derivative()
         (grid,) = ctx.saved_tensors
         return _GridSample.apply(ddx, grid), None, None
+
+
+class _GridGradient(torch.autograd.Function):
+    """The gradient w.r.t. the grid, which cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        return _gradient(dy, x, grid, [False, True])[1]
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> tuple[Any, ...]:
+        raise _no_second_derivative()
+
+
+def _gradient(dy: torch.Tensor, x: torch.Tensor, grid: torch.Tensor, wanted: list[bool]) -> Any:
+    modes = 0, 0, False  # bilinear, zeros, align_corners
+    return torch.ops.aten.grid_sampler_2d_backward(dy, x, grid, *modes, wanted)
+
+
+def _no_second_derivative() -> RuntimeError:
+    return RuntimeError(
+        f"{OP}: PyTorch {torch.__version__} has no second derivative w.r.t. the grid; "
+        "PyTorch 2.13 has it, or detach the grid"
+    )

@@ -10,10 +10,11 @@ from stylegan_ops.layer.fold import EPS
 from stylegan_ops.layer.records import Epilogue, FoldedWeight, Layer, Resampling
 from stylegan_ops.layer.scale_act import scale_act_ref
 from stylegan_ops.layer.strategies import STRATEGIES
-from stylegan_ops.ops.bias_act import check_arguments
+from stylegan_ops.ops.bias_act import check_arguments, numbers
 from stylegan_ops.ops.conv2d_resample import check_factors, conv2d_resample_ref
 from stylegan_ops.runtime import dispatch, plan
-from stylegan_ops.runtime.images import Filter, Padding, accumulator, memory_format
+from stylegan_ops.runtime.autocast import without_autocast
+from stylegan_ops.runtime.images import Filter, Padding, accumulator, memory_format, pad4
 
 OP = dispatch.declare(
     "modulated_conv2d",
@@ -21,6 +22,7 @@ OP = dispatch.declare(
 )
 
 
+@without_autocast("x")
 def modulated_conv2d(
     x: torch.Tensor,
     weight: torch.Tensor | FoldedWeight,
@@ -64,9 +66,10 @@ def modulated_conv2d(
     folded = weight if isinstance(weight, FoldedWeight) else None
     weight = weight.weight if isinstance(weight, FoldedWeight) else weight
     _check(x, weight, styles, bias, input_gain)
-    check_factors(OP, up, down)
-    check_arguments(x, None, 1, act, clamp)
-    resampling = Resampling(up, down, padding, resample_filter, flip_weight)
+    up, down = check_factors(OP, up, down)
+    check_arguments(x, None, 1, act, clamp, OP)
+    alpha, gain, clamp = numbers(alpha, gain, clamp, OP)
+    resampling = Resampling(up, down, pad4(padding, OP), resample_filter, flip_weight)
     epilogue = Epilogue(bias, act, alpha, gain, clamp)
     layer = _layer(x, weight, folded, styles, demodulate, resampling, noise, epilogue, input_gain)
     if dispatch.mode() == "reference":

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops.runtime import dispatch
+from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.fir import Fir
 from stylegan_ops.runtime.images import (
     DTYPES,
@@ -21,11 +22,13 @@ from stylegan_ops.runtime.images import (
     pad4,
     pair,
 )
+from stylegan_ops.runtime.numbers import as_float
 from stylegan_ops.runtime.registration import differentiable
 
 OP = dispatch.declare("upfirdn2d")
 
 
+@without_autocast()
 def upfirdn2d(
     x: torch.Tensor,
     f: torch.Tensor | None,
@@ -54,7 +57,7 @@ def upfirdn2d(
     """
     up, down, padding = check_arguments(x, f, up, down, padding)
     run = native_kernel(OP, f, x) or upfirdn2d_ref
-    return run(x, f, up, down, padding, flip_filter, gain)
+    return run(x, f, up, down, padding, bool(flip_filter), as_float(gain, f"{OP}: gain"))
 
 
 def check_arguments(

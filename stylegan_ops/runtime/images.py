@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+
+from stylegan_ops.runtime.numbers import as_int
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 FLOAT16_MAX = torch.finfo(torch.float16).max
@@ -75,22 +78,37 @@ def filter_size(f: Filter) -> Pair:
 
 def pair(value: int | Sequence[int], name: str, op: str = "upfirdn2d") -> Pair:
     """`value`, an int or [x, y] of factors >= 1, as a tuple (x, y); name and op are for errors."""
-    x, y = (value, value) if isinstance(value, int) else tuple(value)
+    x, y = (value, value) if type(value) is int else _integers(value, f"{op}: {name}", (2,))
     if x < 1 or y < 1:
         raise ValueError(f"{op}: {name} must be >= 1, got {value}")
-    return int(x), int(y)
+    return x, y
 
 
 def pad4(padding: Padding, op: str = "upfirdn2d") -> Padding4:
     """`padding`, an int, [x, y] or [x0, x1, y0, y1], as a tuple of four; op names it in errors."""
-    if isinstance(padding, int):
+    if type(padding) is int:
         return padding, padding, padding, padding
-    values = tuple(int(p) for p in padding)
+    if type(padding) is tuple and len(padding) == 4:  # as ops pass it on
+        x0, x1, y0, y1 = padding
+        if type(x0) is type(x1) is type(y0) is type(y1) is int:
+            return padding
+    values = _integers(padding, f"{op}: padding", (2, 4))
     if len(values) == 2:
         values = (values[0], values[0], values[1], values[1])
-    if len(values) != 4:
-        raise ValueError(f"{op}: padding must be int, [x, y] or [x0, x1, y0, y1], got {padding}")
-    return values
+    x0, x1, y0, y1 = values
+    return x0, x1, y0, y1
+
+
+def _integers(value: Any, name: str, lengths: Sequence[int]) -> tuple[int, ...]:
+    """`value`, an integer or a sequence of some length of them, as a tuple of two or more. Raises:
+    ValueError that begins with `name`."""
+    single = getattr(value, "shape", None) == () or not hasattr(value, "__len__")
+    if single or isinstance(value, (str, bytes, dict, set)):
+        return (as_int(value, name),) * max(lengths)
+    if len(value) not in lengths:
+        forms = "an integer, [x, y] or [x0, x1, y0, y1]" if 4 in lengths else "an integer or [x, y]"
+        raise ValueError(f"{name} must be {forms}, got {value}")
+    return tuple(as_int(v, name) for v in value)
 
 
 def up_padding(padding: Padding, size: Pair, up: Pair) -> Padding4:

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from stylegan_ops.runtime.autocast import exact_backward
+
 NAMESPACE = "stylegan_ops"
 _definitions = torch.library.Library(NAMESPACE, "DEF")
 
@@ -25,12 +27,6 @@ def wants_gradient(*tensors: torch.Tensor | None) -> bool:
             if t is not None and t.requires_grad:
                 return True
     return False
-
-
-def autocasts(x: torch.Tensor) -> bool:
-    """Whether autocast is on for the device of x."""
-    device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def define(name: str, schema: str, fake: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,6 +58,7 @@ def differentiable(
     Returns: function of the op's arguments.
     """
     public = define(name, schema, fake)
+    backward = exact_backward(backward)
     _definitions.define(f"{name}.raw{schema}")
     torch.library.register_fake(f"{NAMESPACE}::{name}.raw", fake, lib=_definitions)
     torch.library.register_autograd(

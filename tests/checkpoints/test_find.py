@@ -13,6 +13,7 @@ from checkpoints.small_networks import check, discriminator, generator, small_D,
 from stylegan import CheckpointError, load_networks
 from stylegan.checkpoints.find import find_networks, without_wrappers
 from stylegan.checkpoints.open import open_checkpoint
+from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.rosinality.writer import write as write_rosinality
 from stylegan.config import Config
 from stylegan.networks import Networks
@@ -216,6 +217,17 @@ def test_the_search_is_bounded():
     endless["model"] = endless
     for root in (wide, deep, endless, [[]] * 10_000, None, 3, "G", ((),)):
         assert not find_networks(root).roles
+
+
+def test_parts_among_other_names(tmp_path):
+    """They are no state dict of one network, and nothing of them is lost."""
+    names = ("generator.synthesis.a", "generator.mapping.b", "style.1.weight")
+    torch.save({"generator": dict.fromkeys(names, torch.ones(1))}, tmp_path / "a.pt")
+    found = find_networks(read_root(tmp_path / "a.pt"))
+    assert list(found.states["G"]) == ["synthesis.a", "mapping.b"]
+    assert list(found.others) == ["style.1.weight"]
+    others = {"model.diffusion_model.a": 1, "model.diffusion_model.b": 2}
+    assert without_wrappers(others) == others
 
 
 def test_prefixes_of_some_names_stay():

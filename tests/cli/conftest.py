@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 from click.testing import CliRunner
+from support.pictures import encoded, picture
+from support.snapshots import snapshot
 
 from stylegan.cli.main import program
 
@@ -48,3 +50,15 @@ def _train(outdir, *options):
     result = CliRunner().invoke(program, args)
     assert result.exit_code == 0, result.output
     return next(outdir.iterdir())
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """Snapshots of StyleGAN2 and 3, and a folder of images: {net, net3, data}."""
+    folder = tmp_path_factory.mktemp("siblings")
+    (folder / "data").mkdir()
+    for i in range(3):
+        (folder / "data" / f"{i}.png").write_bytes(encoded(picture((16, 16), seed=i)))
+    net3 = snapshot(folder / "net3", name="stylegan3-t", resolution=32)
+    net = snapshot(folder / "net", architecture="skip")
+    return {"net": net, "net3": net3, "data": folder / "data"}

@@ -121,9 +121,9 @@ def test_generate_files(run, trained, tmp_path):
     )
     assert code == 0, err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        f"seed000{i}.png" for i in (3, 5, 6)
+        f"seed000{i}-class2-trunc0.7.png" for i in (3, 5, 6)
     ]
-    with Image.open(tmp_path / "out" / "seed0005.png") as image:
+    with Image.open(tmp_path / "out" / "seed0005-class2-trunc0.7.png") as image:
         assert image.size == (16, 16) and image.mode == "RGB"
         assert image.text["seed"] == "5" and image.text["trunc"] == "0.7"
         assert image.text["network"] == str(trained) and image.text["class"] == "Food & Drink"
@@ -283,7 +283,8 @@ def test_options_of_other_programs(option, run):
     [
         ("train", "--batch-gpu with a smaller number needs less"),
         ("generate", "--batch with a smaller number needs less"),
-        ("mix", "smaller images or fewer at once need less"),
+        ("mix", "--batch with a smaller number needs less"),
+        ("spectra", "--batch with a smaller number needs less"),
     ],
 )
 def test_out_of_memory_says_what_needs_less(command, advice, trained, run, monkeypatch):

@@ -219,7 +219,7 @@ def test_a_link_stays_one_and_what_is_no_file_stays_that(run, tmp_path):
     (tmp_path / "real.webp").touch()
     (tmp_path / "link.webp").symlink_to("real.webp")
     args = ["video", PT, "--seeds", "0-1", "--frames", "2", "--out"]
-    assert run(*args, "link.webp")[0] == 0
+    assert run(*args, "link.webp", "--overwrite")[0] == 0
     assert (tmp_path / "link.webp").is_symlink() and (tmp_path / "real.webp").stat().st_size
     code, _, err = run(*args, "fifo.webp")
     assert code == 2 and "is no ordinary file" in err

@@ -46,6 +46,8 @@ def value_of(setting):
         return ["13"], 13
     if setting.type is float:
         return ["0.75"], 0.75
+    if setting.type == tuple[float, float]:
+        return ["-5,4095"], (-5.0, 4095.0)
     return ["24x16"], (16, 24)
 
 

@@ -61,6 +61,8 @@ def test_G_draws(run, tmp_path, make, command):
     network = make(tmp_path)
     code, text, err = run(*command.format(network).split())
     assert code == 0, err
+    if command.startswith("info") and network.is_file():
+        assert "draws the images, since there is no G_ema" in text
     if command.startswith("info") or command.endswith("safetensors") and network.is_file():
         return
     assert err.count(NOTE) == 1 and err.startswith(f"note: {network}: ") and "\n" == err[-1]

@@ -47,9 +47,13 @@ def test_generate_moves_and_turns(run, trained3):
     ):
         code, _, err = run(*args, name, *options)
         assert code == 0, err
-    still, moved, turned, again = (
-        pixels(f"{name}/seed0003.png") for name in ("still", "moved", "turned", "again")
+    files = (
+        "still/seed0003.png",
+        "moved/seed0003-move0.25,-0.125.png",
+        "turned/seed0003-rotate-90.png",
+        "again/seed0003-move0,0-rotate0.png",
     )
+    still, moved, turned, again = map(pixels, files)
     assert moved[1]["translate"] == "0.25,-0.125" and turned[1]["rotate"] == "-90.0"
     assert "rotate" not in still[1] and np.abs(still[0] - again[0]).max() <= 1
     # 4 px to the right and 2 px up.

@@ -113,8 +113,11 @@ def test_label_names(store, values, given, numbers, names):
         ({"labels": [["a.png", 1, 0, 0]]}, r'as in \["a.png", \[1, 0, 0\]\]'),
         ({"labels": [["a.png"]]}, r'the row \["a.png"\] must have two parts, as in \["a.png", 3\]'),
         ({"labels": [[]]}, r"the row \[\] must have two parts"),
-        ({"labels": ["a.png", "b.png"]}, 'must be a list of .*; "a.png" is none'),
-        ({"labels": [{"file": "a.png", "label": 1}]}, r"must be a list of \[file name, label\]; {"),
+        ({"labels": ["a.png", "b.png"]}, 'must be a list of .*, but has "a.png"'),
+        (
+            {"labels": [{"file": "a.png", "label": 1}]},
+            r"must be a list of .*, but has {",
+        ),
         ({"a.png": 3, "b.png": 1}, r'not under "labels"; it must be like {"labels": {"a.png": 3}}'),
         ([["a.png", 3]], r'a list; it must be .*: {"labels": \[\["a.png", 3\]\]}'),
         ("3", r"3; it must be an object like"),
@@ -139,7 +142,7 @@ def test_label_names(store, values, given, numbers, names):
         ({**rows([0.5, 1]), "label_names": ["x"]}, "have 2 numbers, but label_names has 1 names"),
         (
             {"labels": [["x.png", 1]]},
-            "no label for a.png.*; it names x.png, which is no image here",
+            "no label for a.png.*; the first name in it is x.png",
         ),
         ('{"labels": [["a.png", %s]]}' % ("9" * 5000), "cannot be read|expected a class number"),
     ],

@@ -117,7 +117,9 @@ def test_one_name_in_two_spellings(tmp_path):
 def test_one_name_in_two_spellings_in_a_folder(tmp_path):
     for name in (NFC, NFD):
         (tmp_path / f"{name}.png").write_bytes(name.encode())
-    (tmp_path / "cat\\1.png").write_bytes(IMAGE)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(IMAGE)
+    (tmp_path / "cat\\1.png").write_bytes(b"x")
     source = open_source(tmp_path)
     assert source.names == ["cat/1.png", f"{NFC}.png"]
     assert source.read(f"{NFC}.png") == NFC.encode() and source.read("cat/1.png") == IMAGE

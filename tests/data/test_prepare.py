@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 import json
+import multiprocessing
 import os
 import signal
 import zipfile
@@ -48,6 +49,14 @@ def test_processes_change_nothing(store, tmp_path):
         [Problem("07.png", "not an image that Pillow can read")]
     ] * 3
     assert len({d.read_bytes() for d in dests}) == 1
+
+
+def test_no_process_is_left(store, tmp_path):
+    """Or Python may print a traceback when it ends."""
+    source = store({f"{i:02}.png": encoded(picture(seed=i)) for i in range(20)})
+    before = set(multiprocessing.active_children())
+    prepare.prepare(source, tmp_path / "out", workers=2)
+    assert set(multiprocessing.active_children()) <= before
 
 
 def kill_at(name):

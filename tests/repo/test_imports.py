@@ -29,7 +29,7 @@ FLOORS = [
     ["stylegan.models"],
     ["stylegan.checkpoints"],
     ["stylegan.snapshots"],
-    ["stylegan.networks"],
+    ["stylegan.networks", "stylegan.latents"],
     ["stylegan.inference"],
     ["stylegan.metrics"],
     ["stylegan.runs"],

@@ -27,7 +27,7 @@ def writer_for(path: str | os.PathLike[str]) -> type[Writer]:
 
     Raises: UserError for another suffix, or if a package that it needs is not installed.
     """
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
         *first, last = WRITERS
         raise UserError(path, f"expected a name that ends in {', '.join(first)} or {last}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from PIL import Image
 
@@ -23,6 +25,7 @@ class Writer:
         size: (width, height) in px of every frame.
         fps: frames per second, a whole number.
         loop: repeat forever (WebP and GIF).
+        metadata: how the video was made, which the file holds as JSON.
     Raises: UserError if the format cannot hold such a video or the file cannot be written; OSError
         that names `path` if writing fails later on.
     """
@@ -31,8 +34,14 @@ class Writer:
     max_fps = 1000
 
     def __init__(
-        self, path: str | os.PathLike[str], size: tuple[int, int], fps: int, loop: bool = True
+        self,
+        path: str | os.PathLike[str],
+        size: tuple[int, int],
+        fps: int,
+        loop: bool = True,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
+        self.metadata = dict(metadata or {})
         self.path, self.size, self.fps, self.loop, self.count = Path(path), size, fps, loop, 0
         self.check(path, size, fps)
         with contextlib.ExitStack() as stack:

@@ -7,6 +7,7 @@ Source: GIF89a specification.
 from __future__ import annotations
 
 import io
+import json
 import struct
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Gif(Writer):
         self.file.write(b"GIF89a" + struct.pack("<HHBBB", *self.size, 0, 0, 0))
         if self.loop:
             self.file.write(b"!\xff\x0bNETSCAPE2.0\3\1" + struct.pack("<H", 0) + b"\0")
+        if self.metadata:  # a comment: blocks of at most 255 bytes of ASCII
+            text = json.dumps(self.metadata).encode("ascii")
+            parts = [text[i : i + 255] for i in range(0, len(text), 255)]
+            self.file.write(b"!\xfe" + b"".join(bytes([len(p)]) + p for p in parts) + b"\0")
 
     def _add(self, image: Image.Image) -> None:
         buffer = io.BytesIO()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class Mp4(Writer):
         import av
 
         self.container = av.open(self.file, "w", format="mp4")
+        if self.metadata:
+            self.container.metadata["comment"] = json.dumps(self.metadata)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         options = {"crf": str(CRF)} if codec == "libx264" else {"q:v": "2"}
         stream: Any = self.container.add_stream(codec, rate=self.fps, options=options)

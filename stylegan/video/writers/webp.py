@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from stylegan.imaging import exif_of
 from stylegan.video.writers.base import Writer
 
 QUALITY = 90
@@ -24,8 +25,9 @@ class WebP(Writer):
 
     def _begin(self) -> None:
         self.file.write(b"RIFF" + bytes(4) + b"WEBP")
-        # Flags: 2 animation, 16 transparency. Then background and number of repetitions.
-        self._chunk(b"VP8X", struct.pack("<I", 2 | 16) + self._canvas())
+        # Flags: 2 animation, 8 EXIF, 16 transparency. Then background and number of repetitions.
+        flags = 2 | 16 | (8 if self.metadata else 0)
+        self._chunk(b"VP8X", struct.pack("<I", flags) + self._canvas())
         self._chunk(b"ANIM", struct.pack("<IH", 0, 0 if self.loop else 1))
 
     def _add(self, image: Image.Image) -> None:
@@ -38,6 +40,8 @@ class WebP(Writer):
         self._chunk(b"ANMF", header + no_blend + chunks)
 
     def _end(self) -> None:
+        if self.metadata:
+            self._chunk(b"EXIF", exif_of(self.metadata).tobytes().removeprefix(b"Exif\0\0"))
         size = self.file.tell() - 8
         if size >= 2**32:
             raise OSError(None, "a WebP holds at most 4 GiB; .mp4 holds more")

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--class and --label: the labels that a command draws with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan.errors import UserError
+from stylegan.words import one_line
+
+if TYPE_CHECKING:
+    from stylegan.inference.pipeline import Pipeline
+
+MAX_NAME = 24  # characters of a label in a file name; a longer one is a hash
+MAX_FILE = 64 << 20  # bytes of a file of labels
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A label to draw with."""
+
+    value: str | tuple[float, ...] | None = None  # as `Pipeline` takes it; None: by seed
+    name: str = ""  # what a file name says of it
+    text: str = ""  # as the user gave it
+
+    @property
+    def kind(self) -> str:
+        """What the metadata calls it."""
+        return "label" if isinstance(self.value, tuple) else "class"
+
+
+def choices_of(
+    pipe: Pipeline, network: str, classes: Sequence[str], labels: Sequence[str]
+) -> list[Choice]:
+    """The labels of --class and --label in their order; a single default without any.
+
+    Args:
+        network: as the user named it, for messages.
+        classes: numbers or names.
+        labels: numbers with commas, or names of files.
+    Raises: UserError for a label that the network does not have.
+    """
+    c_dim = pipe.G.c_dim
+    if not classes and not labels:
+        _check_default(pipe, network, c_dim)
+        return [Choice()]
+    if not c_dim:
+        option = "--class" if classes else "--label"
+        raise UserError(
+            network,
+            f"this network was trained without classes, so {option} does not apply; stylegan info "
+            f"{network} shows what it has",
+        )
+    found = [_class(pipe, network, name) for name in classes]
+    for text in labels:
+        found += [_vector(row) for row in _rows(text, c_dim)]
+    return list({choice.name: choice for choice in found}.values())
+
+
+def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
+    """Raises: UserError if there are no labels to draw with by default."""
+    try:
+        pipe.labels(None, [0])
+    except UserError as e:
+        raise UserError(
+            network,
+            f"its labels are lists of {c_dim} numbers, and the file keeps none of them; give "
+            f"--label {_example(c_dim)}",
+        ) from e
+
+
+def _example(c_dim: int) -> str:
+    return ",".join(["0.5"] * c_dim) if c_dim < 4 else "0.5,0.5,..."
+
+
+def _class(pipe: Pipeline, network: str, text: str) -> Choice:
+    from stylegan.inference.labels import LabelSpace
+
+    c_dim = pipe.G.c_dim
+    if not LabelSpace.of(pipe.networks, c_dim).has_classes:
+        raise UserError(
+            network,
+            f"its labels are lists of {c_dim} numbers, not classes; give "
+            f"--label {_example(c_dim)} in place of --class {text}",
+        )
+    numbers = pipe.labels(text, [0]).numbers
+    return Choice(text, f"class{numbers[0] if numbers else text}", text)
+
+
+def label_text(row: Sequence[float]) -> str:
+    """A label as --label takes it: the shortest numbers that are the same in float32."""
+    import numpy as np
+
+    return ",".join(np.format_float_positional(np.float32(x), trim="-") for x in row)
+
+
+def _vector(row: tuple[float, ...]) -> Choice:
+    text = label_text(row)
+    short = text if len(text) <= MAX_NAME else "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return Choice(row, f"label{short}", text)
+
+
+def _rows(text: str, c_dim: int) -> list[tuple[float, ...]]:
+    """The labels of --label. Raises: UserError."""
+    try:
+        rows: Any = [[float(part) for part in text.split(",")]]
+    except ValueError:
+        rows = _read(Path(text))
+    try:
+        if rows and not isinstance(rows[0], (list, tuple)):
+            rows = [rows]
+        labels = [tuple(float(x) for x in row) for row in rows]
+    except (TypeError, ValueError, KeyError, OverflowError) as e:
+        raise UserError(text, "expected rows of numbers, one row for a label") from e
+    if not labels:
+        raise UserError(text, "holds no labels")
+    for i, label in enumerate(labels):
+        which = f"label {i + 1}: " if len(labels) > 1 else ""
+        if len(label) != c_dim:
+            why = f"{which}this network takes labels of {c_dim} numbers, got {len(label)}"
+            raise UserError(f"--label {text}", why)
+        if not all(map(math.isfinite, label)):
+            raise UserError(f"--label {text}", f"{which}expected finite numbers")
+    return labels
+
+
+def _read(path: Path) -> Any:
+    """The rows of a file: lists of numbers, or text that may be numbers."""
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".csv", ".json"):
+        raise UserError(
+            f"--label {path}",
+            "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json",
+        )
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise UserError(path, "is too large for a file of labels")
+        if suffix == ".npy":
+            import numpy as np
+
+            return np.atleast_2d(np.load(path, allow_pickle=False)).tolist()
+        text = path.read_text("utf-8-sig")
+        if suffix == ".csv":
+            return _table(text)
+        content = json.loads(text)
+    except OSError as e:
+        raise UserError(path, f"cannot be read ({e.strerror or e})") from e
+    except (ValueError, RecursionError) as e:
+        if isinstance(e, UserError):
+            raise
+        raise UserError(path, f"cannot be read ({one_line(e, 200)})") from e
+    if isinstance(content, dict):  # a dataset.json: [[file name, label], ...]
+        content = [row[1] for row in content.get("labels") or [] if len(row) == 2]
+    return content
+
+
+def _table(text: str) -> list[list[str]]:
+    """Rows of a table, without the first if that is names of columns.
+
+    Columns are separated by commas, semicolons, tabs or spaces. With semicolons, a comma is a
+    decimal point, as spreadsheets of some languages write it.
+    """
+    if ";" in text:
+        text = text.replace(",", ".").replace(";", ",")
+    rows = [re.split(r"\s*,\s*|\s+", line.strip()) for line in text.splitlines() if line.strip()]
+    if len(rows) > 1 and not any(map(_is_number, rows[0])):
+        return rows[1:]
+    return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

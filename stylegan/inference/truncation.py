@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mean that truncation pulls w towards: that of the whole network, or that of a class."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from stylegan.models.generator import Generator
+
+CENTERS = ("all", "class")
+SAMPLES = 4096  # latents of a mean: its error is 1/64 of the spread of w
+CHUNK = 512  # latents at once
+SEED = 0
+
+
+class ClassCenters:
+    """The mean w of every label, computed when it is first asked for, always from the same latents.
+
+    Args: G: a conditional generator.
+    """
+
+    def __init__(self, G: Generator) -> None:
+        self.G = G
+        self.means: dict[bytes, torch.Tensor] = {}  # [w_dim] by the hash of a label
+
+    def __call__(self, c: torch.Tensor) -> torch.Tensor:
+        """The means [N, w_dim] of labels c [N, c_dim], on the device of the network."""
+        means = []
+        for row in c:
+            key = hashlib.sha256(row.cpu().numpy().tobytes()).digest()
+            if key not in self.means:
+                self.means[key] = self._mean(row)
+            means.append(self.means[key])
+        return torch.stack(means)
+
+    def _mean(self, label: torch.Tensor) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(SEED)
+        total = torch.zeros(self.G.w_dim, device=label.device)
+        for _ in range(SAMPLES // CHUNK):
+            z = torch.randn(CHUNK, self.G.z_dim, generator=rng).to(label.device)
+            w = self.G.mapping(z, label.expand(CHUNK, -1))[:, 0]
+            total = total + w.sum(dim=0)
+        return total / SAMPLES
