@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from stylegan.checkpoints.formats import NO_AVERAGE
-from stylegan.checkpoints.open import open_checkpoint
+from stylegan.checkpoints.open import OWN_SETTINGS, open_checkpoint
+from stylegan.checkpoints.state_dict.like import current_like, settings_like
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config, preset
 from stylegan.device import resolve_device
 from stylegan.errors import CheckpointError, Note, SnapshotError, UserError
@@ -30,7 +31,7 @@ from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
 from stylegan.models.weights import fill
 from stylegan.models.wrapped import plain_names, unwrapped
-from stylegan.snapshots import AVERAGED, CONFIG, find_snapshot, read_json
+from stylegan.snapshots import AVERAGED, CONFIG, find_snapshot, read_json, snapshot_around
 from stylegan.words import one_line
 
 FORMAT, VERSION = "stylegan-snapshot", 1
@@ -234,20 +235,30 @@ class Networks:
         return network
 
 
-def load_networks(path: str | Path, device: str | torch.device = "auto") -> Networks:
+def load_networks(
+    path: str | Path, device: str | torch.device = "auto", like: str | Path | None = None
+) -> Networks:
     """The networks of a snapshot, or of a file of another program. No code in a file is run.
 
     Args:
         path: a snapshot folder, a run folder (its newest snapshot), NVIDIA's .pkl (PyTorch or
-            TensorFlow), rosinality's .pt.
+            TensorFlow), rosinality's .pt, a state dict (.pt or .safetensors).
         device: "auto", "cpu", "cuda", ... or a torch.device.
+        like: a network whose settings a state dict has, which does not hold its own. By default
+            they follow from the shapes of its tensors.
     Returns: the networks, in evaluation mode, without gradients.
     Raises: UserError (a ValueError) if there are none or they cannot be read; for files it is a
         CheckpointError.
     """
+    if like is not None:
+        with settings_like(lambda: load_networks(like, "cpu").config):
+            return load_networks(path, device)
+    path = snapshot_around(path) or path
     if Path(path).is_file():
         return _from_file(path, resolve_device(device))
     folder = find_snapshot(path)
+    if current_like():
+        raise UserError(path, OWN_SETTINGS)
     content = read_json(folder / CONFIG)
     about = content if isinstance(content, dict) else {}
     if about.get("format") != FORMAT or about.get("version") != VERSION:

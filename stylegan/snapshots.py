@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan.errors import SnapshotError, UserError
+from stylegan.identify import identify, is_address, not_a_network
 
 CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 
@@ -16,18 +17,26 @@ CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 def find_snapshot(path: str | Path) -> Path:
     """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
     newest run in a folder of runs. Raises: UserError."""
+    if is_address(path):
+        raise UserError(path, not_a_network(path))
     path = Path(path)
     snapshots = snapshots_of(path) or snapshots_of_runs(path)
     if snapshots:
         return snapshots[-1]
     if is_snapshot(path):
         return path
-    if path.is_file():
-        raise UserError(path, "expected a folder, of a snapshot or a run, got a file")
-    if (path / CONFIG).is_file():
+    if (path / CONFIG).is_file() and not identify(path):
         raise SnapshotError(path, f"holds no {AVERAGED}")
-    what = "holds no snapshot" if path.is_dir() else "there is no such folder or file"
-    raise UserError(path, f"{what}; expected a snapshot folder, a run folder or a checkpoint")
+    raise UserError(path, not_a_network(path))
+
+
+def snapshot_around(path: str | Path) -> Path | None:
+    """The snapshot folder that `path` means as a file: that of a config.json or a
+    G_ema.safetensors. None for any other path."""
+    path = Path(path)
+    if path.name in (CONFIG, AVERAGED) and path.is_file() and is_snapshot(path.parent):
+        return path.parent
+    return None
 
 
 def is_snapshot(path: str | Path) -> bool:

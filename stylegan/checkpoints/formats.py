@@ -193,3 +193,12 @@ def widths_of(widths: Sequence[int], channel_base: int, channel_max: int) -> tup
     """
     ruled = [max(1, min(channel_base // (4 << i), channel_max)) for i in range(len(widths))]
     return None if list(widths) == ruled else tuple(widths)
+
+
+def channel_fields(widths: Sequence[int]) -> dict[str, Any]:
+    """channel_base, channel_max and widths of a config, from the channels of all blocks, smallest
+    resolution first. The widths are None if they follow from the others."""
+    top = max(widths)
+    falling = [width * (4 << i) for i, width in enumerate(widths) if width < top]
+    base = max(falling, default=top * (2 << len(widths)))
+    return {"channel_base": base, "channel_max": top, "widths": widths_of(widths, base, top)}

@@ -9,15 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stylegan.checkpoints.contents import contents
 from stylegan.checkpoints.find import Found, find_networks
 from stylegan.checkpoints.formats import Checkpoint, check_growth
 from stylegan.checkpoints.nvidia import reader as nvidia
 from stylegan.checkpoints.pickle.container import read_root
-from stylegan.checkpoints.pickle.text import begins_old
-from stylegan.checkpoints.pickle.torchfile import ZIP
 from stylegan.checkpoints.rosinality import reader as rosinality
+from stylegan.checkpoints.state_dict import reader as state_dict
+from stylegan.checkpoints.state_dict import renamed
+from stylegan.checkpoints.state_dict.families import FAMILIES, LOOKALIKES, Named
+from stylegan.checkpoints.state_dict.like import current_like
+from stylegan.checkpoints.state_dict.safetensors import read_safetensors
 from stylegan.checkpoints.tensorflow import reader as tensorflow
 from stylegan.errors import CheckpointError
+from stylegan.identify import KINDS, Role, identify, not_a_network
 from stylegan.words import one_line
 
 
@@ -35,9 +40,19 @@ class Format:
 
 
 FORMATS = tuple(
-    Format(module.recognises, module.read) for module in (nvidia, tensorflow, rosinality)
+    Format(module.recognises, module.read)
+    for module in (
+        nvidia,
+        tensorflow,
+        Named(LOOKALIKES),
+        renamed,
+        rosinality,
+        state_dict,
+        Named(FAMILIES),
+    )
 )
-SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt")
+SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
+OWN_SETTINGS = "holds its own settings; leave --like out"
 # Errors of readers on a file that is damaged in a way that they do not check for.
 DAMAGE = (
     ValueError,
@@ -51,33 +66,31 @@ DAMAGE = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file looks like a checkpoint, by its suffix or its first bytes."""
-    path = Path(path)
-    if not path.is_file():
-        return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    with open(path, "rb") as f:
-        start = f.read(512)
-    of_torch = start.startswith(ZIP) and b"/data.pkl" in start[30:]  # the archive's first file
-    return of_torch or start[:1] == b"\x80" or begins_old(start)
+    """Whether a file is one that holds networks, by its first bytes and its name."""
+    kind = identify(path) if Path(path).is_file() else None
+    return kind is not None and kind.role is Role.NETWORK
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint. Nothing in the file is run, and tensors stay in it until they are read.
 
-    Args: path: NVIDIA's .pkl (PyTorch or TensorFlow), or rosinality's .pt.
+    Args: path: NVIDIA's .pkl (PyTorch or TensorFlow), rosinality's .pt, or a state dict.
     Returns: the networks; with config None and a reason if they cannot be built here.
     Raises: CheckpointError if the file is refused, damaged or of an unknown kind; OSError.
     """
-    root = read_root(path)
+    kind = identify(path)
+    if kind is None or kind.role is not Role.NETWORK or kind.step:
+        raise CheckpointError(path, not_a_network(path))
+    root = (read_safetensors if kind is KINDS["safetensors"] else read_root)(path)
     try:
         found = find_networks(root)
-        for kind in FORMATS:
-            if kind.recognises(found):
-                checkpoint = kind.read(found)
+        for format in FORMATS:
+            if format.recognises(found):
+                checkpoint = format.read(found)
                 checkpoint.code = _code(found)
                 _limit(checkpoint)
+                if current_like() and checkpoint.format != state_dict.FORMAT:
+                    raise ValueError(OWN_SETTINGS)
                 return checkpoint
     except DAMAGE as e:
         expected = isinstance(e, ValueError) and not isinstance(e, UnicodeError)
@@ -85,8 +98,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(path, f"{'' if expected else 'damaged: '}{reason}") from e
     raise CheckpointError(
         path,
-        "contains no known networks (expected NVIDIA's G, D or G_ema, a tuple of TensorFlow "
-        "networks, or rosinality's g_ema)",
+        "contains no known networks (expected NVIDIA's, rosinality's or a state dict); it holds "
+        + contents(root),
     )
 
 

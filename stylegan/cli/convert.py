@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.outputs import check_free, output_file, output_folder, overwrite_option
-from stylegan.cli.params import Command, check_folder
+from stylegan.cli.params import Command, check_folder, like_option
 from stylegan.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
     + ".",
 )
 @overwrite_option
+@like_option
 def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
     """Convert the networks of IN to another format.
 

@@ -12,7 +12,7 @@ import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
 from stylegan.cli.outputs import check_free, overwrite_option
-from stylegan.cli.params import Command, make_folder, range_option
+from stylegan.cli.params import Command, like_option, make_folder, range_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 @click.command("info", cls=Command)
 @click.argument("path", metavar="NETWORK|DATASET", required=False)
+@like_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
     "--sheet",
@@ -66,13 +67,16 @@ def command(
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
+    from stylegan.errors import UserError
+    from stylegan.identify import not_a_network
     from stylegan.runs.folder import is_run
-    from stylegan.snapshots import is_network_folder
+    from stylegan.snapshots import is_network_folder, snapshot_around
 
+    path = path and str(snapshot_around(path) or path)
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
         raise click.UsageError(f"{path}: neither a file nor a folder")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
-        raise click.UsageError(f"{path}: there is no such file")
+        raise UserError(path, not_a_network(path))
     if sheet and no_sheet:
         raise click.UsageError("--sheet does not go with --no-sheet")
     if sheet:
@@ -81,7 +85,7 @@ def command(
     rows: dict[str, Any]
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
-    elif path and is_checkpoint(path):
+    elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
         rows = checkpoint_rows(path)
     else:
         how = SheetOptions(sheet, not no_sheet, overwrite)
@@ -97,6 +101,15 @@ def command(
         for i, line in enumerate(lines):
             line = ", ".join(line) if isinstance(line, list) else line
             click.echo(f"{'' if i else name:{width}}{printable(line)}")
+
+
+def _is_named_checkpoint(path: str) -> bool:
+    """Whether a file that is neither a network nor images has the name of a network."""
+    from stylegan.checkpoints.open import SUFFIXES
+    from stylegan.identify import Role, identify
+
+    kind = identify(path)
+    return Path(path).suffix.lower() in SUFFIXES and (kind is None or kind.role is Role.NEITHER)
 
 
 def _network(path: str) -> dict[str, Any]:

@@ -202,9 +202,31 @@ def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParame
     return click.BadParameter(f"cannot make the folder {path} ({why})", param_hint=option)
 
 
+def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Option callback: state dicts that the command opens have the settings of a network."""
+    if value is not None and not ctx.resilient_parsing:
+        from stylegan.checkpoints.state_dict.like import settings_like
+        from stylegan.networks import load_networks
+
+        ctx.with_resource(settings_like(lambda: load_networks(value, "cpu").config))
+    return value
+
+
+LIKE_HELP = (
+    "Network with the settings of a state dict, which is a file of weights alone.  [default: from "
+    "the shapes of its tensors]"
+)
+like_option = click.option(
+    "--like", metavar="NETWORK", expose_value=False, callback=use_settings_of, help=LIKE_HELP
+)
+
+
 def network_argument(function: Callable) -> Callable:
-    """The positional NETWORK."""
-    return click.argument("network", metavar="NETWORK")(function)
+    """The positional NETWORK, and --like for it, the last option in help."""
+    function = like_option(click.argument("network", metavar="NETWORK")(function))
+    parameters = function.__click_params__  # type: ignore[attr-defined]
+    parameters.insert(0, parameters.pop())
+    return function
 
 
 range_option = click.option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.options import GroupedOption, SettingsCommand, given_settings
+from stylegan.cli.params import use_settings_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
     default="runs",
     help="Folder of the runs.  [default: runs]",
 )
+@click.option(
+    "--like",
+    cls=GroupedOption,
+    group="Training",
+    metavar="NETWORK",
+    callback=use_settings_of,
+    help="Network with the settings of the state dict that --init-from names.",
+)
 @click.option("--dry-run", cls=GroupedOption, is_flag=True, help="Print the header and stop.")
 def command(
     preset_name: str | None,
@@ -53,6 +62,7 @@ def command(
     resume: str | None,
     device: str,
     dry_run: bool,
+    like: str | None,
     **options: Any,
 ) -> None:
     """Train StyleGAN2 or StyleGAN3 on images; without options, on the embedded demo.
@@ -75,6 +85,8 @@ def command(
             options[name] = os.path.abspath(options[name])
     if resume and resume != "auto" and "init_from" in options:
         raise click.UsageError("--init-from starts a new run, --resume continues one")
+    if like and "init_from" not in options:
+        raise click.UsageError("--like goes with --init-from")
 
     plan = _plan(preset_name, outdir, resume, device, options)
     _train(plan, outdir, dry_run)

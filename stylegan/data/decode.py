@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylegan.data import colour, deep, ranges
 from stylegan.errors import UserError
+from stylegan.identify import not_an_image
 from stylegan.words import one_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -269,7 +270,7 @@ def _unidentified(data: bytes, name: str) -> str:
         return "HEIC needs one more package: pip install pillow-heif"
     if data.startswith(TIFF_MAGIC):
         return "a kind of TIFF that Pillow cannot read; save it with 8 or 16 bits a value"
-    return "not an image that Pillow can read"
+    return not_an_image(name, data)
 
 
 def _reason(e: BaseException) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 import zipfile
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ from stylegan.data.problem import Problem
 from stylegan.data.tars import TarSource, is_tar
 from stylegan.data.zips import ZipSource
 from stylegan.errors import UserError
+from stylegan.identify import KINDS, identify, is_address, is_network_folder, not_images
 
 __all__ = ["DEFAULT_DEMO", "DEMOS", "Problem", "Source", "is_embedded", "open_source"]
 
@@ -23,15 +23,7 @@ DEMOS = {  # names of data sets that come with the package
     "faces": _EMBEDDED / "faces-64.zip",
 }
 DEFAULT_DEMO = "emoji"
-UNPACK = {  # {ending of a compressed tar archive: the program that makes a .tar of it}
-    ".tar.gz": "gunzip -k",
-    ".tgz": "gunzip -k",
-    ".tar.bz2": "bunzip2 -k",
-    ".tbz2": "bunzip2 -k",
-    ".tar.xz": "unxz -k",
-    ".txz": "unxz -k",
-    ".tar.zst": "unzstd",
-}
+INCOMPLETE = "is a zip archive whose end is missing; copy or download it again"
 
 
 class Source(Protocol):
@@ -59,20 +51,17 @@ def open_source(path: str | Path, encoding: str | None = None) -> Source:
     Raises: UserError for anything else.
     """
     check_encoding(encoding)
+    if is_address(path):
+        raise UserError(path, not_images(path))
     path = DEMOS[str(path)] if is_embedded(path) else Path(path)
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_network_folder(path):
             return FolderSource(path, encoding)
-        if not path.exists():
-            raise UserError(path, "there is no such folder or zip")
         if path.is_file() and is_tar(path):  # before zip: a tar archive may end with a zip
             return TarSource(path, encoding)
         if path.is_file() and zipfile.is_zipfile(path):
             return ZipSource(path, encoding)
+        cut = identify(path) is KINDS["zip"]
     except OSError as e:
         raise UserError(path, f"cannot be read ({e.strerror})") from e
-    for ending, program in UNPACK.items():
-        if path.name.lower().endswith(ending):
-            command = f"{program} {shlex.quote(str(path))}"
-            raise UserError(path, f"a compressed tar archive; {command} makes a .tar of it")
-    raise UserError(path, "expected a folder or a zip archive of images")
+    raise UserError(path, INCOMPLETE if cut else not_images(path))

@@ -15,6 +15,7 @@ from stylegan.data.label_file import is_label_file
 from stylegan.data.ranges import DeepImages, Range, images_have, look_at
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
+from stylegan.identify import not_images
 from stylegan.words import pixels as px
 
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
@@ -178,7 +179,7 @@ def images_in(source: Source) -> list[str]:
     known = decode.extensions()
     files = [name for name in source.names if splitext(name)[1].lower() in known]
     if not files:
-        raise UserError(source.path, "no images that Pillow can open")
+        raise UserError(source.path, not_images(source.path, source.names))
     return files
 
 

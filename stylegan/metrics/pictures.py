@@ -15,6 +15,7 @@ from stylegan.data.dataset import ImageDataset
 from stylegan.data.made import read_made
 from stylegan.data.source import Problem, is_embedded
 from stylegan.errors import UserError, reason_for
+from stylegan.identify import Role, identify
 from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.pipeline import Pipeline
 from stylegan.metrics.labels import TrainingLabels
@@ -62,8 +63,12 @@ def open_pictures(
     Raises: UserError if the source cannot be read.
     """
     path, max_images = Path(source), count_of(max_images, "max_images", 1)
-    images = path.suffix.lower() in (".zip", ".tar") or is_embedded(path)
-    if images or (path.is_dir() and not is_network_folder(path)):
+    kind = identify(source)
+    if path.is_dir():
+        images = not is_network_folder(path)
+    else:
+        images = is_embedded(path) or (kind is not None and kind.role is Role.IMAGES)
+    if images or (not kind and path.suffix.lower() in (".zip", ".tar")):
         dataset = ImageDataset(
             path, resolution, max_images=max_images, value_range=value_range, cond=False
         )

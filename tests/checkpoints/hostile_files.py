@@ -35,12 +35,16 @@ BIG = 10**9
 
 # Files of another kind
 
-given("an empty file", "the file is empty", b"")
+given("an empty file", "is an empty file", b"")
 given("one byte", "the file is truncated", b"\x80")
-given("text", "neither a pickle nor", b"<!doctype html>\n<title>404 Not Found</title>\n" * 100)
-given("a picture", "neither a pickle nor", b"\x89PNG\r\n\x1a\n" + bytes(1000))
+given(
+    "text",
+    "a web page, not the file itself",
+    b"<!doctype html>\n<title>404</title>\n" * 100,
+)
+given("a picture", "a single image, not a network", b"\x89PNG\r\n\x1a\n" + bytes(1000))
 given("random bytes", "(at byte 0)", b"\x80" + random.Random(0).randbytes(100_000))
-given("zeros", "neither a pickle nor", bytes(100_000))
+given("zeros", "is of an unknown kind", bytes(100_000))
 given("a number", "contains no known networks", pickled(1))
 given("no networks", "contains no known networks", pickled({"G_ema": None, "G": None, "D": None}))
 given("numbers as networks", "contains no known networks", pickled({"G_ema": 1, "G": [], "D": "D"}))

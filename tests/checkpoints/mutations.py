@@ -21,8 +21,8 @@ import torch
 
 import stylegan
 from stylegan import build_discriminator, build_generator
-from stylegan.checkpoints.pickle.text import begins_old
 from stylegan.errors import CheckpointError
+from stylegan.identify import begins_old
 
 HEAD = 700  # bytes at the start of a byte string that may be a file of torch.save
 LONG = 1000  # bytes; a longer string is the numbers of a tensor

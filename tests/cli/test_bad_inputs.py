@@ -75,6 +75,14 @@ GREY, WHITE = (100, 100, 100), (255, 255, 255)
 FILES = {
     "truncated.png": (LONG[: len(LONG) // 2], "broken image (image file is truncated"),
     "truncated.jpg": (encoded(picture((64, 64)), "JPEG")[:700], "broken image"),
+    "pointer.png": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n",
+        "not an image but a Git LFS pointer",
+    ),
+    "page.jpg": (b"<!DOCTYPE html><html>", "not an image but a web page"),
+    "clip.png": (b"\0\0\0\x20ftypisom", "not an image but a video"),
+    "scan.png": (b"%PDF-1.7", "not an image but a PDF"),
+    "weights.png": (b"\x80\x02}q\0.", "not an image but a pickle"),
     "only the magic.png": (LONG[:8], "not an image"),
     "flipped bits.png": (LONG[:400] + bytes(80) + LONG[480:], "broken image"),
     "zero.png": (b"", "empty file"),
@@ -271,7 +279,7 @@ def test_labels_and_files_that_do_not_match(prepared, tmp_path):
         (lambda p: p.mkdir(), "no images that Pillow can open"),
         (lambda p: None, "there is no such folder or zip"),
         (lambda p: p.write_bytes(b"hello"), "expected a folder or a zip"),
-        (lambda p: p.write_bytes(b""), "expected a folder or a zip"),
+        (lambda p: p.write_bytes(b""), "is an empty file; download it again"),
         (lambda p: zipfile.ZipFile(p, "w").close(), "no images that Pillow can open"),
         (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"x")), "none of 1 files looked at can"),
         (lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"x")), "no images that Pillow can open"),
@@ -295,4 +303,4 @@ def test_a_zip_that_was_cut_off(run, tmp_path):
             z.writestr(f"{i}.png", encoded(picture((64, 64), seed=i)))
     path.write_bytes(path.read_bytes()[:-100])
     code, _, err = run("dataset", path, "out", "--resolution", "16")
-    assert code == 2 and "expected a folder or a zip archive" in err
+    assert code == 2 and "a zip archive whose end is missing" in err

@@ -140,11 +140,11 @@ def test_tensors_under_their_own_names(run, tmp_path):
         ("{t} a.pt", "got StyleGAN3-T"),
         ("{ada} file/a.pt", "cannot make the folder file"),
         ("{ada} full.pt", "full.pt: already exists"),
-        ("file out", "neither a pickle nor written by torch.save"),
+        ("file out", "file: is a text; expected a snapshot folder, a run folder or a checkpoint"),
         ("evil.pkl out", "evil.pkl: refuses the global posix.system"),
         ("evil.pkl out --to safetensors", "evil.pkl: refuses the global posix.system"),
         ("short.pkl out", "short.pkl: the file is truncated"),
-        ("empty.pt out", "empty.pt: the file is empty"),
+        ("empty.pt out", "empty.pt: is an empty file"),
         ("{ada} out --to x", "'x' is not one of"),
     ],
 )
@@ -237,4 +237,4 @@ def test_a_checkpoint_of_another_name(run, tmp_path):
     code, out, _ = run("convert", "e4e.bin", "a.safetensors")
     assert code == 0 and "89 tensors" in out
     code, _, err = run("info", "nothing.pkl")
-    assert code == 2 and "nothing.pkl: there is no such file" in err
+    assert code == 2 and "nothing.pkl: there is no such folder or file" in err

@@ -14,7 +14,7 @@ from stylegan.cli.options import given_settings, settings
 from stylegan.config import KINDS, owners
 from stylegan.config.options import GROUPS, option_of
 
-OTHER = {"preset_name", "outdir", "resume", "device", "dry_run"}
+OTHER = {"preset_name", "outdir", "resume", "device", "dry_run", "like"}
 OF_THE_DATA = {"resolution", "channels", "c_dim"}  # settings of networks that follow from it
 FLOATS = [s for s in settings() if s.type is float]
 VALUES = {

@@ -211,7 +211,7 @@ def test_paths_that_are_no_data(tmp_path):
     with pytest.raises(UserError, match="no such folder or zip"):
         ImageDataset(tmp_path / "nothing")
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4 not really")
-    with pytest.raises(UserError, match="expected a folder or a zip"):
+    with pytest.raises(UserError, match="a zip archive whose end is missing"):
         ImageDataset(tmp_path / "bad.zip")
 
 

@@ -212,7 +212,9 @@ def test_damaged_bytes_raise_nothing_else(tmp_path, seed):
 def test_compressed_archives_are_named(tmp_path, name, mode, program):
     with tarfile.open(tmp_path / name, f"w:{mode}"):
         pass
-    with pytest.raises(UserError, match=f"compressed .*; {program} -k .*{name} makes a .tar of"):
+    with pytest.raises(
+        UserError, match=f"compressed .*; {program} -c .*{name} > a.tar makes a .tar of"
+    ):
         open_source(tmp_path / name)
 
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Markdown files of the project: their links, and running what they show."""
 
+import gzip
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import unicodedata
 import warnings
 from contextlib import contextmanager
@@ -29,6 +32,7 @@ NOT_RUN = {
     "not run: needs a GPU",
     "not run: an example of a change",
     "not run: takes hours",
+    "not run: needs lmdb or pyarrow",
 }
 # Words that are checked in other ways, or are other programs'.
 CHECKED = {
@@ -159,6 +163,7 @@ def prepare(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.randint(0, 256, (40, 48, 3), dtype=np.uint8)).save(path)
     (folder / "photos" / "cat" / "broken.png").write_bytes(b"not a picture")
+    _other_data(folder, rng)
     shutil.copy(ROOT / "tests" / "fixtures" / "sg2ada-64.pkl", folder / "ffhq.pkl")
     shutil.copy(ROOT / "tests" / "fixtures" / "rosinality-64.pt", folder / "ffhq.pt")
     playground = Playground(folder)
@@ -175,6 +180,36 @@ def prepare(folder):
         (folder / f"demo{number}/00000-fluent-emoji-64-32x32").rename(
             folder / f"runs/{number:05d}-fluent-emoji-64-32x32"
         )
+
+
+def _other_data(folder, rng):
+    """Small data sets of the kinds that docs/other-data.md makes images of."""
+    pixels = rng.randint(0, 256, (3, 8, 8), dtype=np.uint8)
+    # A tf.train.Example of shape: int64 [3], packed, and data: bytes.
+    shape = _message(18, _message(26, _message(10, b"\3\x08\x08")))
+    data = _message(18, _message(10, _message(10, pixels.tobytes())))
+    entries = ((b"shape", shape), (b"data", data))
+    record = _message(10, b"".join(_message(10, _message(10, k) + v) for k, v in entries))
+    head = struct.pack("<QI", len(record), 0)
+    (folder / "train.tfrecords").write_bytes(2 * (head + record + bytes(4)))
+    (folder / "cifar-10-batches-bin").mkdir()
+    rows = rng.randint(0, 10, (4, 3073), dtype=np.uint8)
+    rows.tofile(folder / "cifar-10-batches-bin" / "data_batch_1.bin")
+    for name, axes in (("labels-idx1", (2,)), ("images-idx3", (2, 28, 28))):
+        header = bytes((0, 0, 8, len(axes))) + struct.pack(f">{len(axes)}I", *axes)
+        content = header + rng.randint(0, 10, axes, dtype=np.uint8).tobytes()
+        (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(content))
+    np.save(folder / "images.npy", rng.randint(0, 256, (2, 16, 16, 3), dtype=np.uint8))
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards" / "000000.tar", "w") as archive:
+        archive.add(folder / "photos" / "cat" / "00.png", "a.png")
+
+
+def _message(tag, data):
+    """A field of protocol buffers with fewer than 16384 bytes."""
+    size = len(data)
+    length = bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
+    return bytes([tag]) + length + data
 
 
 class Playground:

@@ -83,6 +83,10 @@ def _name_family(result: Checkpoint, nodes: list[Node]) -> None:
     """Family and reason of networks that are neither StyleGAN2 nor StyleGAN3."""
     result.family = "unknown"
     result.reason = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
+    modules = {node.kind for node in nodes if node.kind.startswith("torch.nn.")}
+    if modules:
+        result.format = "PyTorch module"
+        result.reason = f"holds a {min(modules)[:80]}, not a network of StyleGAN2 or StyleGAN3"
     if any("R3GAN" in kind for node in nodes for kind in kinds_of(node)):
         result.family, result.reason = "R3GAN", "R3GAN is not supported yet"
     elif set(result.stored) == {"D"}:

@@ -10,10 +10,10 @@ from typing import Any
 from stylegan.checkpoints.pickle.allowed import ALLOWED
 from stylegan.checkpoints.pickle.budget import Refusal
 from stylegan.checkpoints.pickle.source import File, Region
-from stylegan.checkpoints.pickle.text import begins_old
 from stylegan.checkpoints.pickle.torchfile import MAGIC, ZIP, read_legacy, read_zip
 from stylegan.checkpoints.pickle.unpickle import HEAD, Unpickler
 from stylegan.errors import CheckpointError
+from stylegan.identify import begins_old
 
 
 def read_root(path: str | os.PathLike[str]) -> Any:

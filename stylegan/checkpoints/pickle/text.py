@@ -10,23 +10,9 @@ from stylegan.checkpoints.pickle.budget import Refusal
 from stylegan.checkpoints.pickle.machine import MAX_TEXT, Machine
 from stylegan.checkpoints.pickle.source import Escaped, Span
 
-# How such pickles begin: they have no opcode that tells so. A global is two lines of names.
-GLOBAL = rb"[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n"
-START = re.compile(
-    rb"\(+(?:[dlt][pq(.VSUTIcNXFGLgP}\])\x82-\x8b]|I-?\d+\n|V[^\n]{0,250}\n|S'[^\n]{0,250}'\n"
-    rb"|[}\])]|X..\0\0|" + GLOBAL + rb"[pq()N\]}.SVIXU])"
-    rb"|[}\]][q(.]|" + GLOBAL + rb"(?:p\d|q|[()N\]}.])"
-    rb"|L119547037146038801333356L\n",  # a file of torch.save
-    re.DOTALL,
-)
 INTEGER = re.compile(rb"-?\d{1,300}")
 MAX_MEMO = 1 << 32
 CHUNK = 1 << 16
-
-
-def begins_old(start: bytes) -> bool:
-    """Whether these bytes begin a pickle of protocol 0 or 1."""
-    return START.match(start) is not None
 
 
 def push_integer(m: Machine) -> None:

@@ -22,6 +22,7 @@ from stylegan.checkpoints.pickle.machine import MARK, Machine
 from stylegan.checkpoints.pickle.names import Globals
 from stylegan.checkpoints.pickle.source import Region
 from stylegan.errors import CheckpointError
+from stylegan.identify import begins_old
 
 HEAD = 300  # bytes that show whether a pickle is of protocol 0 or 1
 Action = Callable[[Machine], Any]
@@ -52,7 +53,7 @@ class Unpickler:
         """
         region = self.region
         if not self.at and region.base is not None and not self.budget.nested:
-            self.old = text.begins_old(bytes(region.view[:HEAD]))
+            self.old = begins_old(bytes(region.view[:HEAD]))
         machine = Machine(region, self.names, self.budget, persistent, self.at, self.old)
         try:
             value = machine.run(OLD_ACTIONS if self.old else ACTIONS)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from stylegan.checkpoints.arguments import MAX_WIDTH, Arguments
-from stylegan.checkpoints.formats import shape_of, widths_of
+from stylegan.checkpoints.formats import channel_fields, shape_of
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.models.sizes import blocks_of
@@ -40,8 +40,8 @@ def generator_config(tensors: Arrays, kept: dict[str, Any]) -> GeneratorConfig:
         z_dim=min(_size(tensors, "style.1.weight", 1), MAX_WIDTH),
         w_dim=_size(tensors, "conv1.conv.modulation.weight", 1),
         mapping_layers=sum(key.startswith("style.") and key.endswith(".weight") for key in tensors),
-        **_channels(widths),
-        resample_filter=_taps(tensors, "convs.0.conv.blur.kernel"),
+        **channel_fields(widths),
+        resample_filter=taps_of(tensors, "convs.0.conv.blur.kernel"),
         conv_clamp=given.optional("conv_clamp", None),
         use_noise=given.flag("use_noise", True),
         low_precision_blocks=given.integer("low_precision_blocks", 0, 0, 64),
@@ -66,8 +66,8 @@ def discriminator_config(
         resolution=G.resolution,
         min_block_side=G.min_block_side,
         channels=_size(tensors, "convs.0.0.weight", 1),
-        **_channels(widths),
-        resample_filter=_taps(tensors, "convs.1.conv2.0.kernel"),
+        **channel_fields(widths),
+        resample_filter=taps_of(tensors, "convs.1.conv2.0.kernel"),
         conv_clamp=given.optional("conv_clamp", None),
         low_precision_blocks=given.integer("low_precision_blocks", 0, 0, 64),
         mbstd_group=None if group is None else given.integer("mbstd_group", 4, 1),
@@ -81,15 +81,7 @@ def _size(tensors: Arrays, key: str, axis: int) -> int:
     return shape[axis]
 
 
-def _channels(widths: Sequence[int]) -> dict[str, Any]:
-    """channel_base, channel_max and widths. The widths are None if they follow from the others."""
-    top = max(widths)
-    falling = [width * (4 << i) for i, width in enumerate(widths) if width < top]
-    base = max(falling, default=top * (2 << len(widths)))
-    return {"channel_base": base, "channel_max": top, "widths": widths_of(widths, base, top)}
-
-
-def _taps(tensors: Arrays, key: str) -> tuple[float, ...]:
+def taps_of(tensors: Arrays, key: str) -> tuple[float, ...]:
     """Taps of the filter whose outer product a kernel is."""
     array = tensors.get(key)
     if array is None or len(array.shape) != 2 or not 0 < array.numel <= MAX_KERNEL:
