@@ -120,7 +120,7 @@ def test_every_data_command_tells_the_range(run, tmp_path):
     ):
         code, out, err = run(*args)
         assert code == 0 and RULE in out + err, args
-        if args[0] == "dataset":
+        if args[0] in ("dataset", "spectra"):
             args = [*args, "--overwrite"]
         code, out, err = run(*args, "--range", "0,2000")
         told = out + err
