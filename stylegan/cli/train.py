@@ -180,8 +180,8 @@ def _plan(
         return _plan_resume(resume, device, options)
     config = _fresh(preset_name, device, options)
     dataset = open_data(config)
-    if config.train.init_from and not preset_name:
-        config = _like_source(config, dataset, options)
+    if config.train.init_from:
+        config = _like_source(config, dataset, options, preset_name)
     config = fitted(config, dataset)
     run_dir = None if resume is None else _find_run(outdir, config)
     return Plan(config, dataset, device, run_dir)
@@ -239,9 +239,11 @@ def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> C
     return _with_options(preset(name), options)
 
 
-def _like_source(config: Config, dataset: ImageDataset, options: dict[str, Any]) -> Config:
+def _like_source(
+    config: Config, dataset: ImageDataset, options: dict[str, Any], preset_name: str | None
+) -> Config:
     """`config` with the structure of the network that it starts with, except for what `options`
-    say."""
+    say. A preset of another model stays as it is."""
     from stylegan.config import preset
     from stylegan.networks import load_networks
     from stylegan.training.transfer.judgement import options_of
@@ -252,7 +254,9 @@ def _like_source(config: Config, dataset: ImageDataset, options: dict[str, Any])
     )
 
     source = load_networks(config.train.init_from or "", "cpu").config
-    if source.G.model != config.G.model:
+    if preset_for(source) != preset_for(config):
+        if preset_name:
+            return config
         config = _with_options(preset(preset_for(source)), options)
     before, config = config, with_structure_of(config, source, dataset.resolution)
     if rows := structural_differences(config, before):

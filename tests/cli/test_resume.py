@@ -111,16 +111,30 @@ def test_init_from_takes_the_structure_of_the_network(train):
     assert code == 0 and "8 layers there, 2 here" in out
     assert "the first sheet shows noise" in out
     assert "to make more of it fit: --mapping-layers 8" in out
-    # So does a preset.
-    code, _, err, _ = train("--init-from", first, "--cfg", "auto", small=PLAIN)
+    code, _, err, _ = train(
+        "--init-from",
+        first,
+        "--z-dim",
+        "8",
+        "--channel-max",
+        "4",
+        "--d-channel-max",
+        "4",
+        small=PLAIN,
+    )
     assert code == 2 and "nothing of it fits the new network" in err
-    assert "--mapping-layers 8" in err and err.count("\n") == 1
+    assert "--z-dim 16" in err and err.count("\n") == 1
+    # A preset sets how to train.
+    code, out, err, _ = train("--init-from", first, "--cfg", "paper256", small=PLAIN)
+    assert code == 0 and "G keeps everything" in out and "R1 gamma 1," in out, err
 
 
 def test_init_from_takes_the_model_of_the_network(train):
     _, _, _, (first,) = train("--kimg", "0.004", "--cfg", "stylegan3-r")
     code, out, err, _ = train("--init-from", first, small=PLAIN)
     assert code == 0 and "StyleGAN3-R" in out and "G keeps everything" in out, err
+    code, out, err, _ = train("--init-from", first, "--cfg", "stylegan3-t", small=PLAIN)
+    assert code == 2 or "StyleGAN3-T" in out and "G keeps everything" not in out
 
 
 def test_init_from_moves_the_weights(train):
