@@ -34,8 +34,8 @@ WRITTEN = {"config.json", "labels.safetensors"}
 WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
 
 
-@click.command("convert", cls=Command)
-@click.argument("source", metavar="IN")
+@click.command("convert", cls=Command, short_help="Convert networks between file formats.")
+@click.argument("source", metavar="IN", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
     "--to",

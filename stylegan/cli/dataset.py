@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from stylegan.data.prepare import Prepared
 
 
-@click.command("dataset", cls=Command)
+@click.command(
+    "dataset", cls=Command, short_help="Make a data set of your images: one size, one format."
+)
 @click.argument("source", type=click.Path())
 @click.argument("dest", type=click.Path())
 @click.option(

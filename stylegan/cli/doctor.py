@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stylegan_ops.doctor import Row
 
 
-@click.command("doctor", cls=Command)
+@click.command("doctor", cls=Command, short_help="Check, build and explain the kernels.")
 @click.option("--clean", is_flag=True, help="Only empty the cache of built kernels.")
 def command(clean: bool) -> None:
     """Show what the kernels need, build them if they are missing, and check each one.

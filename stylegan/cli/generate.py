@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stylegan.inference.pipeline import Pipeline
 
 
-@click.command("generate", cls=Command)
+@click.command("generate", cls=Command, short_help="Draw images from seeds or latents.")
 @click.option(
     "--seeds",
     type=Seeds(),

@@ -25,8 +25,8 @@ MAX_SIZES = 6  # that are listed, the most common ones
 THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
 
 
-@click.command("info", cls=Command)
-@click.argument("path", metavar="NETWORK|DATASET", required=False)
+@click.command("info", cls=Command, short_help="Describe a network, a run or a data set.")
+@click.argument("path", metavar="NETWORK|DATASET", type=click.Path(), required=False)
 @like_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(

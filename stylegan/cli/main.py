@@ -95,8 +95,9 @@ def _notes(others: Callable[..., None]) -> Callable[..., None]:
     seen = set()
 
     def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        """As `warnings.showwarning`; the first of `where` is the file name."""
         line = printable(one_line(message))
-        if not issubclass(category, UserWarning):
+        if not issubclass(category, UserWarning) and where[0] != "stylegan_ops":
             others(message, category, *where, **more)
         elif line not in seen:
             seen.add(line)

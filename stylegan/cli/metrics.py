@@ -41,7 +41,9 @@ class Names(click.ParamType):
         return names
 
 
-@click.command("metrics", cls=Command, epilog=f"\b\nMetrics:\n{LIST}")
+@click.command(
+    "metrics", cls=Command, short_help="Measure a network.", epilog=f"\b\nMetrics:\n{LIST}"
+)
 @network_argument
 @click.option(
     "--metrics",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHUNK = 64  # images between two steps of the progress bar
 
 
-@click.command("mix", cls=Command)
+@click.command("mix", cls=Command, short_help="Mix the styles of images.")
 @click.option(
     "--rows",
     type=Seeds(),

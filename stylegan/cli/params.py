@@ -217,13 +217,19 @@ LIKE_HELP = (
     "the shapes of its tensors]"
 )
 like_option = click.option(
-    "--like", metavar="NETWORK", expose_value=False, callback=use_settings_of, help=LIKE_HELP
+    "--like",
+    metavar="NETWORK",
+    type=click.Path(),
+    expose_value=False,
+    callback=use_settings_of,
+    help=LIKE_HELP,
 )
 
 
 def network_argument(function: Callable) -> Callable:
     """The positional NETWORK, and --like for it, the last option in help."""
-    function = like_option(click.argument("network", metavar="NETWORK")(function))
+    argument = click.argument("network", metavar="NETWORK", type=click.Path())
+    function = like_option(argument(function))
     parameters = function.__click_params__  # type: ignore[attr-defined]
     parameters.insert(0, parameters.pop())
     return function

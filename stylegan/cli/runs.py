@@ -20,8 +20,8 @@ HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "las
 TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
 
 
-@click.command("runs", cls=Command)
-@click.argument("folder", metavar="[DIR]", default="runs")
+@click.command("runs", cls=Command, short_help="List the runs and how far they are.")
+@click.argument("folder", metavar="[DIR]", type=click.Path(), default="runs")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--report", is_flag=True, help="Rewrite report.html of every run.")
 def command(folder: str, as_json: bool, report: bool) -> None:

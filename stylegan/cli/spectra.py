@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
 
-@click.command("spectra", cls=Command)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.command("spectra", cls=Command, short_help="Compare the frequencies of images and networks.")
+@click.argument("sources", metavar="SOURCE...", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--out",
     "outs",

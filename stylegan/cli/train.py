@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stylegan.training.loop import Trainer
 
 
-@click.command("train", cls=SettingsCommand)
+@click.command("train", cls=SettingsCommand, short_help="Train a network on images.")
 @click.option(
     "--device",
     cls=GroupedOption,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     "--like",
     cls=GroupedOption,
     group="Training",
+    type=click.Path(),
     metavar="NETWORK",
     callback=use_settings_of,
     help="Network with the settings of the state dict that --init-from names.",

@@ -48,7 +48,9 @@ class Cells(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-@click.command("video", cls=Command)
+@click.command(
+    "video", cls=Command, short_help="Make a video of images that change into each other."
+)
 @click.option(
     "--seeds",
     type=Seeds(),
