@@ -61,8 +61,13 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
 def pytest_collection_modifyitems(items):
-    """What is not thorough is quick. Tests that run alone come last."""
+    """What is not thorough is quick. Tests that run alone come last.
+
+    Raises: pytest.UsageError for a name that holds an address: workers would disagree on the names.
+    """
     for item in items:
+        if re.search(r" at 0x[0-9a-f]+", item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid}: give this case a name, its repr is an address")
         if item.get_closest_marker("thorough") is None:
             item.add_marker("quick")
     items.sort(key=lambda item: item.get_closest_marker("serial") is not None)

@@ -59,7 +59,7 @@ def test_lists():
 @pytest.mark.parametrize(
     "value",
     [1.5, 8.0, np.float32(8), True, np.bool_(True), torch.tensor(True), np.nan, [8], 1j]
-    + [np.array([8]), torch.tensor([8]), torch.tensor(8.0), None, object(), b"8", {8}],
+    + [np.array([8]), torch.tensor([8]), torch.tensor(8.0), None, object, b"8", {8}],
     ids=repr,
 )
 def test_no_integers(value):
