@@ -64,6 +64,15 @@ def choices_of(
     return list({choice.name: choice for choice in found}.values())
 
 
+def untrained(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
+    """The classes among `choices` that no training image had."""
+    counts = pipe.networks.class_counts
+    if not counts:
+        return []
+    numbers = {c.text: pipe.labels(c.value, [0]).numbers for c in choices if c.kind == "class"}
+    return [text for text, found in numbers.items() if text and found and not counts[found[0]]]
+
+
 def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
     """Raises: UserError if there are no labels to draw with by default."""
     try:

@@ -199,6 +199,32 @@ def test_info_shows_what_labels_a_network_takes(run, nets, network, row):
     assert row in out.splitlines()
 
 
+def test_classes_without_images_are_named(run, nets):
+    """They are never drawn by default, so a user who asks for one learns what it is."""
+    line = "note: class dog had no training images, so the network has not learned it"
+    assert "no images     dog" in ok(run("info", nets["classes"]))[0].splitlines()
+    for command, *out in (("generate", "--outdir", "o"), ("mix", "--out", "o.png")):
+        _, err = ok(run(command, nets["classes"], "--class", "dog", *out))
+        assert line in err.splitlines(), command
+        _, err = ok(run(command, nets["classes"], "--class", "cat", *out, "--overwrite"))
+        assert "not learned" not in err
+
+
+@pytest.mark.parametrize(
+    "network, line",
+    [
+        ("plain", None),
+        ("classes", "it does not contain the names of the classes: --class takes numbers"),
+        ("vectors", "it does not contain the labels of training images: draw with --label"),
+    ],
+)
+def test_convert_says_what_a_pkl_loses_of_labels(run, nets, network, line):
+    out, _ = ok(run("convert", nets[network], "a.pkl"))
+    assert (line in out) if line else ("does not contain the" not in out)
+    out, _ = ok(run("convert", nets[network], "a"))  # a snapshot keeps all of it
+    assert "does not contain the" not in out
+
+
 def test_mix_draws_one_class(run, nets):
     code, _, err = run("mix", nets["classes"], "--class", "0", "--class", "1")
     assert code == 2 and "mix draws one class; give --class or --label once" in err
