@@ -109,7 +109,7 @@ def test_a_tar_in_every_command(run, tmp_path):
     (tmp_path / "b.tar.gz").write_bytes(b"\x1f\x8b")
     for command in ("info b.tar.gz", TRAIN.format("b.tar.gz"), "dataset b.tar.gz b"):
         code, _, err = run(*command.split())
-        assert code == 2 and "; gunzip -c b.tar.gz > b.tar makes a .tar of it" in err
+        assert code == 2 and "; gunzip -c " in err and "b.tar.gz > b.tar makes a .tar" in err
 
 
 def test_classes_by_the_number_that_they_are_called(run, tmp_path):
