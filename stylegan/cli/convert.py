@@ -117,7 +117,17 @@ def _foreign(source: str, out: Path, kind: str) -> list[str]:
     with output_file(out, "OUT") as part:
         lines = (nvidia_writer if kind == "nvidia" else rosinality_writer).write(nets, part)
     lines = [f"{out}: {nets.config.G.title}, {_size(nets)}", *(f"  {line}" for line in lines)]
-    return lines + _missing(nets)
+    return lines + _lost_labels(nets) + _missing(nets)
+
+
+def _lost_labels(nets: Networks) -> list[str]:
+    """Lines on what the formats of other programs do not hold about labels."""
+    if not nets.config.G.c_dim:
+        return []
+    if nets.label_vectors is not None:
+        return ["  it does not contain the labels of training images: draw with --label"]
+    named = list(nets.class_names) != [str(i) for i in range(len(nets.class_names))]
+    return ["  it does not contain the names of the classes: --class takes numbers"] * named
 
 
 def _tensors(source: str, out: Path, kind: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.labels import Choice, choices_of
+from stylegan.cli.labels import Choice, choices_of, untrained
 from stylegan.cli.params import device_option, finite, network_argument
 from stylegan.cli.provenance import made_by
 
@@ -50,8 +50,12 @@ class Drawing:
         return pipe
 
     def choices(self, pipe: Pipeline) -> list[Choice]:
-        """The labels to draw with, one or more. Raises: UserError."""
-        return choices_of(pipe, self.network, self.classes, self.labels)
+        """The labels to draw with, one or more. Prints a note on classes that the network has not
+        learned. Raises: UserError."""
+        choices = choices_of(pipe, self.network, self.classes, self.labels)
+        for name in untrained(pipe, choices):
+            note(f"class {name} had no training images, so the network has not learned it")
+        return choices
 
     def note_average(self, count: int) -> None:
         """Print a note if truncation makes `count` seeds the same picture."""

@@ -144,6 +144,9 @@ def _network(path: str) -> dict[str, Any]:
     else:
         rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
     rows["classes"] = list(nets.class_names) or _unnamed_classes(nets)
+    unlearned = [name for name, n in zip(nets.class_names, nets.class_counts) if not n]
+    if unlearned:
+        rows["no images"] = unlearned
     if source:
         rows["sha256"] = str(source.get("sha256"))
     return rows

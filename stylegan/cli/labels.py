@@ -64,6 +64,15 @@ def choices_of(
     return list({choice.name: choice for choice in found}.values())
 
 
+def untrained(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
+    """The classes among `choices` that no training image had."""
+    counts = pipe.networks.class_counts
+    if not counts:
+        return []
+    numbers = {c.text: pipe.labels(c.value, [0]).numbers for c in choices if c.kind == "class"}
+    return [text for text, found in numbers.items() if text and found and not counts[found[0]]]
+
+
 def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
     """Raises: UserError if there are no labels to draw with by default."""
     try:
@@ -112,7 +121,7 @@ def _rows(text: str, c_dim: int) -> list[tuple[float, ...]]:
     try:
         rows: Any = [[float(part) for part in text.split(",")]]
     except ValueError:
-        rows = _read(Path(text))
+        rows = _read(text)
     try:
         if rows and not isinstance(rows[0], (list, tuple)):
             rows = [rows]
@@ -131,12 +140,13 @@ def _rows(text: str, c_dim: int) -> list[tuple[float, ...]]:
     return labels
 
 
-def _read(path: Path) -> Any:
+def _read(text: str) -> Any:
     """The rows of a file: lists of numbers, or text that may be numbers."""
+    path = Path(text)
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".csv", ".json"):
         raise UserError(
-            f"--label {path}",
+            f"--label {text or repr(text)}",
             "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json",
         )
     try:
@@ -156,8 +166,10 @@ def _read(path: Path) -> Any:
         if isinstance(e, UserError):
             raise
         raise UserError(path, f"cannot be read ({one_line(e, 200)})") from e
-    if isinstance(content, dict):  # a dataset.json: [[file name, label], ...]
-        content = [row[1] for row in content.get("labels") or [] if len(row) == 2]
+    if isinstance(content, dict):  # a dataset.json: [[file name, label], ...], or by file name
+        labels = content.get("labels", content)
+        rows = labels.items() if isinstance(labels, dict) else labels or []
+        content = [row[1] for row in rows if len(row) == 2]
     return content
 
 

@@ -17,8 +17,9 @@ from stylegan.errors import UserError
 
 FILE = "dataset.json"
 MAX_CLASSES = 100_000
+MAX_WHOLE = 10**15  # a number up to this may be meant as that of a class
 MAX_LISTED = 8  # classes without images that are named
-_WHOLE = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*(\d{1,15})(?:\.0*)?\s*", re.ASCII)
 # An array as text: [1, 0], "1 0 0", array([1., 0.]).
 _ARRAY = re.compile(r"\s*(?:\w*\(?\[.*|[-+.\de]+(?:[\s,;]+[-+.\de]+)+\s*)", re.ASCII | re.DOTALL)
 
@@ -136,7 +137,7 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, str):
         match = _WHOLE.fullmatch(value)
         return int(match[1]) if match else None
-    if isinstance(value, (bool, int, float)) and 0 <= value < 1e9 and value == int(value):
+    if isinstance(value, (bool, int, float)) and 0 <= value < MAX_WHOLE and value == int(value):
         return int(value)
     return None
 
@@ -207,10 +208,13 @@ def _label_names(given: Any, where: str) -> tuple[str, ...]:
 
 def _classes(numbers: list[int], names: tuple[str, ...], where: str) -> Labels:
     count = max(max(numbers) + 1, len(names))
-    if names and len(names) < count:
-        raise UserError(where, f"label {count - 1} has no name, there are {len(names)}")
     if count > MAX_CLASSES:
         raise UserError(where, f"class number {count - 1} is too large; number them from 0")
+    if names and len(names) < count:
+        last = len(names) - 1
+        raise UserError(
+            where, f'class {count - 1} has no name; the last number in "label_names" is {last}'
+        )
     names = names or tuple(str(i) for i in range(count))
     return Labels(np.array(numbers, dtype=np.int64), count, names)
 

@@ -37,6 +37,7 @@ class Member(NamedTuple):
     at: int  # of its content, in bytes
     size: int
     link: bytes
+    utf8: bool = False  # whether the archive says that the name is UTF-8
 
     @property
     def key(self) -> bytes:
@@ -63,13 +64,18 @@ class TarSource:
         self.problems: list[Problem] = []
         members = self._members()
         by_key = {m.key: m for m in members} if any(m.kind in LINKS for m in members) else {}
-        stored = []
+        found_files: list[tuple[Member, Place]] = []
         for member in members:
             file = _file(member, by_key)
             if isinstance(file, str):
                 self.problems.append(Problem(member.name.decode("utf-8", "replace"), file))
             elif file:
-                stored.append(Stored(_text(member.name), file))
+                found_files.append((member, file))
+        # Unix writes UTF-8, so names that all are UTF-8 are; others are decoded alike.
+        names = [_text(member, "utf-8") for member, _ in found_files]
+        if encoding is not None or any(isinstance(name, bytes) for name in names):
+            names = [_text(member, "ascii") for member, _ in found_files]
+        stored = [Stored(name, file) for name, (_, file) in zip(names, found_files)]
         found = list_files(stored, encoding, "archive")
         self.problems += found.problems
         self.notes = found.notes
@@ -164,7 +170,7 @@ def _walk(f: BinaryIO) -> Iterator[Member]:
             if len(data) < size:
                 raise _Damaged("it ends within a header")
             if kind in (LONG_NAME, LONG_LINK):
-                here["path" if kind == LONG_NAME else "linkpath"] = data.split(b"\0")[0]
+                here["long name" if kind == LONG_NAME else "linkpath"] = data.split(b"\0")[0]
             else:
                 (every if kind == tarfile.XGLTYPE else here).update(_attributes(data))
             at += -(-size // BLOCK) * BLOCK
@@ -179,8 +185,9 @@ def _walk(f: BinaryIO) -> Iterator[Member]:
         if "size" in given:
             size = _number(given["size"])
         size = 0 if kind in NO_DATA else size
-        name, link = given.get("path", header.name), given.get("linkpath", header.link)
-        yield Member(name, kind, at, size, link)
+        name = given.get("path", given.get("long name", header.name))
+        utf8 = "path" in given and given.get("hdrcharset") != b"BINARY"
+        yield Member(name, kind, at, size, given.get("linkpath", header.link), utf8)
         at += -(-size // BLOCK) * BLOCK
 
 
@@ -228,8 +235,9 @@ def _file(member: Member, by_key: dict[bytes, Member]) -> Place | str | None:
     return "a link to itself"
 
 
-def _text(name: bytes) -> str | bytes:
+def _text(member: Member, assumed: str) -> str | bytes:
+    """The name of an entry, in `assumed` if nothing says its encoding; bytes if it is not in it."""
     try:
-        return name.decode("utf-8")
+        return member.name.decode("utf-8" if member.utf8 else assumed)
     except UnicodeDecodeError:
-        return name
+        return member.name

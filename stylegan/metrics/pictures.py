@@ -100,7 +100,7 @@ def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
         files=dataset.total_files,
         made=read_made(dataset.source),
         values=str(dataset.deep) if dataset.deep else None,
-        notes=tuple(dataset.notes),
+        notes=tuple(n for n in dataset.notes if n not in dataset.source.notes),  # on names
         unused=unused,
     )
 

@@ -184,7 +184,8 @@ def header(
 def _labels(config: Config, dataset: ImageDataset) -> str:
     if not dataset.c_dim:
         return "none"
-    what = f"{dataset.c_dim} classes" if dataset.class_names else f"vectors of {dataset.c_dim}"
+    vectors = f"label vectors of {dataset.c_dim} numbers"
+    what = f"{dataset.c_dim} classes" if dataset.class_names else vectors
     return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
 
 

@@ -92,10 +92,22 @@ def test_labels_of_the_training_set_by_default(run, nets, command):
         lambda p: p.with_suffix(".csv").write_text("a\tb\tc\n0.1\t0\t1\n1  1  .25 \n"),
         lambda p: p.with_suffix(".json").write_text("[[0.1, 0, 1], [1, 1, 0.25]]"),
         lambda p: p.with_suffix(".json").write_text(
+            '{"labels": {"a.png": [0.1, 0, 1], "b.png": [1, 1, 0.25]}}'
+        ),
+        lambda p: p.with_suffix(".json").write_text(
             json.dumps({"labels": [["a.png", [0.1, 0, 1]], ["b.png", [1, 1, 0.25]]]})
         ),
     ],
-    ids=["npy", "csv", "csv-heading", "csv-semicolons", "csv-tabs", "json", "dataset.json"],
+    ids=[
+        "npy",
+        "csv",
+        "csv-heading",
+        "csv-semicolons",
+        "csv-tabs",
+        "json",
+        "by-name",
+        "dataset.json",
+    ],
 )
 def test_labels_from_a_file(run, nets, tmp_path, make):
     make(tmp_path / "labels")
@@ -154,6 +166,7 @@ def test_truncation_towards_the_class(run, nets, tmp_path):
         ("vectors", "--label 1,2", "--label 1,2: this network takes labels of 3 numbers, got 2"),
         ("vectors", "--label 1,2,inf", "--label 1,2,inf: expected finite numbers"),
         ("vectors", "--label nothing.csv", "nothing.csv: cannot be read (No such file"),
+        ("vectors", ["--label", ""], "stylegan: --label '': expected numbers like 0.2,1,0"),
         ("vectors", "--label red", "--label red: expected numbers like 0.2,1,0, or a file"),
         ("vectors", "--label bad.json", "bad.json: cannot be read (Expecting value: line 1"),
         (
@@ -181,7 +194,8 @@ def test_wrong_labels_are_one_line(run, nets, tmp_path, command, network, args, 
     np.save("objects.npy", np.array([{}]), allow_pickle=True)
     before = sorted(tmp_path.iterdir())
     out = {"video": ["--out", "a.gif"]}.get(command, [])
-    code, text, err = run(command, nets[network], *args.split(), *out)
+    args = args.split() if isinstance(args, str) else args
+    code, text, err = run(command, nets[network], *args, *out)
     assert code == 2 and message in err and err.count("\n") == 1 and not text, err
     assert sorted(tmp_path.iterdir()) == before
 
@@ -197,6 +211,32 @@ def test_wrong_labels_are_one_line(run, nets, tmp_path, command, network, args, 
 def test_info_shows_what_labels_a_network_takes(run, nets, network, row):
     out, _ = ok(run("info", nets[network]))
     assert row in out.splitlines()
+
+
+def test_classes_without_images_are_named(run, nets):
+    """They are never drawn by default, so a user who asks for one learns what it is."""
+    line = "note: class dog had no training images, so the network has not learned it"
+    assert "no images     dog" in ok(run("info", nets["classes"]))[0].splitlines()
+    for command, *out in (("generate", "--outdir", "o"), ("mix", "--out", "o.png")):
+        _, err = ok(run(command, nets["classes"], "--class", "dog", *out))
+        assert line in err.splitlines(), command
+        _, err = ok(run(command, nets["classes"], "--class", "cat", *out, "--overwrite"))
+        assert "not learned" not in err
+
+
+@pytest.mark.parametrize(
+    "network, line",
+    [
+        ("plain", None),
+        ("classes", "it does not contain the names of the classes: --class takes numbers"),
+        ("vectors", "it does not contain the labels of training images: draw with --label"),
+    ],
+)
+def test_convert_says_what_a_pkl_loses_of_labels(run, nets, network, line):
+    out, _ = ok(run("convert", nets[network], "a.pkl"))
+    assert (line in out) if line else ("does not contain the" not in out)
+    out, _ = ok(run("convert", nets[network], "a"))  # a snapshot keeps all of it
+    assert "does not contain the" not in out
 
 
 def test_mix_draws_one_class(run, nets):

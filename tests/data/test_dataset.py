@@ -95,7 +95,10 @@ def test_labels_that_are_vectors(store):
         ('{"labels": [["a.png", []]]}', "label of a.png is .*expected"),
         ("[" * 100_000, "brackets are nested too deeply"),
         ('{"labels": [3]}', "must be a list of"),
-        ('{"labels": [["a.png", 3]], "label_names": ["x"]}', "label 3 has no name, there are 1"),
+        (
+            '{"labels": [["a.png", 3]], "label_names": ["x"]}',
+            'class 3 has no name; the last number in "label_names" is 0',
+        ),
     ],
 )
 def test_labels_that_do_not_fit(store, text, message):

@@ -63,6 +63,21 @@ def test_names_that_are_not_utf8(tmp_path):
         assert ImageDataset(path, zip_encoding=used).notes == []
 
 
+def test_names_that_would_be_utf8_by_chance(tmp_path):
+    """In GBK, the bytes of one class may be UTF-8 of something else. All names are decoded alike,
+    as in a zip."""
+    entries = [("猫/1.png", IMAGE), ("小狗/1.png", IMAGE)]
+    assert "猫".encode("gbk").decode("utf-8") == "è"
+    data = ImageDataset(tar_of(tmp_path / "a.tar", entries, encoding="gbk"))
+    assert data.class_names == ("小狗", "猫") and len(data.notes) == 1
+    chosen = ImageDataset(tmp_path / "a.tar", zip_encoding="gbk")
+    assert chosen.class_names == data.class_names and not chosen.notes
+    for format in FORMATS:
+        path = tar_of(tmp_path / f"{format}.tar", entries, FORMATS[format])
+        for more in ({}, {"zip_encoding": "gbk"} if format == "pax" else {}):
+            assert ImageDataset(path, **more).class_names == ("小狗", "猫")
+
+
 def test_labels_and_odd_names(tmp_path):
     rows = json.dumps({"labels": [["./a\\1.png", 1], ["b.png", 0]]}).encode()
     entries = [("./a\\1.png", IMAGE), ("/b.png", IMAGE), ("../c.png", IMAGE)]
