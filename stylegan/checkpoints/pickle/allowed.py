@@ -150,7 +150,9 @@ def path(machine: Machine, *parts: Any) -> str:
     """A path, as a string."""
     if len(parts) > MAX_PARTS or any(type(p) is not str or len(p) > MAX_PART for p in parts):
         raise ValueError("damaged: a path of something other than names")
-    return "/".join(parts)
+    joined = "/".join(parts)
+    machine.budget.spend_bytes(4 * len(joined))
+    return joined
 
 
 def size(machine: Machine, shape: Any = ()) -> tuple[Any, ...]:

@@ -13,6 +13,8 @@ from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
 from stylegan.errors import CheckpointError
 
+UNKNOWN_WORK = 50  # opcodes that take as long as the look at an unknown name
+
 
 def push_global(m: Machine, module: str, name: str) -> None:
     """Push a global, unless it is refused."""
@@ -22,6 +24,8 @@ def push_global(m: Machine, module: str, name: str) -> None:
             f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
             "a file names is run"
         )
+    if found.unknown:
+        m.budget.spend_opcodes(UNKNOWN_WORK)
     m.stack.append(found)
 
 
@@ -90,8 +94,9 @@ def build(m: Machine) -> None:
         slots = state if type(state) is tuple and len(state) == 2 else (state,)
         for part in slots:
             if type(part) is dict:
-                m.budget.spend_opcodes(len(part) if target.state else 0)
-                target.state = {**target.state, **part} if target.state else part
+                own = target.state or {}
+                m.budget.spend_opcodes(len(own) + len(part) if own else 0)
+                target.state = {**own, **part} if own else part
     elif type(target) is Node and target.state is None and type(state) is dict:
         target.state = state
     elif isinstance(target, (DType, NumpyArray)) and type(state) is tuple:
