@@ -26,6 +26,7 @@ from stylegan.words import one_line
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
 MAX_HEAD = 1 << 17  # bytes of a tensor's own file before its numbers; far more than it takes
 ZIP = b"PK\x03\x04"  # how a file of today's format begins
+MAX_NUMEL = 1 << 40  # of a storage
 MAX_DIRECTORY = 2 << 20  # bytes of a zip directory; 10,000 tensors take 1 MB
 # Bytes of a number of those kinds of storages that no network has.
 ITEM_SIZES = {"Untyped": 1, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1,
@@ -132,7 +133,8 @@ class _Legacy(Unpickler):
         if type(kind) is not Global or not kind.unknown or not is_unknown_storage(kind.name):
             return storage_of_id(key[:5], self.storages)
         size = ITEM_SIZES.get(kind.name.rpartition(".")[2].removesuffix("Storage"))
-        if size is None or type(name) is not str or type(numel) is not int or numel < 0:
+        known = size is not None and type(name) is str and type(numel) is int
+        if size is None or not known or not 0 <= numel < MAX_NUMEL:
             raise Refusal(BAD_ID)
         self.storages.setdefault(name, _Other(torch.uint8, numel, None, size))
         return Node(kind.name, unknown=True)
@@ -197,7 +199,7 @@ def storage_of_id(key: tuple[Any, ...], storages: dict[str, Storage]) -> Storage
         or type(dtype) is not Global
         or dtype.value not in DTYPES.values()
         or type(numel) is not int
-        or not 0 <= numel < 1 << 40
+        or not 0 <= numel < MAX_NUMEL
     ):
         raise Refusal(BAD_ID)
     storage = storages.setdefault(name, Storage(dtype.value, numel, None))
