@@ -57,6 +57,11 @@ def names():
     return PROTO + start + b"](" + b"".join(named_each) + b"e."
 
 
+@attack("160,000 names by INST", "as much work")
+def names_by_inst():
+    return b"(lp0\n" + b"(ifork.x\nThing\na" * 160_000 + b"."
+
+
 @attack("wrappers around one state dict", "no known networks")
 def wrappers():
     start = put(0, tensor()) + put(1, large(30_000, "module.a.", get(0)))

@@ -18,14 +18,12 @@ UNKNOWN_WORK = 50  # opcodes that take as long as the look at an unknown name
 
 def push_global(m: Machine, module: str, name: str) -> None:
     """Push a global, unless it is refused."""
-    found = m.names.find(module, name, m.old)
+    found = _find(m, module, name)
     if found is None:
         raise Refusal(
             f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
             "a file names is run"
         )
-    if found.unknown:
-        m.budget.spend_opcodes(UNKNOWN_WORK)
     m.stack.append(found)
 
 
@@ -76,7 +74,7 @@ def new_of_name(m: Machine) -> None:
     mark."""
     at = m.at
     module, name = (m.line().decode("utf-8", "replace") for _ in range(2))
-    called = m.names.find(module, name, m.old)
+    called = _find(m, module, name)
     args = m.pop_mark() if called else []
     node = _unknown(called)
     if node is None and (called is None or not m.old):
@@ -110,6 +108,14 @@ def describe(value: object) -> str:
     if type(value) in (Global, Node):
         return str(value)
     return f"a value of type {type(value).__name__}"
+
+
+def _find(m: Machine, module: str, name: str) -> Global | None:
+    """A global, or None if it is refused."""
+    found = m.names.find(module, name, m.old)
+    if found and found.unknown:
+        m.budget.spend_opcodes(UNKNOWN_WORK)
+    return found
 
 
 def _unknown(called: object) -> Node | None:
