@@ -28,7 +28,13 @@ def contents(root: Any) -> str:
 def _dictionary(value: dict[Any, Any]) -> str:
     names = [_key(key) for key in islice(value, SHOWN)]
     more = f" and {len(value) - SHOWN:,} more" if len(value) > SHOWN else ""
-    return f"a dictionary of {', '.join(names)}{more}"
+    inner = next((item for item in value.values() if _is_state(item)), None)
+    tensors = f"; the first tensor is {_key(next(iter(inner)))}" if inner else ""
+    return f"a dictionary of {', '.join(names)}{more}{tensors}"
+
+
+def _is_state(value: Any) -> bool:
+    return type(value) is dict and isinstance(next(iter(value.values()), None), Array)
 
 
 def _key(key: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.checkpoints.pickle.nodes import Node
+from stylegan.checkpoints.roles import MODELS, ROLES, UNNAMED, WRAPPERS, rank_of, role_of
 
 State = dict[str, Any]  # {name of a tensor: Array}
 Network = Node | State
@@ -22,24 +23,10 @@ Network = Node | State
 TENSORFLOW = "dnnlib.tflib.network.Network"
 MAX_LEVEL = 3  # containers inside containers that are searched
 MAX_ENTRIES = 20_000  # of all containers that are searched
+MAX_NAMES = 200_000  # that are looked at, some of them several times
 MAX_WRAPPERS = 8  # around one network
-# Lower-case keys under which programs keep each network.
-ROLES = {
-    "G_ema": (
-        "g_ema", "gs", "gema", "ema", "generator_ema", "ema_generator", "generator_smooth",
-        "netg_ema", "net_g_ema", "g_ema_state_dict", "params_ema", "model_ema", "g_running",
-        "decoder",
-    ),
-    "G": ("g", "generator", "netg", "net_g", "gen", "g_state_dict", "params"),
-    "D": ("d", "discriminator", "netd", "net_d", "disc", "dis", "d_state_dict"),
-}  # fmt: skip
-ROLE_OF = {name: role for role, names in ROLES.items() for name in names}
-RANK = {name: i for names in ROLES.values() for i, name in enumerate(names)}
 TUPLE = ("G", "D", "G_ema")  # the order of NVIDIA's TensorFlow files, which call the last one Gs
-# Keys that may hold the only network of a file, or a dictionary of networks.
-UNNAMED = ("model", "state_dict", "network", "net", "module", "weights", "state", "ema_state_dict")
-WRAPPERS = ("module", "_orig_mod")  # names of the only child: DataParallel and torch.compile
-MODELS = ("model", "net", "network")  # names of a generator in the module around it
+COUNT = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside its module
 GENERATOR = re.compile(r"synthesis[./].*|input\.input|style_mlp\..*")
 
 
@@ -114,7 +101,7 @@ def find_networks(root: Any) -> Found:
 
     Args: root: what `read_root` gives.
     """
-    found, left = Found(root), MAX_ENTRIES
+    found, left, names = Found(root), MAX_ENTRIES, MAX_NAMES
     alone: list[Network] = []  # networks whose role nothing tells
     todo = deque([_Place(root)])
     opened: dict[int, _Content] = {}  # by id of the value, which it keeps alive
@@ -125,7 +112,11 @@ def find_networks(root: Any) -> Found:
         if (key, place.role, place.certain) in seen:
             continue
         seen.add((key, place.role, place.certain))
-        content = opened[key] = opened.get(key) or _open(place.value)
+        bare = _unwrapped(place.value)
+        names -= _length(bare)
+        if names < 0:
+            break
+        content = opened[key] = opened.get(key) or _open(place.value, bare)
         network = _as_network(content, place.role is not None)
         if network is not None and place.role:
             found.add(place.role, network)
@@ -143,11 +134,6 @@ def find_networks(root: Any) -> Found:
     return found
 
 
-def role_of(key: object) -> str | None:
-    """The role of a network that is kept under this key, or None."""
-    return ROLE_OF.get(key.lower()) if type(key) is str and len(key) < 40 else None
-
-
 def is_generator(network: Network) -> bool:
     """Whether a network is a generator, by the names of its parts."""
     if not isinstance(network, Node):
@@ -163,6 +149,7 @@ def is_generator(network: Network) -> bool:
 
 def without_wrappers(state: State) -> State:
     """A state dict without the prefixes that wrappers add to all names."""
+    state = {key: value for key, value in state.items() if key != COUNT}
     inner = _without_prefix(state, (*WRAPPERS, *MODELS))
     return inner if is_generator(inner) else _without_prefix(state, WRAPPERS)
 
@@ -178,13 +165,26 @@ def _without_prefix(state: State, known: Sequence[str]) -> State:
     return state
 
 
-def _open(original: Any) -> _Content:
-    value = original
+def _unwrapped(value: Any) -> Any:
+    """A module without the modules of wrappers around it; any other value."""
     for _ in range(MAX_WRAPPERS):
         children = _children(value)
         if len(children) != 1 or next(iter(children)) not in WRAPPERS:
             break
         value = next(iter(children.values()))
+    return value
+
+
+def _length(value: Any) -> int:
+    """How many names it takes to tell what a value is. Many values may share the same names."""
+    if type(value) is not Node:
+        return len(value) if type(value) in (dict, list, tuple) else 1
+    variables = value.get("variables")
+    return 1 + len(_children(value)) + (len(variables) if type(variables) is list else 0)
+
+
+def _open(original: Any, value: Any) -> _Content:
+    """Args: original: a value; value: without wrappers."""
     if not _is_state(value):
         return _Content(original, value)
     state = without_wrappers(value)
@@ -224,8 +224,7 @@ def _inside(place: _Place, container: Any, items: dict[Any, Any]) -> Iterator[_P
     published = type(container) is tuple and len(container) == len(TUPLE)
     if published and any(type(n) is Node and n.kind == TENSORFLOW for n in container):
         items = dict(zip(TUPLE, container))
-    rank = {key: RANK.get(key.lower(), 99) if type(key) is str else 99 for key in items}
-    for key in sorted(items, key=rank.__getitem__):
+    for key in sorted(items, key=rank_of):
         role, named = role_of(key), type(key) is str and key not in UNNAMED
         if not role and not named:
             role = place.role

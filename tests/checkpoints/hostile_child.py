@@ -16,6 +16,7 @@ from checkpoints import (
     hostile,
     hostile_files,  # noqa: F401  registers more
     hostile_objects,  # noqa: F401
+    hostile_sharing,  # noqa: F401
     hostile_sizes,  # noqa: F401
 )
 from stylegan.checkpoints.open import open_checkpoint

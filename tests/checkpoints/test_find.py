@@ -14,6 +14,7 @@ from stylegan import CheckpointError, load_networks
 from stylegan.checkpoints.find import find_networks, without_wrappers
 from stylegan.checkpoints.open import open_checkpoint
 from stylegan.checkpoints.pickle.container import read_root
+from stylegan.checkpoints.roles import rank_of, role_of
 from stylegan.checkpoints.rosinality.writer import write as write_rosinality
 from stylegan.config import Config
 from stylegan.networks import Networks
@@ -153,6 +154,26 @@ STATES = {
     ),
     "list": (lambda c: [c["g_ema"]], "G_ema"),
     "model.": (lambda c: {"state_dict": prefixed(c["g_ema"], "model.module.")}, "G_ema"),
+    "G_net": (
+        lambda c: {"state_dict": prefixed(c["g"], "G_net.") | prefixed(c["d"], "D_net.")},
+        "G D",
+    ),
+    "generator_state_dict": (
+        lambda c: {"generator_state_dict": c["g"], "discriminator_state_dict": c["d"]},
+        "G D",
+    ),
+    "model_G": (
+        lambda c: {"model_G": c["g"], "model_D": c["d"], "modelGs": c["g_ema"]},
+        "G_ema G D",
+    ),
+    "Gema_state_dict": (lambda c: {"G_state": c["g"], "Gema_state_dict": c["g_ema"]}, "G_ema G"),
+    "ema_model": (lambda c: prefixed(c["g_ema"], "ema_model.") | {"step": torch.ones(1)}, "G_ema"),
+    "AveragedModel": (
+        lambda c: {"n_averaged": torch.tensor(3)} | prefixed(c["g_ema"], "module."),
+        "G_ema",
+    ),
+    "Fabric": (lambda c: {"state_dict": prefixed(c["g"], "_forward_module.")}, "G_ema"),
+    "FSDP": (lambda c: prefixed(c["g"], "module._fsdp_wrapped_module."), "G_ema"),
     "params_ema": (lambda c: {"params": c["g"], "params_ema": c["g_ema"]}, "G_ema G"),
 }  # fmt: skip
 
@@ -228,6 +249,14 @@ def test_parts_among_other_names(tmp_path):
     assert list(found.others) == ["style.1.weight"]
     others = {"model.diffusion_model.a": 1, "model.diffusion_model.b": 2}
     assert without_wrappers(others) == others
+
+
+def test_names_without_a_role():
+    """Of losses, optimizers, parts, and averages of other things."""
+    for key in ("d_loss", "g_optim", "G_mapping", "g_synthesis", "average", "d_ema", "G_D", "", 3,
+                "model", "state_dict", "net", "b4", "style", "latent_avg", "g" * 50):  # fmt: skip
+        assert role_of(key) is None, key
+    assert rank_of("g_ema") < rank_of("ema") < rank_of("decoder") < rank_of("x")
 
 
 def test_prefixes_of_some_names_stay():

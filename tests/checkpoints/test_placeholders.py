@@ -217,6 +217,19 @@ def test_a_broken_G_leaves_G_ema(tmp_path, G):
     ]  # fmt: skip
 
 
+def test_an_unknown_G_ema_leaves_G(tmp_path, G):
+    Projected = of_class("pg_modules.generator.ProjectedGenerator")
+    D = discriminator()
+    root = {"G_ema": Projected(), "G": published(G, ADA), "D": published(D, ADA)}
+    checkpoint = open_checkpoint(dump(tmp_path / "a.pkl", root, classes=(Projected,)))
+    assert list(checkpoint.tensors) == ["G", "D"] and list(checkpoint.unbuilt) == ["G_ema"]
+    assert "pg_modules.generator.ProjectedGenerator is not known" in checkpoint.unbuilt["G_ema"]
+    with pytest.warns(UserWarning, match="G_ema cannot be built"):
+        nets = load_networks(tmp_path / "a.pkl", "cpu")
+    check(nets.best_G, G)
+    check(nets.D, D)
+
+
 def test_tensorflow(tmp_path):
     G, D = small_G(), tensorflow_pickles.published(small_D())
     D.static_kwargs["nonlinearity"] = "relu"
@@ -253,6 +266,24 @@ def test_placeholders_keep_their_name_alone(tmp_path, modules):
     assert all(type(node) is Node and node.unknown for node in (color, config, values, made))
     assert color.kind == "fork.config.Color" and config.items == {"a": 1}
     assert values.items == [1, 2] and made.state == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("value", [
+    torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.complex128),
+    torch.zeros(2).to(torch.float8_e4m3fn), torch.zeros(2, dtype=torch.uint16),
+    torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8), torch.eye(3).to_sparse(),
+    torch.zeros(2).untyped_storage(),
+])  # fmt: skip
+def test_values_beside_networks(tmp_path, value, new, G):
+    """They lose no network before or after them, in both formats and in a pickle."""
+    state = {"synthesis.b4.const": torch.ones(3), "mapping.w_avg": torch.arange(2.0)}
+    content = {"a": value, "g_ema": state, "x": [value, value]}
+    torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+    stored = open_checkpoint(tmp_path / "a.pt").stored["G_ema"]
+    assert torch.equal(stored["mapping.w_avg"].read(), torch.arange(2.0))
+    path = dump(tmp_path / "a.pkl", {"x": value, "G_ema": published(G)})
+    assert list(open_checkpoint(path).tensors) == ["G_ema"]
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn, torch.uint16])

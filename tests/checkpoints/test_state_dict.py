@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import stylegan
 from checkpoints.small_networks import discriminator, generator
+from stylegan.checkpoints.open import open_checkpoint
 from stylegan.config import Config
 from stylegan.errors import CheckpointError, Note, UserError
 from stylegan_ops import setup_filter
@@ -242,6 +243,8 @@ def test_a_part_alone_is_named(value, what, tmp_path):
     torch.save(value(generator(), discriminator()), tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=f"holds {what} alone; a generator has mapping and"):
         stylegan.load_networks(tmp_path / "a.pt")
+    stored = open_checkpoint(tmp_path / "a.pt").stored
+    assert list(stored) == (["D"] if what == "a discriminator" else ["G_ema"])
 
 
 def test_a_module_of_pytorch_is_not_called_nvidias(tmp_path):

@@ -39,6 +39,8 @@ from stylegan_ops import setup_filter
 
 FORMAT = "NVIDIA PyTorch .pkl"
 LR_MULTIPLIER = 0.01  # of our mapping networks
+PARTS = {"mapping", "synthesis"}  # of a generator
+NO_STYLEGAN = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
 
 
 def recognises(found: Found) -> bool:
@@ -61,12 +63,12 @@ def read(found: Found) -> Checkpoint:
     if failed and not generators:
         raise next(iter(failed.values()))
     result = Checkpoint(FORMAT, "", stored, meta=_meta(found.others))
-    main = found.modules[generators[0]] if generators else None
-    children = main.holder("_modules") if main else {}
+    nodes = [found.modules[name] for name in generators]
+    main = next((node for node in nodes if _is_stylegan(node)), nodes[0] if nodes else None)
     if main:
         names = {"resolution": "img_resolution", "channels": "img_channels"}
         result.recorded = recorded({**main.arguments(POSITIONAL), **(main.state or {})}, **names)
-    if not {"mapping", "synthesis"} <= children.keys():
+    if main is None or not _is_stylegan(main):
         if "G_ema" in failed:  # what is wrong with it tells more
             raise failed["G_ema"]
         nodes = [node for name, node in found.modules.items() if name in stored]
@@ -82,7 +84,7 @@ def read(found: Found) -> Checkpoint:
 def _name_family(result: Checkpoint, nodes: list[Node]) -> None:
     """Family and reason of networks that are neither StyleGAN2 nor StyleGAN3."""
     result.family = "unknown"
-    result.reason = "not a network of StyleGAN2 or StyleGAN3: mapping and synthesis are missing"
+    result.reason = NO_STYLEGAN
     modules = {node.kind for node in nodes if node.kind.startswith("torch.nn.")}
     if modules:
         result.format = "PyTorch module"
@@ -111,19 +113,37 @@ class _Reader:
 
     def generator(self, name: str) -> GeneratorConfig | Stylegan3Config:
         node = self.nodes[name]
+        _check_stylegan(node)
         return generator_config(node, self.stored[name], line_of(node))
 
     def discriminator(self, G: GeneratorConfig | Stylegan3Config) -> DiscriminatorConfig:
         node = self.nodes["D"]
         if node.unknown:
-            raise ValueError(f"the class {node.kind} is not known here")
-        main = self.nodes.get("G_ema") or self.nodes["G"]
+            raise ValueError(_unknown(node))
+        generators = [self.nodes[name] for name in ("G_ema", "G") if name in self.stored]
+        main = next(filter(_is_stylegan, generators))
         return discriminator_config(node, self.stored["D"], line_of(main), G)
 
     def tensors(self, name: str, config: Config) -> Tensors:
+        if name != "D":
+            _check_stylegan(self.nodes[name])
         tensors = _tensors(name, self.nodes[name], self.stored[name])
         _check_filters(name, self.stored[name], config.D if name == "D" else config.G)
         return tensors
+
+
+def _is_stylegan(node: Node) -> bool:
+    return node.holder("_modules").keys() >= PARTS
+
+
+def _check_stylegan(node: Node) -> None:
+    """Raises: ValueError if a node is no generator of StyleGAN2 or StyleGAN3."""
+    if not _is_stylegan(node):
+        raise ValueError(_unknown(node) if node.unknown else NO_STYLEGAN)
+
+
+def _unknown(node: Node) -> str:
+    return f"the class {node.kind} is not known here"
 
 
 def _meta(others: dict[str, Any]) -> dict[str, Any]:

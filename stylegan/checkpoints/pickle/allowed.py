@@ -99,10 +99,12 @@ def parameter(
     return data
 
 
-def nested_storage(machine: Machine, data: Any) -> Storage:
-    """The storage in a file of torch.save that is a byte string."""
+def nested_storage(machine: Machine, data: Any) -> Storage | Node:
+    """The storage in a file of torch.save that is a byte string. It is inert if its numbers are of
+    a kind that no network has."""
     storage = read_nested(machine, data)
-    if type(storage) is not Storage:
+    inert = isinstance(storage, Node) and is_unknown_storage(storage.kind)
+    if type(storage) is not Storage and not inert:
         raise ValueError("something other than a storage inside a tensor")
     return storage
 
@@ -150,7 +152,9 @@ def path(machine: Machine, *parts: Any) -> str:
     """A path, as a string."""
     if len(parts) > MAX_PARTS or any(type(p) is not str or len(p) > MAX_PART for p in parts):
         raise ValueError("damaged: a path of something other than names")
-    return "/".join(parts)
+    joined = "/".join(parts)
+    machine.budget.spend_bytes(4 * len(joined))
+    return joined
 
 
 def size(machine: Machine, shape: Any = ()) -> tuple[Any, ...]:

@@ -13,10 +13,12 @@ from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.pickle.numpy_state import DType, NumpyArray
 from stylegan.errors import CheckpointError
 
+UNKNOWN_WORK = 50  # opcodes that take as long as the look at an unknown name
+
 
 def push_global(m: Machine, module: str, name: str) -> None:
     """Push a global, unless it is refused."""
-    found = m.names.find(module, name, m.old)
+    found = _find(m, module, name)
     if found is None:
         raise Refusal(
             f"refuses the global {shown(module, name)}: no network needs it, and nothing that "
@@ -72,7 +74,7 @@ def new_of_name(m: Machine) -> None:
     mark."""
     at = m.at
     module, name = (m.line().decode("utf-8", "replace") for _ in range(2))
-    called = m.names.find(module, name, m.old)
+    called = _find(m, module, name)
     args = m.pop_mark() if called else []
     node = _unknown(called)
     if node is None and (called is None or not m.old):
@@ -90,8 +92,9 @@ def build(m: Machine) -> None:
         slots = state if type(state) is tuple and len(state) == 2 else (state,)
         for part in slots:
             if type(part) is dict:
-                m.budget.spend_opcodes(len(part) if target.state else 0)
-                target.state = {**target.state, **part} if target.state else part
+                own = target.state or {}
+                m.budget.spend_opcodes(len(own) + len(part) if own else 0)
+                target.state = {**own, **part} if own else part
     elif type(target) is Node and target.state is None and type(state) is dict:
         target.state = state
     elif isinstance(target, (DType, NumpyArray)) and type(state) is tuple:
@@ -105,6 +108,14 @@ def describe(value: object) -> str:
     if type(value) in (Global, Node):
         return str(value)
     return f"a value of type {type(value).__name__}"
+
+
+def _find(m: Machine, module: str, name: str) -> Global | None:
+    """A global, or None if it is refused."""
+    found = m.names.find(module, name, m.old)
+    if found and found.unknown:
+        m.budget.spend_opcodes(UNKNOWN_WORK)
+    return found
 
 
 def _unknown(called: object) -> Node | None:

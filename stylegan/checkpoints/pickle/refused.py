@@ -60,6 +60,7 @@ FUNCTIONS = re.compile(
     r"|numpy\.random\._pickle\.__(randomstate|bit_generator|generator)_ctor"
     r"|numpy\.random\.(\w+\.)?(__RandomState_ctor|__pyx_unpickle_\w+)"
     r"|torch\.(u?int|q?u?int|float|bfloat|complex|bits)\d\w*|torch\.serialization\._get_layout"
+    r"|torch\.per_(tensor|channel)_(affine|symmetric)(_float_qparams)?"
     r"|numpy\.(float|int|uint|complex|bool|str|bytes|object|void)\d*_?"
 )
 

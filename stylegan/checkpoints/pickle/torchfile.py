@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from stylegan.checkpoints.pickle.arrays import DTYPES, Storage
 from stylegan.checkpoints.pickle.budget import Budget, Refusal
@@ -23,7 +26,11 @@ from stylegan.words import one_line
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how a legacy file begins
 MAX_HEAD = 1 << 17  # bytes of a tensor's own file before its numbers; far more than it takes
 ZIP = b"PK\x03\x04"  # how a file of today's format begins
+MAX_NUMEL = 1 << 40  # of a storage
 MAX_DIRECTORY = 2 << 20  # bytes of a zip directory; 10,000 tensors take 1 MB
+# Bytes of a number of those kinds of storages that no network has.
+ITEM_SIZES = {"Untyped": 1, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1,
+              "QInt32": 4, "QUInt4x2": 1, "QUInt2x4": 1}  # fmt: skip
 BAD_ID = "damaged: an invalid storage id"
 
 
@@ -66,7 +73,8 @@ def read_legacy(
     value = reader.read_value()
     size = len(region.view if data is None else data)
     for storage in reader.read_order():
-        length = storage.numel * storage.dtype.itemsize
+        size_each = storage.size if isinstance(storage, _Other) else storage.dtype.itemsize
+        length = storage.numel * size_each
         at = reader.at + 8
         if at + length > size:
             raise Refusal("the file is truncated")
@@ -83,6 +91,13 @@ def read_legacy(
     if any(storage.data is None for storage in reader.storages.values()):
         raise Refusal("damaged: a storage without contents")
     return value
+
+
+@dataclass
+class _Other(Storage):
+    """Numbers of a kind that no network has. Attribute: size, bytes of a number."""
+
+    size: int = 1
 
 
 class _Legacy(Unpickler):
@@ -109,12 +124,20 @@ class _Legacy(Unpickler):
             raise Refusal("damaged: the list of storages does not match them")
         return [known[key] for key in keys]
 
-    def _storage(self, key: Any) -> Storage | Global:
+    def _storage(self, key: Any) -> Storage | Global | Node:
         if type(key) is tuple and len(key) == 4 and key[0] == "module":
             return _module_class(key[1])
         if type(key) is not tuple or len(key) != 6 or key[5] is not None:
             raise Refusal(BAD_ID)
-        return storage_of_id(key[:5], self.storages)
+        _, kind, name, _, numel, _ = key
+        if type(kind) is not Global or not kind.unknown or not is_unknown_storage(kind.name):
+            return storage_of_id(key[:5], self.storages)
+        size = ITEM_SIZES.get(kind.name.rpartition(".")[2].removesuffix("Storage"))
+        known = size is not None and type(name) is str and type(numel) is int
+        if size is None or not known or not 0 <= numel < MAX_NUMEL:
+            raise Refusal(BAD_ID)
+        self.storages.setdefault(name, _Other(torch.uint8, numel, None, size))
+        return Node(kind.name, unknown=True)
 
 
 def _module_class(kind: Any) -> Global:
@@ -176,7 +199,7 @@ def storage_of_id(key: tuple[Any, ...], storages: dict[str, Storage]) -> Storage
         or type(dtype) is not Global
         or dtype.value not in DTYPES.values()
         or type(numel) is not int
-        or not 0 <= numel < 1 << 40
+        or not 0 <= numel < MAX_NUMEL
     ):
         raise Refusal(BAD_ID)
     storage = storages.setdefault(name, Storage(dtype.value, numel, None))

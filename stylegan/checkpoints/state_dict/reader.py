@@ -18,9 +18,10 @@ from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Styleg
 
 FORMAT = "state dict"
 SIGNS = ("synthesis.b4.const", "synthesis.input.weight")  # one of them is in every generator
+DISCRIMINATOR = "a discriminator"
 # A tensor of every network that is only a part, and what that is.
 PARTS = {
-    "b4.out.weight": "a discriminator",
+    "b4.out.weight": DISCRIMINATOR,
     "b4.const": "a synthesis network",
     "input.freqs": "a synthesis network",
     "w_avg": "a mapping network",
@@ -44,6 +45,8 @@ def read(found: Found) -> Checkpoint:
         part = _part(found)
         result.reason = f"holds {part} alone; a generator has mapping and synthesis"
         result.family = f"{part} alone"
+        if part == DISCRIMINATOR and len(stored) == 1:
+            result.stored = {"D": next(iter(stored.values()))}
         return result
     assemble(result, _Reader(stored))
     if result.config and not current_like():

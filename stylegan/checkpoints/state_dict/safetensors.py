@@ -72,7 +72,7 @@ def _array(file: File, start: int, name: str, entry: Any) -> Array:
     """A tensor. Args: start: offset of all numbers in the file. Raises: ValueError, KeyError."""
     if len(name) > MAX_NAME or not name.isprintable():
         raise ValueError(f"an invalid name, {ascii(name)[:60]}")
-    if type(entry) is not dict or entry["dtype"] not in DTYPES:
+    if type(entry) is not dict or type(entry["dtype"]) is not str or entry["dtype"] not in DTYPES:
         raise ValueError(f"{name} has an unknown type of numbers")
     dtype, shape, offsets = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
     if type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
