@@ -26,9 +26,11 @@ MAX_MAPPING_LAYERS = 64
 MIN_BLOCK_SIDE = 3  # so that squares of 2^n px begin at 4x4
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # Options whose limits hold for files and programs too; z_dim may be 0 in a network with labels.
-CHECKED = ("w_dim", "mapping_layers", "channel_base", "channel_max", "channel_factor")
-CHECKED += ("min_block_side", "architecture", "precision", "conv_clamp")
-CHECKED += ("mbstd_group", "mbstd_channels", "filter_size", "lrelu_upsampling", "margin")
+CHECKED = (
+    *("w_dim", "mapping_layers", "channel_base", "channel_max", "channel_factor"),
+    *("min_block_side", "architecture", "precision", "conv_clamp"),
+    *("mbstd_group", "mbstd_channels", "filter_size", "lrelu_upsampling", "margin"),
+)
 
 _option = functools.partial(option, group="Model")
 
