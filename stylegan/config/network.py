@@ -29,7 +29,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CHECKED = (
     *("w_dim", "mapping_layers", "channel_base", "channel_max", "channel_factor"),
     *("min_block_side", "architecture", "precision", "conv_clamp"),
-    *("mbstd_group", "mbstd_channels", "filter_size", "lrelu_upsampling", "margin"),
+    *("mbstd_group", "filter_size", "lrelu_upsampling", "margin"),
 )
 
 _option = functools.partial(option, group="Model")

@@ -67,8 +67,8 @@ def test_label_vectors_of_another_length(tmp_path):
     step = step_of(there)
     nets = Networks(there, {}, step.G_ema, step.G, step.D, label_vectors=torch.rand(4, 2))
     nets.save(tmp_path)
-    table = transfer(step_of(here), tmp_path)
-    assert table[0].endswith("label vectors of 2):")
+    _, table = begun(here, tmp_path)
+    assert "label vectors of 2):" in table
     assert row(table, "D", "mapping").endswith("labels of 2 numbers there, 3 here")
 
 
