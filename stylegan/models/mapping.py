@@ -72,7 +72,8 @@ class Mapping(nn.Module):
         Returns: ws [N, num_ws, w_dim], or w [N, w_dim]; float32, or float64 if the weights are.
         Raises: ValueError if z or c does not fit the network.
         """
-        inputs, dtype = [], wide_dtype(self.embed.weight if self.num_ws is None else self.w_avg)
+        weight = next(self.parameters()) if self.num_ws is None else self.w_avg
+        inputs, dtype = [], wide_dtype(weight)
         if self.z_dim:
             inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim, dtype)))
         if self.c_dim:
