@@ -199,9 +199,10 @@ class Networks:
         if name not in self._loaded:
             if self.checkpoint is None and self.path is not None and self.folder is None:
                 self.checkpoint = open_checkpoint(self.path)
-            network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
-            if network is not None:
-                network = network.to(self.device).eval().requires_grad_(False)
+            with torch.inference_mode(False):  # weights of an ordinary network
+                network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
+                if network is not None:
+                    network = network.to(self.device).eval().requires_grad_(False)
             self._loaded[name] = network
         return self._loaded[name]
 

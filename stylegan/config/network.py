@@ -25,6 +25,12 @@ CHANNELS = (1, 3, 4)
 MAX_MAPPING_LAYERS = 64
 MIN_BLOCK_SIDE = 3  # so that squares of 2^n px begin at 4x4
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+# Options whose limits hold for files and programs too; z_dim may be 0 in a network with labels.
+CHECKED = (
+    *("w_dim", "mapping_layers", "channel_base", "channel_max", "channel_factor"),
+    *("min_block_side", "architecture", "precision", "conv_clamp"),
+    *("mbstd_group", "filter_size", "lrelu_upsampling", "margin"),
+)
 
 _option = functools.partial(option, group="Model")
 
@@ -259,7 +265,7 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
         if reason := reason_against_taps(taps):
             raise UserError("resample_filter", f"the taps {reason}")
         object.__setattr__(c, "resample_filter", tuple(taps))
-    check_options(c, ("mapping_layers", "min_block_side", "architecture", "precision"))
+    check_options(c, CHECKED)
     if isinstance(c, (GeneratorConfig, Stylegan3Config)):
         _check_mapping(c)
     widths = getattr(c, "widths", None)
@@ -275,7 +281,10 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
 
 
 def _check_mapping(c: GeneratorConfig | Stylegan3Config) -> None:
-    """Raises: UserError if there are no layers to make w from what enters the mapping network."""
+    """Raises: UserError if nothing enters the mapping network, or there are no layers to make w
+    from that."""
+    if not c.z_dim and not c.c_dim:
+        raise UserError("z_dim", "expected 1 or more in a network without labels, got 0")
     if c.mapping_layers == 0 and c.c_dim and c.z_dim:
         raise UserError("mapping_layers", "expected 1 or more in a network with labels, got 0")
     if c.mapping_layers == 0 and not c.c_dim and c.z_dim != c.w_dim:

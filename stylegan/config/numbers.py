@@ -40,9 +40,9 @@ def group_size(samples: int, group: int | None) -> int:
 
     Args:
         samples: in the batch.
-        group: the setting; None: the batch.
+        group: the setting; None or 0: the batch.
     """
-    group = samples if group is None else min(group, samples)
+    group = min(group or samples, samples)
     if group == 1:
         return 1
     divisors = [g for g in range(2, samples + 1) if samples % g == 0]
@@ -114,7 +114,10 @@ def as_float(value: Any) -> float:
         raise TypeError(f"expected a number, got {value!r}")
     if "complex" in str(getattr(value, "dtype", "")):
         raise TypeError(f"expected a real number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"expected a finite number, got {value!r}")
     return number

@@ -111,6 +111,8 @@ def floats_of(
         tensor = _tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as e:
         raise UserError(subject, f"expected {expected}, got {shown(value)}") from e
+    if tensor.is_meta:
+        raise UserError(subject, f"expected {expected}, got a tensor without values")
     if tensor.is_complex():
         raise UserError(subject, f"expected real numbers, got {tensor.dtype}")
     with torch.inference_mode(False):
@@ -122,7 +124,7 @@ def floats_of(
 
 def _tensor(value: Any) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
-        return value
+        return value if value.layout == torch.strided else value.to_dense()
     if isinstance(value, (list, tuple)) and value:
         if all(isinstance(item, torch.Tensor) for item in value):
             return torch.stack([item.detach() for item in value])

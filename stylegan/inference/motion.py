@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from stylegan.errors import UserError
+from stylegan.inference.inputs import number_of
 from stylegan.models.generator import Generator
 from stylegan.models.stylegan3 import make_transform
 
@@ -57,7 +58,7 @@ def moving(
         yield
         return
     shift = (0.0, 0.0) if translate is None else translate
-    motion = make_transform(shift, 0.0 if rotate is None else rotate)
+    motion = make_transform(shift, 0.0 if rotate is None else number_of(rotate, "rotate"))
     with lock:
         if moves:
             with moved_input(G, motion):

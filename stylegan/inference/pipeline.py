@@ -35,6 +35,7 @@ from stylegan.inference.truncation import CENTERS, ClassCenters
 from stylegan.models.fold import Watch, fold_constants
 from stylegan.models.generator import Generator
 from stylegan.models.layers import NOISE_MODES
+from stylegan.models.precision import wide_dtype
 from stylegan.networks import Networks, load_networks
 
 
@@ -74,7 +75,7 @@ class Pipeline:
         self.G: Generator = G
         fold_constants(self.G)
         self.watch = Watch(self.G)
-        self.device = next(self.G.parameters()).device
+        self.device = self.G.mapping.w_avg.device
         self.centers = ClassCenters(self.G) if truncation_center == "class" else None
         self.compiled = CompiledSynthesis(self.G.synthesis) if compile else None
         self.lock = threading.Lock()  # all threads share the transform of the network's input
@@ -108,8 +109,7 @@ class Pipeline:
     @property
     def dtype(self) -> torch.dtype:
         """Of latents and ws: float64 for a network of float64, else float32."""
-        weight = next(self.G.parameters())
-        return torch.float64 if weight.dtype == torch.float64 else torch.float32
+        return wide_dtype(self.G.mapping.w_avg)
 
     @cached_property
     def batch(self) -> int:
@@ -154,8 +154,9 @@ class Pipeline:
             raise UserError("Pipeline", "give exactly one of seeds, latents and ws")
         seeds = None if seeds is None else seeds_of(seeds)
         labels: Sequence[int] | None = None
+        self._follow_weights()
         if ws is None:
-            mapped = self.map(seeds, latents, label, truncation_psi, truncation_cutoff)
+            mapped = self._map(seeds, latents, label, truncation_psi, truncation_cutoff)
             ws, labels = mapped.ws, mapped.labels
         request = self._request(ws, seeds, noise_mode, batch)
         with torch.inference_mode(), moving(self.G, self.lock, translate, rotate):
@@ -175,6 +176,16 @@ class Pipeline:
         if (seeds is None) == (latents is None):
             raise UserError("Pipeline.map", "give exactly one of seeds and latents")
         self._follow_weights()
+        return self._map(seeds, latents, label, truncation_psi, truncation_cutoff)
+
+    def _map(
+        self,
+        seeds: Seeds | None,
+        latents: Numbers | None,
+        label: Label | None,
+        truncation_psi: float,
+        truncation_cutoff: int | None,
+    ) -> Mapped:
         psi = number_of(truncation_psi, "truncation_psi")
         cutoff = truncation_cutoff
         cutoff = None if cutoff is None else count_of(cutoff, "truncation_cutoff", 0)
@@ -239,7 +250,6 @@ class Pipeline:
             raise UserError(
                 "noise_mode", f"expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}"
             )
-        self._follow_weights()
         ws = rows_of(ws, "ws", [self.G.num_ws, self.G.w_dim], self.dtype)
         if noise_mode == "random" and not getattr(self.G.config, "use_noise", False):
             noise_mode = "const"  # the same without noise inputs, and faster

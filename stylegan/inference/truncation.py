@@ -39,7 +39,8 @@ class ClassCenters:
         rng = torch.Generator().manual_seed(SEED)
         total = torch.zeros(self.G.w_dim, device=label.device)
         for _ in range(SAMPLES // CHUNK):
-            z = torch.randn(CHUNK, self.G.z_dim, generator=rng).to(label.device)
+            z = torch.randn(CHUNK, self.G.z_dim, generator=rng, dtype=torch.float32)
+            z = z.to(label.device)
             w = self.G.mapping(z, label.expand(CHUNK, -1))[:, 0]
             total = total + w.sum(dim=0)
         return total / SAMPLES

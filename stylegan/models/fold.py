@@ -124,6 +124,7 @@ class Watch:
 
     def _now(self) -> tuple[list[torch.Tensor], list[Any]]:
         found = [tensors[name] for tensors, name in self._slots]
-        if any(t.is_inference() for t in found):  # which do not count changes
+        try:
+            return found, [(t._version, t.data_ptr()) for t in found]
+        except RuntimeError:  # inference tensors do not count changes
             return found, [t.data_ptr() for t in found]
-        return found, [(t._version, t.data_ptr()) for t in found]

@@ -48,7 +48,7 @@ class EqualLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, in] -> [N, out], float32; float64 if the weights are."""
         weight, bias = self._constant() or self.effective()
-        x = x.to(weight.dtype)
+        x = x if x.dtype == weight.dtype else x.to(weight.dtype)
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
-from itertools import chain
+from typing import Any
 
 import torch
 import torch.nn as nn
 
+from stylegan.config.numbers import as_float, as_int
 from stylegan.models.layers import EqualLinear, normalize_2nd_moment
 from stylegan.models.precision import own_precision, wide_dtype
 from stylegan.words import shown
@@ -71,7 +72,8 @@ class Mapping(nn.Module):
         Returns: ws [N, num_ws, w_dim], or w [N, w_dim]; float32, or float64 if the weights are.
         Raises: ValueError if z or c does not fit the network.
         """
-        inputs, dtype = [], wide_dtype(next(chain(self.parameters(), self.buffers())))
+        weight = next(self.parameters()) if self.num_ws is None else self.w_avg
+        inputs, dtype = [], wide_dtype(weight)
         if self.z_dim:
             inputs.append(normalize_2nd_moment(_checked("z", z, self.z_dim, dtype)))
         if self.c_dim:
@@ -83,7 +85,8 @@ class Mapping(nn.Module):
             w = getattr(self, f"fc{i}")(w)
         if self.num_ws is None:
             return w
-        ws = w[:, None].repeat(1, self.num_ws, 1)  # memory of their own, to be edited one by one
+        # Memory of their own, to be edited one by one; several times as fast as repeat.
+        ws = w[:, None].expand(-1, self.num_ws, -1).contiguous()
         return self.truncate(ws, truncation_psi, truncation_cutoff)
 
     def truncate(
@@ -102,16 +105,13 @@ class Mapping(nn.Module):
         Returns: [N, num_ws, w_dim]; ws itself if psi is 1.
         Raises: ValueError for a psi that is not finite, or a negative cutoff.
         """
-        if type(truncation_psi) is float and not math.isfinite(truncation_psi):
-            raise ValueError(f"truncation_psi: expected a finite number, got {truncation_psi}")
-        if truncation_cutoff is not None and truncation_cutoff < 0:
-            raise ValueError(f"truncation_cutoff: expected 0 or more, got {truncation_cutoff}")
-        if truncation_psi == 1:
+        psi, cutoff = _checked_psi(truncation_psi), _checked_cutoff(truncation_cutoff)
+        if psi == 1:
             return ws
-        near = (self.w_avg if center is None else center).to(ws.dtype).lerp(ws, truncation_psi)
-        if truncation_cutoff is None:
+        near = (self.w_avg if center is None else center).to(ws.dtype).lerp(ws, psi)
+        if cutoff is None:
             return near
-        return torch.cat([near[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
+        return torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
 
     @torch.no_grad()
     def update_w_avg(self, mean: torch.Tensor) -> None:
@@ -129,3 +129,29 @@ def _checked(name: str, value: torch.Tensor | None, width: int, dtype: torch.dty
     if value.is_complex():
         raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
     return value.to(dtype)
+
+
+def _checked_psi(psi: Any) -> Any:
+    """A finite number of any library as a float; a tensor stays one, for graphs with psi as an
+    input. Raises: ValueError."""
+    known = isinstance(psi, torch.Tensor) or type(psi) is int
+    if known or (type(psi) is float and math.isfinite(psi)):
+        return psi
+    try:
+        return as_float(psi)
+    except (TypeError, ValueError) as e:
+        expected = f"expected a finite number, got {shown(psi)}"
+        raise ValueError(f"truncation_psi: {expected}") from e
+
+
+def _checked_cutoff(cutoff: Any) -> int | None:
+    """An integer of any library as an int. Raises: ValueError."""
+    if cutoff is None:
+        return None
+    try:
+        number = as_int(cutoff)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"truncation_cutoff: expected an integer, got {shown(cutoff)}") from e
+    if number < 0:
+        raise ValueError(f"truncation_cutoff: expected 0 or more, got {number}")
+    return number

@@ -26,7 +26,7 @@ def wide_dtype(weight: torch.Tensor) -> torch.dtype:
 
 def wide(x: torch.Tensor) -> torch.Tensor:
     """x in the dtype of arithmetic with it."""
-    return x.to(wide_dtype(x))
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def block_dtype(

@@ -63,7 +63,8 @@ class Synthesis(nn.Module):
         check_ws(ws, self.num_ws, self.w_dim, noise_mode)
         x: Any = None
         img: Any = None
-        ws = ws.to(wide_dtype(next(self.parameters())))
+        first: Any = self.b4
+        ws = ws.to(wide_dtype(first.const))
         at = 0
         for nominal in self.resolutions:
             block = getattr(self, f"b{nominal}")

@@ -71,7 +71,10 @@ def _taps(f: Any) -> torch.Tensor:
             if not all(isinstance(v, torch.Tensor) and v.shape == f[0].shape for v in f):
                 raise ValueError("setup_filter: the rows of f are not of one length")
             return torch.stack(f)
-    return torch.as_tensor(f, dtype=torch.float32)
+    try:
+        return torch.as_tensor(f, dtype=torch.float32)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"setup_filter: f must be numbers, got {type(f).__name__}") from e
 
 
 def _is_row(value: Any) -> bool:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_ops.runtime.images import DTYPES
-from stylegan_ops.runtime.numbers import as_float, maybe_float
+from stylegan_ops.runtime.numbers import as_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ def numbers(
 ) -> tuple[float | None, float | None, float | None]:
     """alpha, gain and clamp as Python's numbers; raises ValueError in the name of `op`."""
     return (
-        maybe_float(alpha, f"{op}: alpha"),
-        maybe_float(gain, f"{op}: gain"),
-        maybe_float(clamp, f"{op}: clamp"),
+        None if alpha is None else as_float(alpha, f"{op}: alpha"),
+        None if gain is None else as_float(gain, f"{op}: gain"),
+        None if clamp is None else as_float(clamp, f"{op}: clamp"),
     )
 
 

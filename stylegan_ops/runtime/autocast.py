@@ -14,8 +14,10 @@ Op = TypeVar("Op", bound=Callable[..., Any])
 
 def autocasts(x: torch.Tensor) -> bool:
     """Whether autocast is on for the device of x."""
+    if x.is_cpu:  # a third of the time of the name of its device
+        return torch.is_autocast_enabled("cpu")
     device = x.device.type
-    if device in ("cpu", "cuda"):  # half the time of asking
+    if device == "cuda":  # half the time of asking
         return torch.is_autocast_enabled(device)
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 

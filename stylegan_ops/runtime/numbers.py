@@ -38,7 +38,10 @@ def as_float(value: Any, name: str) -> float:
         if torch.compiler.is_compiling() or isinstance(value, torch.SymFloat):
             return value
         value = _real(value, name)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number, got an integer too large for one") from None
     if number != number:
         raise ValueError(f"{name} must be a number, got {number}")
     return number

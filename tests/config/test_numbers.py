@@ -10,7 +10,7 @@ import torch
 from stylegan import UserError, build_discriminator, build_generator, preset
 from stylegan.config import Stylegan3Config
 from stylegan.config.data import DataConfig
-from stylegan.config.numbers import as_float, as_int, as_size
+from stylegan.config.numbers import as_float, as_int, as_size, group_size
 
 INTEGERS = [
     lambda n: n,
@@ -84,6 +84,11 @@ def test_no_integers(value):
         ({"channels": True}, "channels: expected an integer, got True"),
         ({"conv_clamp": np.nan}, "conv_clamp: expected a finite number, got nan"),
         ({"conv_clamp": np.float32("inf")}, "conv_clamp: expected a finite number, got"),
+        ({"conv_clamp": -1}, "conv_clamp: expected 0 or more, got -1"),
+        ({"z_dim": 0}, "z_dim: expected 1 or more in a network without labels, got 0"),
+        ({"w_dim": 0}, "w_dim: expected 1 or more, got 0"),
+        ({"channel_base": 0}, "channel_base: expected 1 or more, got 0"),
+        ({"channel_max": -8}, "channel_max: expected 1 or more, got -8"),
         ({"w_avg_beta": 1j}, "w_avg_beta: expected a finite number, got 1j"),
         ({"use_noise": 1}, "use_noise: expected True or False, got 1"),
         ({"resample_filter": np.ones((2, 2))}, "resample_filter: the taps are not all finite"),
@@ -95,6 +100,12 @@ def test_refused(fields, message):
     with pytest.raises(UserError, match=message) as caught:
         build_generator("auto", **{"resolution": 16, **fields})
     assert "\n" not in str(caught.value)
+
+
+def test_groups_of_no_size():
+    assert [group_size(6, group) for group in (None, 0, 4, 1)] == [6, 6, 3, 1]
+    with pytest.raises(UserError, match="mbstd_group: expected 0 or more, got -1"):
+        build_discriminator("auto", resolution=16, mbstd_group=-1)
 
 
 @pytest.mark.parametrize("config", [None, {}, 3, torch.nn.Linear(1, 1)], ids=repr)

@@ -40,7 +40,7 @@ def test_a_generator_of_seeds():
 def test_one_latent_and_latents_of_other_dtypes(dtype):
     z = torch.ones(8).to(dtype)
     ws = PIPE(latents=z).ws
-    for form in (z[None], z.numpy(), z.tolist(), [z], z[None].tolist()):
+    for form in (z[None], z.numpy(), z.tolist(), [z], z[None].tolist(), z[None].to_sparse()):
         assert torch.equal(PIPE(latents=form).ws, ws)
     one = PIPE(ws=ws[0])
     assert torch.equal(one.ws, ws)
@@ -82,6 +82,7 @@ def test_numbers():
         ({"latents": np.array(["a"] * 8)}, r"latents: expected numbers of shape \[N, 8\], got"),
         ({"latents": np.array([None] * 8)}, r"latents: expected numbers of shape \[N, 8\], got"),
         ({"latents": [[0] * 8, [0] * 7]}, r"latents: expected numbers of shape \[N, 8\], got"),
+        ({"latents": torch.zeros(8, device="meta")}, "latents: .* got a tensor without values"),
         ({"latents": "a.npy"}, r"latents: expected numbers of shape \[N, 8\], got 'a.npy'"),
         ({"latents": (i for i in range(8))}, r"latents: expected numbers of shape \[N, 8\], got"),
         ({"ws": np.zeros((NUM_WS, 7))}, rf"ws: expected \[N, {NUM_WS}, 8\], got \[{NUM_WS}, 7\]"),
@@ -92,6 +93,7 @@ def test_numbers():
         ({"seeds": 1, "truncation_psi": 1j}, "truncation_psi: expected a finite number, got 1j"),
         ({"seeds": 1, "truncation_psi": [0.7]}, "truncation_psi: expected a finite number, got"),
         ({"seeds": 1, "truncation_psi": True}, "truncation_psi: expected a finite number, got"),
+        ({"seeds": 1, "truncation_psi": 10**400}, "truncation_psi: expected a finite number, got"),
         ({"seeds": 1, "truncation_psi": None}, "truncation_psi: expected a finite number, got"),
         ({"seeds": 1, "truncation_cutoff": -1}, "truncation_cutoff: expected 0 or more, got -1"),
         ({"seeds": 1, "truncation_cutoff": 1.5}, "truncation_cutoff: expected an integer, got 1.5"),
@@ -139,7 +141,7 @@ def test_refused_in_one_line(arguments, message):
         (lambda: open_pictures("x", -3), "max_images: expected 1 or more, got -3"),
         (lambda: equivariance(stylegan3().G, ["eqr"], 0), "samples: expected 1 or more, got 0"),
         (lambda: equivariance(stylegan3().G, ["eqr"], 2, seed=-1), "seed: expected 0 or more"),
-        (lambda: stylegan3()(seeds=1, rotate=np.nan), "angle: expected a finite number"),
+        (lambda: stylegan3()(seeds=1, rotate=np.nan), "rotate: expected a finite number, got nan"),
         (lambda: stylegan3()(seeds=1, translate=3), "translate: expected two numbers"),
     ],
 )

@@ -252,6 +252,21 @@ def test_networks_built_in_inference_mode():
     assert (arrays(send(pipe)(seeds=2).images) == arrays(pipe(seeds=2).images)).all()
 
 
+@pytest.mark.parametrize("kind", ["snapshot", "file"])
+def test_networks_read_in_inference_mode(kind, tmp_path):
+    nets = pipeline().networks
+    if kind == "file":
+        write(nets, tmp_path / "net.pkl")
+    else:
+        nets.save(tmp_path)
+    with torch.inference_mode():
+        G = load_networks(tmp_path / "net.pkl" if kind == "file" else tmp_path, "cpu").G_ema
+    assert not any(t.is_inference() for t in G.state_dict().values())
+    G(torch.zeros(1, 8), truncation_psi=0.5).sum()
+    w = torch.zeros(1, G.num_ws, 8, requires_grad=True)
+    G.synthesis(w).sum().backward()  # inference tensors cannot be saved for that
+
+
 def test_the_callers_network_keeps_its_flags():
     config = tiny()
     G = build_generator(config).train()

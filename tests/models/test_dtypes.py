@@ -3,6 +3,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from support.pairs import pairs
@@ -212,7 +213,10 @@ def test_mixed_precision_of_the_network_stays_its_own():
         (lambda G, D: G([[0.0] * 8]), r"z: expected a tensor \[N, 8\], got \[\["),
         (lambda G, D: D(Z.numpy()), r"img: expected a tensor \[N, C, H, W\], got ndarray of"),
         (lambda G, D: G(Z, truncation_psi=float("nan")), "truncation_psi: expected a finite"),
+        (lambda G, D: G(Z, None, np.float32("nan")), "truncation_psi: expected a finite number"),
+        (lambda G, D: G(Z, None, "0.5"), "truncation_psi: expected a finite number, got '0.5'"),
         (lambda G, D: G(Z, None, 0.5, -1), "truncation_cutoff: expected 0 or more, got -1"),
+        (lambda G, D: G(Z, None, 0.5, 1.5), "truncation_cutoff: expected an integer, got 1.5"),
         (lambda G, D: G(torch.zeros(8)), r"z: expected \[N, 8\], got shape \[8\]"),
     ],
 )

@@ -62,6 +62,16 @@ def close(a, b):
     torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-4)
 
 
+def test_label_vectors_of_another_length(tmp_path):
+    there, here = (tiny("stylegan2", c_dim=c_dim) for c_dim in (2, 3))
+    step = step_of(there)
+    nets = Networks(there, {}, step.G_ema, step.G, step.D, label_vectors=torch.rand(4, 2))
+    nets.save(tmp_path)
+    _, table = begun(here, tmp_path)
+    assert "label vectors of 2):" in table
+    assert row(table, "D", "mapping").endswith("labels of 2 numbers there, 3 here")
+
+
 @pytest.mark.parametrize("name", ["stylegan2", "stylegan3-t"])
 def test_classes_are_added_and_the_old_images_are_drawn_at_first(tmp_path, name):
     folder, old = saved(tmp_path, tiny(name))

@@ -165,7 +165,10 @@ def _sides(
 def _title(nets: Networks) -> str:
     height, width = nets.config.G.resolution
     seen = f"{nets.meta['kimg']:g} kimg, " if "kimg" in nets.meta else ""
+    c_dim = nets.config.G.c_dim
+    vectors = nets.label_vectors is not None
+    labels = f"label vectors of {c_dim}" if vectors else f"{c_dim or 'no'} classes"
     return (
         f"weights of {nets.path} ({seen}{width}x{height} px, {nets.config.G.channels} channels, "
-        f"{nets.config.G.c_dim or 'no'} classes):"
+        f"{labels}):"
     )

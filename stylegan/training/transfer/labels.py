@@ -64,7 +64,7 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
         return copy_unit(target, source)
     pairs = matches(here, there) if here.c_dim and there.c_dim else None
     if pairs is None and not z_dim:
-        return Part(0, len(target), ["no class of the same name"])
+        return Part(0, len(target), [_no_match(here, there)])
     fitted = dict(source)
     notes = []
     if pairs is not None:
@@ -81,6 +81,12 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
     part = copy_unit(target, fitted)
     part.notes = notes if part.whole else []
     return part
+
+
+def _no_match(here: Classes, there: Classes) -> str:
+    if here.known and there.known:
+        return "no class of the same name"
+    return f"labels of {there.c_dim} numbers there, {here.c_dim} here"
 
 
 def _misfit(target: State, source: State, z_dim: int) -> str | None:
