@@ -43,10 +43,11 @@ def group_size(samples: int, group: int | None) -> int:
         group: the setting; None or 0: the batch.
     """
     group = min(group or samples, samples)
-    if group == 1:
-        return 1
-    divisors = [g for g in range(2, samples + 1) if samples % g == 0]
-    return max((g for g in divisors if g <= group), default=divisors[0])
+    if group > 1:  # in plain loops, which torch.compile follows
+        for size in [*range(group, 1, -1), *range(group + 1, samples + 1)]:
+            if samples % size == 0:
+                return size
+    return 1
 
 
 def whole_groups(samples: int, group: int | None) -> int:
