@@ -97,6 +97,17 @@ def test_classes_are_left_out_and_their_mean_stays(tmp_path):
     assert row(table, "G", "mapping").endswith("the mean of its labels")
 
 
+def test_the_mean_of_label_vectors_is_that_of_the_images(tmp_path):
+    """One-hot vectors would be labels that the network never saw."""
+    folder, old = saved(tmp_path, tiny(c_dim=2))
+    vectors = torch.tensor([[0.2, 0.9], [0.7, 0.4], [1.0, 0.1]])
+    Networks(tiny(c_dim=2), {}, label_vectors=vectors).save(folder)
+    model, _ = begun(tiny(seed=9), folder)
+    z = z_of(model.config)
+    each = [before_activation(old.G.mapping, z, v[None].expand(3, -1)) for v in vectors]
+    close(before_activation(model.G.mapping, z, None), sum(each) / 3)
+
+
 def before_activation(mapping, z, c):
     x = [normalize_2nd_moment(z)]
     if c is not None:
@@ -235,7 +246,7 @@ def test_another_resolution(tmp_path, there, here):
     if here == 32:
         assert "G keeps its layers up to 16 px and learns finer ones anew" in table
     else:
-        assert "G keeps everything" in table
+        assert "G keeps its layers up to 16 px: the first sheet shows small" in table
     shared = "b16.conv1.weight"
     assert torch.equal(model.D.state_dict()[shared], old.D.state_dict()[shared])
 
@@ -260,12 +271,14 @@ def test_layers_with_other_filters_do_not_fit(tmp_path):
         (dict(conv_clamp=256), dict(conv_clamp=None), "--conv-clamp 256"),
         (dict(conv_clamp=None), dict(conv_clamp=64), "--conv-clamp 0"),
         (dict(resample_filter=(1, 2, 1)), dict(), "--resample-filter 1,2,1"),
+        (dict(use_noise=True), dict(use_noise=False), "--use-noise"),
     ],
 )
 def test_filter_and_clamp_are_compared(tmp_path, there, here, options):
     folder, _ = saved(tmp_path, tiny(**there))
     _, table = begun(tiny(seed=9, **here), folder)
     assert f"the weights were trained with {options}: images differ at first" in table
+    assert "the first sheet" not in table
     _, table = begun(tiny(seed=9, **there), folder)
     assert "differ at first" not in table
 

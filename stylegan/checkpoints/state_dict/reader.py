@@ -27,8 +27,8 @@ PARTS = {
     "w_avg": "a mapping network",
 }
 NOTE = (
-    "the file holds no settings; those that no shape tells, such as conv_clamp, are the defaults; "
-    "--like NETWORK takes them from a network"
+    "the file holds no settings; what does not follow from shapes, such as conv_clamp, has its "
+    "default; --like NETWORK takes the settings of another network"
 )
 
 

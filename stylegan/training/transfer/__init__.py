@@ -61,7 +61,7 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
             lines.append(f"  {name:28}{'none':>12}  {why}; starts from scratch")
             continue
         here = getattr(model, name)
-        sides = _sides(here.config, source.config, class_names, nets.class_names)
+        sides = _sides(here.config, source.config, class_names, nets)
         found[name] = parts = copy_weights(here, source.state_dict(), sides)
         lines += [part.row(f"{name} {block}") for block, part in parts.items()]
     parts_of_all = [part for parts in found.values() for part in parts.values()]
@@ -152,13 +152,14 @@ def _sides(
     here: NetworkConfig,
     there: NetworkConfig,
     names_here: Sequence[str],
-    names_there: Sequence[str],
+    nets: Networks,
 ) -> Sides:
+    names = nets.class_names if len(nets.class_names) == there.c_dim else ()
     return Sides(
         here,
         there,
         Classes(here.c_dim, tuple(names_here) if len(names_here) == here.c_dim else ()),
-        Classes(there.c_dim, tuple(names_there) if len(names_there) == there.c_dim else ()),
+        Classes(there.c_dim, tuple(names), nets.label_vectors if there.c_dim else None),
     )
 
 

@@ -23,17 +23,23 @@ def lines(found: Mapping[str, Parts], there: Config, here: Config) -> list[str]:
     """
     rows = structural_differences(there, here)
     whole = all(part.whole for parts in found.values() for part in parts.values())
-    rows = [row for row in rows if not whole or row.option in UNSEEN]
+    rows = [row for row in rows if not whole or _unseen(row)]
     if there.G.model != here.G.model:  # then no setting compares
         rows = []
     text = [f"  {row.option:28}{row.saved:>12}  there, {row.wanted} here" for row in rows]
-    text.append(f"  {_of_generator(found.get('G_ema', {}), there, here)}")
+    others = whole and bool(rows)
+    text.append(f"  {_of_generator(found.get('G_ema', {}), there, here, others)}")
     text.append(f"  {_of_discriminator(found.get('D'))}")
     if rows and not whole:
         text.append(f"  to make more of it fit: {options_of(rows)}")
     elif rows:
         text.append(f"  the weights were trained with {options_of(rows)}: images differ at first")
     return text
+
+
+def _unseen(row: Difference) -> bool:
+    """Whether a setting changes images although all weights fit. New noise inputs are silent."""
+    return row.option in UNSEEN or (row.option == "--use-noise" and row.saved == "on")
 
 
 def why_nothing(reasons: Sequence[str], there: Config, here: Config) -> str:
@@ -45,10 +51,18 @@ def why_nothing(reasons: Sequence[str], there: Config, here: Config) -> str:
     return f": {reasons[0]}{fixes}" if reasons else fixes
 
 
-def _of_generator(parts: Parts, there: Config, here: Config) -> str:
+def _of_generator(parts: Parts, there: Config, here: Config, others: bool) -> str:
+    """On G; `others` if settings that act on its weights have other values."""
     if not parts or not any(part.copied for part in parts.values()):
         return "G starts from scratch: the first sheet shows noise"
     anew = [name for name, part in parts.items() if not part.whole]
+    if not anew and others:
+        return "G keeps everything"
+    if not anew and there.G.resolution != here.G.resolution:
+        return (
+            f"G keeps its layers up to {max(here.G.resolution)} px: the first sheet shows small, "
+            "plain versions of its images"
+        )
     if not anew:
         return "G keeps everything: the first sheet shows its images"
     if there.G.model != here.G.model:

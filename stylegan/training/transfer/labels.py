@@ -26,6 +26,7 @@ class Classes:
 
     c_dim: int  # 0 without labels
     names: tuple[str, ...] = ()  # of the classes; empty if they are not known, or labels vectors
+    vectors: torch.Tensor | None = None  # [K, c_dim], of training images, if labels are vectors
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
         notes += [note] if note else []
     else:
         if there.c_dim:
-            fitted = _averaged(fitted, z_dim)
+            fitted = _averaged(fitted, z_dim, there)
             notes.append("the mean of its labels")
         if here.c_dim:
             fitted = _with_new_labels(fitted, target, z_dim)
@@ -125,15 +126,16 @@ def _embedding(
     return scaled, f"{kept}, others start as the mean" if new else kept
 
 
-def _averaged(source: State, z_dim: int) -> State:
+def _averaged(source: State, z_dim: int, labels: Classes) -> State:
     """A mapping network without labels that gives what `source` gives for the mean of its embedded
-    labels."""
+    labels: those of all classes, or label vectors of its training images."""
     state = {k: v for k, v in source.items() if k not in EMBED}
     if FIRST[0] not in source:
         return state
     weight, bias = source[FIRST[0]], source[FIRST[1]]
-    embed, c_dim = source[EMBED[0]].float(), source[EMBED[0]].shape[1]
-    rows = embed.mT / math.sqrt(c_dim) + source[EMBED[1]].float()  # of one-hot labels
+    columns = source[EMBED[0]].float().mT / math.sqrt(labels.c_dim)  # of one-hot labels
+    rows = columns if labels.vectors is None else labels.vectors.float() @ columns
+    rows = rows + source[EMBED[1]].float()
     mean = normalize_2nd_moment(rows).mean(dim=0)
     width = weight.shape[1]
     state[FIRST[0]] = weight[:, :z_dim] * math.sqrt(z_dim / width)
