@@ -209,7 +209,10 @@ def _directory_size(file: File) -> int:
     tail = bytes(view[-(22 + (1 << 16)) :])
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise Refusal("the file ends too early; copy or download it again")
+        raise Refusal(
+            "the directory of the zip archive is missing: the file ends too early; copy or "
+            "download it again"
+        )
     sizes = [struct.unpack_from("<I", tail, end + 12)[0] % 0xFFFFFFFF]
     end += size - len(tail)
     if end >= 20 and view[end - 20 : end - 16] == b"PK\x06\x07":  # a zip64 record precedes it
