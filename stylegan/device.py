@@ -20,13 +20,15 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
+        if name.split(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError("expected cpu, cuda, cuda:1, mps or xpu")
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps", "xpu"):
-            raise RuntimeError("expected cpu, cuda, mps or xpu")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         reason = str(e).strip().splitlines()[0]
-        raise UserError(f"device {name!r}", f"not available here ({reason})") from e
+        raise UserError(
+            f"device {name!r}", f"not available here ({reason}); auto uses what this machine has"
+        ) from e
     return device
 
 

@@ -197,7 +197,11 @@ def _as_ws(path: Path, x: torch.Tensor, num_ws: int, w_dim: int) -> torch.Tensor
     if ws.ndim == 3 and ws.shape[1] == 1:
         ws = ws.expand(-1, num_ws, -1)
     if ws.shape[1:] != (num_ws, w_dim) or not len(ws):
-        raise UserError(path, f"expected ws of shape [N, {num_ws}, {w_dim}], got {shape}")
+        raise UserError(
+            path,
+            f"expected ws of shape [N, {num_ws}, {w_dim}], got {shape}; use latents made with this "
+            "network, such as those of --save-ws",
+        )
     return ws.contiguous()
 
 

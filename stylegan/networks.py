@@ -231,7 +231,9 @@ class Networks:
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
             reason = one_line(e, 200)
             raise SnapshotError(
-                path, f"does not fit its config.json, or is damaged ({reason})"
+                path,
+                f"does not fit its config.json, or is damaged ({reason}); copy the folder "
+                "again, or use an earlier snapshot",
             ) from e
         return network
 

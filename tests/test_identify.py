@@ -94,8 +94,8 @@ ERROR = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
 
 # (name, bytes, kind, words of what is said of it as a data set)
 SOURCES = [
-    ("a.tar", tar(**{"a.txt": b"1"}), "tar", "no images that Pillow can open"),
-    ("old", old_tar(), "tar", "no images that Pillow can open"),
+    ("a.tar", tar(**{"a.txt": b"1"}), "tar", "holds no images that can be opened"),
+    ("old", old_tar(), "tar", "holds no images that can be opened"),
     ("a b.tar.gz", tar("w:gz"), "tar.gz", "gunzip -c 'a b.tar.gz' > 'a b'.tar makes a .tar of it"),
     ("no suffix", tar("w:gz"), "tar.gz", "a compressed tar archive"),
     ("a.tgz", b"\x1f\x8b\x08", "tar.gz", "gunzip -c a.tgz > a.tar"),
@@ -173,7 +173,7 @@ SAFETENSORS = save({"a": torch.zeros(2)})
 SCRIPT = zipped(**{"m/data.pkl": b"\x80\2N.", "m/code/__torch__.py": b"", "m/constants.pkl": b""})
 PT2 = zipped(**{"m/archive_format": b"pt2", "m/models/model.json": b"{}"})
 KERAS = zipped(**{"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": HDF})
-ONLY = "expected a snapshot folder, a run folder or a checkpoint"
+ONLY = "expected the folder of a run or of a snapshot, or a network file"
 
 # (name, bytes, kind, words of what is said of it as a network; None: it is opened)
 NETWORKS = [
@@ -277,7 +277,7 @@ FOLDERS = [
     (["00000-a-32x32/run.json"], "runs", "a folder of runs, not images; train --init-from takes"),
     (["fakes.png", "network-snapshot-1.pkl"], "checkpoints", "a folder of networks"),
     (["a/1.png"], "images", "no images that"),
-    (["readme.md"], None, "no images that Pillow can open"),
+    (["readme.md"], None, "holds no images that can be opened"),
 ]
 
 
@@ -356,7 +356,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
     for name in ("a.txt", "b.TXT", "c.zip", "sub/d.txt", "README", "e.log"):
         place(tmp_path, name, b"x")
     why = refusal(lambda p: images_in(open_source(p)), tmp_path)
-    assert why.startswith("no images that Pillow can open; it holds 3 .txt, 1 ")
+    assert why.startswith("holds no images that can be opened; it holds 3 .txt, 1 ")
 
 
 def test_the_report_of_a_run(tmp_path):

@@ -76,9 +76,8 @@ def _check_out(source: Path, out: Path, kind: str, overwrite: bool) -> None:
     folder = out.is_dir()
     if kind == "snapshot" and folder and not any(out.iterdir()):
         return
-    check_free([out], overwrite)
     if not out.exists():
-        return
+        return check_free([out], overwrite)  # a link to nothing
     here, there = source.resolve(), out.resolve()
     if there in (here, *here.parents):
         raise UserError(out, f"holds the source, {source}, and is not replaced")
@@ -86,6 +85,7 @@ def _check_out(source: Path, out: Path, kind: str, overwrite: bool) -> None:
         raise UserError(out, f"is a {'folder' if folder else 'file'}; not replaced")
     if folder and not {p.name for p in out.iterdir()} <= WRITTEN:
         raise UserError(out, "holds other files than a converted snapshot; not replaced")
+    check_free([out], overwrite)
 
 
 def _load(source: str) -> Networks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,19 +68,26 @@ def command(
     stylegan info photos.zip
     """
     from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
+    from stylegan.data.source import is_embedded
     from stylegan.errors import UserError
-    from stylegan.identify import not_a_network
+    from stylegan.identify import is_address, not_a_network
     from stylegan.runs.folder import is_run
     from stylegan.snapshots import is_network_folder, snapshot_around
 
     path = path and str(snapshot_around(path) or path)
     if path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
         raise click.UsageError(f"{path}: neither a file nor a folder")
+    if path and not (Path(path).suffix or exists(path) or is_address(path) or is_embedded(path)):
+        raise UserError(path, "there is no such folder or file; check the path")
     if path and not Path(path).exists() and Path(path).suffix.lower() in SUFFIXES:
         raise UserError(path, not_a_network(path))
     if sheet and no_sheet:
         raise click.UsageError("--sheet does not go with --no-sheet")
     if sheet:
+        if Path(sheet).suffix.lower() != ".png":
+            raise click.BadParameter(
+                f"expected a name that ends in .png, got {sheet}", param_hint="--sheet"
+            )
         check_free([sheet], overwrite, "--sheet")
         make_folder(Path(sheet).parent, "--sheet")
     rows: dict[str, Any]

@@ -4,6 +4,7 @@ code."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -51,6 +52,17 @@ FOREIGN_OPTIONS = {
     "--cmax": "use --channel-max",
     "--map-depth": "use --mapping-layers",
 }
+
+# Click's words, and common ones.
+PLAIN = {
+    "is not a valid float range.": "is not a number like 0.7",
+    "is not a valid float.": "is not a number like 0.7",
+    "is not a valid integer range.": "is not a whole number",
+    "is not a valid integer.": "is not a whole number",
+}
+# Messages of Click that do not say what to do.
+UNEXPLAINED = ("No such command", "No such option", "Missing ", "unexpected extra argument")
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # of a disk, a file or a quota
 
 
 class Program(click.Group):
@@ -119,7 +131,7 @@ def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:
     if isinstance(e, click.NoSuchOption) and e.option_name in FOREIGN_OPTIONS:
         return 2, f"{e.option_name}: {FOREIGN_OPTIONS[e.option_name]}"
     if isinstance(e, click.ClickException):
-        return 2, printable(one_line(e.format_message()))
+        return 2, printable(_usage(e))
     if isinstance(e, UserError):
         return 2, printable(one_line(e))
     if isinstance(e, BrokenPipeError):
@@ -130,8 +142,24 @@ def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:
     if "out of memory" in text or "can't allocate memory" in text or isinstance(e, MemoryError):
         return 1, f"out of memory; {_less_memory(args)} ({text[:120]})"
     if isinstance(e, OSError):
+        if e.errno in FULL:
+            text = f"cannot be written ({e.strerror}); make space, or write to another disk"
+            return 1, f"{e.filename}: {text}" if e.filename else text
         return 1, f"{e.filename}: {e.strerror}" if e.filename and e.strerror else text
     return 1, f"{type(e).__name__}: {text} (--debug shows where)"
+
+
+def _usage(e: click.ClickException) -> str:
+    """One line for a wrong command line, in common words, with what to do."""
+    text = one_line(e.format_message())
+    for words, plain in PLAIN.items():
+        text = text.replace(words, plain)
+    ctx = getattr(e, "ctx", None)
+    if ctx is None or "Did you mean" in text or not any(words in text for words in UNEXPLAINED):
+        return text
+    if ctx.info_name == "train" and "extra argument" in text:
+        return f"{text}; --data gives the images, as in stylegan train --data photos"
+    return f"{text.rstrip('.')}; {ctx.command_path} --help shows what there is"
 
 
 def _less_memory(args: list[str]) -> str:

@@ -61,10 +61,10 @@ class Numbers(click.ParamType):
             if not match:
                 self.fail(f"expected numbers like 0,3,5-9, got {value!r}", param, ctx)
             first, last = int(match[1]), int(match[2] or match[1])
-            if last < first or last - first >= 1_000_000:
-                self.fail(
-                    f"{part.strip()!r} is not a range of at most a million numbers", param, ctx
-                )
+            if last < first:
+                self.fail(f"{part.strip()!r} counts down; write {last}-{first}", param, ctx)
+            if last - first >= 1_000_000:
+                self.fail(f"{part.strip()!r} is more than a million numbers", param, ctx)
             numbers += range(first, last + 1)
         return numbers
 
@@ -199,7 +199,10 @@ def check_folder(path: str | Path, option: str) -> None:
 def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParameter:
     files = (errno.EEXIST, errno.ENOTDIR)
     why = "a file has that name" if error.errno in files else error.strerror
-    return click.BadParameter(f"cannot make the folder {path} ({why})", param_hint=option)
+    reason = f"cannot make the folder {path} ({why})"
+    if Path(path).is_dir():
+        reason = f"the folder {path} cannot be written ({why})"
+    return click.BadParameter(reason, param_hint=option)
 
 
 def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

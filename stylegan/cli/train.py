@@ -139,14 +139,16 @@ def _transferred(trainer: Trainer, config: Config) -> list[str]:
 def _print_end(trainer: Trainer, last: Path | None) -> None:
     at = f"at {trainer.kimg:g} of {trainer.config.train.kimg:g} kimg"
     hint = f"--resume {trainer.run_dir} continues"
+    if last is None:
+        click.echo(
+            f"\nstopped {at}; no snapshot could be written; make space and start again", err=True
+        )
+        return
     if trainer.interrupt.signal:
         click.echo(f"\nstopped {at}; {hint}")
     elif trainer.late:
         click.echo(f"\nended by --minutes {trainer.config.train.minutes:g} {at}; {hint}")
-    if last is None:
-        click.echo("\nno snapshot could be written", err=True)
-    else:
-        click.echo(f"\nsnapshot: {last}\nreport:   {trainer.run_dir / 'report.html'}")
+    click.echo(f"\nsnapshot: {last}\nreport:   {trainer.run_dir / 'report.html'}")
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Config:
                 raise UserError("config", f"there is no setting {name!r}")
             hits = [(p, attribute) for p, attribute in owners(name) if self._has(p, attribute)]
             if not hits:
-                raise UserError(name, f"{self.G.model} has no such setting")
+                raise UserError(name, f"{self.G.model} has no such setting; leave it out")
             for part, attribute in hits:
                 parts[part][attribute] = value
         return replace(self, **{p: replace(getattr(self, p), **v) for p, v in parts.items() if v})

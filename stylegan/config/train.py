@@ -158,4 +158,7 @@ class TrainConfig:
         lenient |= {"r1_gamma", "pl_weight", "ops"}
         check_options(self, {f.name for f in fields(self)} - lenient)
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
-            raise UserError("batch_gpu", f"{self.batch_gpu} does not divide batch {self.batch}")
+            fits = next(n for n in range(self.batch_gpu, 0, -1) if self.batch % n == 0)
+            raise UserError(
+                "batch_gpu", f"{self.batch_gpu} does not divide batch {self.batch}; {fits} does"
+            )

@@ -28,16 +28,16 @@ def check_target(source: Path, dest: Path, overwrite: bool) -> None:
     here, there = source.resolve(), dest.resolve()
     if here in (there, *there.parents):
         raise UserError(dest, f"lies in the source; choose a path outside of {source}")
-    if there in here.parents and there.exists() and overwrite:
+    if there in here.parents and there.exists():
         raise UserError(dest, f"holds the source, {source}, and is not replaced")
     if not dest.exists() or dest.is_dir() and not any(dest.iterdir()):
         return
-    if not overwrite:
-        raise UserError(dest, "already exists; --overwrite replaces it")
     if dest.is_dir() and not (dest / FILE).is_file():
         raise UserError(dest, f"is a folder without {FILE}, not a data set; not replaced")
     if dest.is_file() and not (dest.suffix.lower() == ".zip" and zipfile.is_zipfile(dest)):
         raise UserError(dest, "is not a zip archive; not replaced")
+    if not overwrite:
+        raise UserError(dest, "already exists; --overwrite replaces it")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ STORES = {"s3": "s3", "gs": "gs", "hf": "hub", "hub": "hub"}  # by the scheme of
 SHOWN = 3  # suffixes of files in a message
 MAX_SIBLINGS = 2000  # files that a misspelt name is compared with
 READ_IMAGES = "expected a folder or a zip archive of images"
-NO_IMAGES = "no images that Pillow can open"
-READ_NETWORKS = "expected a snapshot folder, a run folder or a checkpoint"
+NO_IMAGES = "holds no images that can be opened"
+READ_NETWORKS = "expected the folder of a run or of a snapshot, or a network file"
 
 
 def identify(path: str | os.PathLike[str]) -> Kind | None:

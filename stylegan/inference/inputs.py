@@ -75,7 +75,8 @@ def layers_of(layers: Iterable[int], num_ws: int) -> list[int]:
     except (TypeError, ValueError):
         indices = []
     if not indices or indices[0] < 0 or indices[-1] >= num_ws:
-        got = indices or shown(layers)
+        wrong = [i for i in indices if not 0 <= i < num_ws]
+        got = wrong[:3] or shown(layers)
         raise UserError("layers", f"expected numbers from 0 to {num_ws - 1}, got {got}")
     return indices
 

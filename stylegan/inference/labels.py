@@ -114,10 +114,10 @@ def class_number(label: object, space: LabelSpace) -> int:
                 return i
     if text.isdecimal() and int(text) < c_dim:
         return int(text)
-    choices = ", ".join(space.names[:20]) if space.names else f"0 to {c_dim - 1}"
-    raise UserError(
-        f"class {text!r}", f"expected a number from 0 to {c_dim - 1} or one of {choices}"
-    )
+    numbered = list(space.names) == [str(i) for i in range(c_dim)]
+    names = [] if numbered else space.names
+    choices = f" or one of {', '.join(names[:20])}" if names else ""
+    raise UserError(f"class {text!r}", f"expected a number from 0 to {c_dim - 1}{choices}")
 
 
 def _is_class(label: Any) -> bool:

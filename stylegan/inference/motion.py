@@ -53,8 +53,9 @@ def moving(
     moves = translate is not None or rotate is not None
     if G.config.model != "stylegan3":
         if moves:
-            title = G.config.title
-            raise UserError("translate, rotate", f"only StyleGAN3 can; this network is {title}")
+            raise UserError(
+                "translate, rotate", "only StyleGAN3 can; this network is StyleGAN2; leave them out"
+            )
         yield
         return
     shift = (0.0, 0.0) if translate is None else translate

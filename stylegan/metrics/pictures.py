@@ -15,7 +15,7 @@ from stylegan.data.dataset import ImageDataset
 from stylegan.data.made import read_made
 from stylegan.data.source import Problem, is_embedded
 from stylegan.errors import UserError, reason_for
-from stylegan.identify import Role, identify
+from stylegan.identify import Role, identify, is_address
 from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.pipeline import Pipeline
 from stylegan.metrics.labels import TrainingLabels
@@ -73,6 +73,8 @@ def open_pictures(
             path, resolution, max_images=max_images, value_range=value_range, cond=False
         )
         return of_dataset(dataset, min(batch or BATCH, BATCH))
+    if not path.exists() and not path.suffix and not is_address(source):
+        raise UserError(source, "there is no such folder or file; check the path")
     pipe = Pipeline.from_pretrained(path, device)
     if batch:
         pipe.batch = batch

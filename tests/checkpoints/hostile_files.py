@@ -36,7 +36,7 @@ BIG = 10**9
 # Files of another kind
 
 given("an empty file", "is an empty file", b"")
-given("one byte", "the file is truncated", b"\x80")
+given("one byte", "the file ends too early; copy or download it again", b"\x80")
 given(
     "text",
     "a web page, not the file itself",
@@ -57,7 +57,11 @@ given("no byte order", "big-endian", legacy(None, system={}))
 given("no description of the machine", "big-endian", legacy(None, system=[]))
 given("another version", "not a file of torch.save", saved(MAGIC, 1002, SYSTEM, ID, ["0"]))
 given("a view of a storage", "invalid storage id", legacy(None, view=(("1", 0, 2),)))
-given("a storage of 10^9 numbers", "the file is truncated", legacy(storage_id(BIG, view=(None,))))
+given(
+    "a storage of 10^9 numbers",
+    "the file ends too early; copy or download it again",
+    legacy(storage_id(BIG, view=(None,))),
+)
 given("a storage of 2^60 numbers", "invalid storage id", legacy(storage_id(1 << 60, view=(None,))))
 given("a storage of -1 numbers", "invalid storage id", legacy(storage_id(-1, view=(None,))))
 given("a complex storage of -4 numbers", "invalid storage id", legacy(storage_id(-4, view=(None,))
@@ -72,7 +76,11 @@ given(
 )
 given("a storage of another size", "size differs from its id", legacy(None, sizes=(4,)).replace(
       struct.pack("<q", 4), struct.pack("<q", -4)))  # fmt: skip
-given("a storage that ends too early", "the file is truncated", legacy(None)[:-1])
+given(
+    "a storage that ends too early",
+    "the file ends too early; copy or download it again",
+    legacy(None)[:-1],
+)
 given("a storage of two kinds", "with two types or sizes", legacy(Raw(b"(" + ID
       + storage_id(5, view=(None,)) + b"t")))  # fmt: skip
 given("a tensor that is no storage", "something other than a storage", pickled(tensor(
@@ -113,7 +121,11 @@ given("a zip without data.pkl", "no data.pkl", zipped([("a/data/0", bytes(16))])
 given("a zip of nothing", "neither a pickle nor", zipped([]))
 given("two folders with data.pkl", "no data.pkl", zipped([("a/data.pkl", pickled(1)),
       ("b/data.pkl", pickled(2))]))  # fmt: skip
-given("data.pkl is empty", "the file is truncated", zipped([("a/data.pkl", b"")]))
+given(
+    "data.pkl is empty",
+    "the file ends too early; copy or download it again",
+    zipped([("a/data.pkl", b"")]),
+)
 given("a zip without its storage", "storage '0' is missing", zipped([("a/data.pkl",
       pickled(storage_id(4)))]))  # fmt: skip
 given("a zip's storage is short", "shorter than its id says", torch_zip(storage_id(5)))

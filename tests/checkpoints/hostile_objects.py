@@ -174,11 +174,20 @@ given("old: a float with underscores", "a number that is none", b"(lF1_0\na.", b
 given("old: a memo without end", "an invalid number in the memo", b"(lp" + b"9" * 20 + b"\n.")
 given("old: a negative memo", "an invalid number in the memo", b"(lp-1\n.", b"p-1")
 given("old: GET of nothing", "damaged", b"(lg5\na" + b"N" * 10, b"g5")
-given("old: text without an end", "the file is truncated", b"(lVabc" + b"d" * 100_000)
+given(
+    "old: text without an end",
+    "the file ends too early; copy or download it again",
+    b"(lVabc" + b"d" * 100_000,
+)
 given("old: a string of 1 MB", "a line that is too long", b"(lS'" + b"a" * (1 << 20) + b"'\na.")
 given("old: half an escape", "damaged", b"(lV\\u1\na.", b"V")
 given("old: a string of -1 bytes", "a string of -1 bytes", b"(lT\xff\xff\xff\xffa.", b"T")
-given("old: a string of 2 GB", "the file is truncated", b"(lT\xff\xff\xff\x7fa.", b"T")
+given(
+    "old: a string of 2 GB",
+    "the file ends too early; copy or download it again",
+    b"(lT\xff\xff\xff\x7fa.",
+    b"T",
+)
 given("old: a tensor's bytes", "not a pickle of protocol 2", pickled(tensor(blob=b"(dp0\n.")))
 attack("old: 1 MB of marks", "more than 500,000 opcodes")(lambda: b"((l" + b"(" * (1 << 20))
 attack("old: keys of the same hash", "a key that is not a string")(

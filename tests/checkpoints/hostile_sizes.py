@@ -52,10 +52,15 @@ for name, head in (
 ):
     for length in (1 << 63, (1 << 64) - 1, BIG):
         data = b"\x80\x05" + head + struct.pack("<Q", length) + b"abc."
-        given(f"{name} of {length:,} bytes", "the file is truncated", data, head)
+        given(
+            f"{name} of {length:,} bytes",
+            "the file ends too early; copy or download it again",
+            data,
+            head,
+        )
 for name, head in (("BINBYTES", b"B"), ("BINUNICODE", b"X")):
     data = PROTO + head + b"\xff\xff\xff\xffabc."
-    given(f"{name} of 4 GB", "the file is truncated", data, head)
+    given(f"{name} of 4 GB", "the file ends too early; copy or download it again", data, head)
 given(
     "FRAME of 2^63 bytes", "contains no known networks", b"\x80\x04\x95" + b"\xff" * 7 + b"\x7fN."
 )

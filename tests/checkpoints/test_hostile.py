@@ -99,7 +99,11 @@ def test_truncated(fixture, tmp_path):
         assert type(caught.value) is CheckpointError
         message = str(caught.value)
         assert message.isprintable() and len(message) - len(str(path)) < 300
-        assert "the file is truncated" in message or percent == 0 and "empty" in message
+        assert (
+            "the file ends too early; copy or download it again" in message
+            or percent == 0
+            and "empty" in message
+        )
 
 
 def test_garbage_is_collected_afterwards(tmp_path):
@@ -112,7 +116,7 @@ def test_garbage_is_collected_afterwards(tmp_path):
 
 
 def test_folders(tmp_path):
-    with pytest.raises(UserError, match="expected a snapshot folder"):
+    with pytest.raises(UserError, match="expected the folder of a run"):
         stylegan.load_networks(tmp_path)
     with pytest.raises(UserError, match="there is no such"):
         stylegan.load_networks(tmp_path / "missing.pkl")

@@ -276,13 +276,16 @@ def test_labels_and_files_that_do_not_match(prepared, tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda p: p.mkdir(), "no images that Pillow can open"),
+        (lambda p: p.mkdir(), "holds no images that can be opened"),
         (lambda p: None, "there is no such folder or zip"),
         (lambda p: p.write_bytes(b"hello"), "expected a folder or a zip"),
         (lambda p: p.write_bytes(b""), "is an empty file; download it again"),
-        (lambda p: zipfile.ZipFile(p, "w").close(), "no images that Pillow can open"),
+        (lambda p: zipfile.ZipFile(p, "w").close(), "holds no images that can be opened"),
         (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"x")), "none of 1 files looked at can"),
-        (lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"x")), "no images that Pillow can open"),
+        (
+            lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"x")),
+            "holds no images that can be opened",
+        ),
         (lambda p: p.symlink_to(p), "there is no such folder or zip"),
     ],
 )

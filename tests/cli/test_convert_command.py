@@ -133,17 +133,20 @@ def test_tensors_under_their_own_names(run, tmp_path):
     "args, message",
     [
         ("nothing out", "nothing: there is no such folder or file"),
-        ("{ada} full", "full: already exists"),
-        ("{ada} file", "file: already exists"),
+        ("{ada} full", "full: holds other files than a converted snapshot; not replaced"),
+        ("{ada} file", "file: is a file; not replaced"),
         ("{ada} a.zip", "expected a folder or a file .pt, .pth, .pkl, .safetensors"),
         ("{cond} a.pt", "got StyleGAN2, resnet"),
         ("{t} a.pt", "got StyleGAN3-T"),
         ("{ada} file/a.pt", "cannot make the folder file"),
-        ("{ada} full.pt", "full.pt: already exists"),
-        ("file out", "file: is a text; expected a snapshot folder, a run folder or a checkpoint"),
+        ("{ada} full.pt", "full.pt: is a folder; not replaced"),
+        (
+            "file out",
+            "file: is a text; expected the folder of a run or of a snapshot, or a network file",
+        ),
         ("evil.pkl out", "evil.pkl: refuses the global posix.system"),
         ("evil.pkl out --to safetensors", "evil.pkl: refuses the global posix.system"),
-        ("short.pkl out", "short.pkl: the file is truncated"),
+        ("short.pkl out", "short.pkl: the file ends too early; copy or download it again"),
         ("empty.pt out", "empty.pt: is an empty file"),
         ("{ada} out --to x", "'x' is not one of"),
     ],
@@ -209,7 +212,11 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
         [sys.executable, "-c", LIMITED, str(ADA)], cwd=tmp_path, capture_output=True, text=True
     )
     outs = ("snapshot", "a.pt", "a.pkl", "a.safetensors")
-    assert child.stdout.splitlines() == [f"1 stylegan: {out}: File too large" for out in outs]
+    assert child.stdout.splitlines() == [
+        f"1 stylegan: {out}: cannot be written (File too large); make space, or write to another "
+        "disk"
+        for out in outs
+    ]
     assert not list(tmp_path.iterdir())
 
 

@@ -42,7 +42,7 @@ def test_sizes_that_suit_no_network_are_said(run, photos):
         ("photos a.zip --resolution 0", "expected a size like 256"),
         ("photos a.zip --resolution 16 --transform center-crop-wide", "wider than high"),
         ("photos photos/a.zip --resolution 16", "lies in the source"),
-        ("photos . --resolution 16", "already exists"),
+        ("photos . --resolution 16", "holds the source, photos, and is not replaced"),
         ("nothing a.zip", "there is no such folder"),
         ("photos", "Missing argument 'DEST'"),
         ("photos a.zip --channels 2", "Invalid value for '--channels'"),

@@ -12,6 +12,8 @@ from PIL import Image
 
 from stylegan.inference.pipeline import Pipeline
 
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
+
 # Each command with a network or data: {name: (arguments, the files that it writes)}. It ends with
 # the option that names the last file, and {} for the folder.
 WRITES = {
@@ -44,12 +46,12 @@ def test_a_file_is_replaced_only_with_overwrite(run, places, tmp_path, monkeypat
     assert {p.name for p in folder.iterdir() if p.is_file()} == set(files)
     before = {file: (folder / file).read_bytes() for file in files}
     for file in files:
-        (folder / file).write_bytes(b"mine")
+        (folder / file).write_bytes(EMPTY_ZIP)
     args = [a if a != f"{folder}/x" else f"{folder}/y" for a in arguments(name, places, folder)]
     code, out, err = run(*args)
     assert code == 2 and not out and err.count("\n") == 1
     assert str(folder) in err and "already exists" in err and "--overwrite replaces" in err
-    assert all((folder / file).read_bytes() == b"mine" for file in files)
+    assert all((folder / file).read_bytes() == EMPTY_ZIP for file in files)
     if name == "dataset":  # b"mine" is no data set, which it would not replace
         (folder / "a.zip").write_bytes(before["a.zip"])
     code, _, err = run(*args, "--overwrite")
@@ -289,6 +291,10 @@ def test_a_full_disk_is_one_line_that_names_the_file(places, tmp_path):
     child = subprocess.run(
         [sys.executable, "-c", LIMITED, *args], cwd=tmp_path, capture_output=True, text=True
     )
-    expected = [f"1 stylegan: {file}: File too large" for file in lines.values()]
+    expected = [
+        f"1 stylegan: {file}: cannot be written (File too large); make space, or write to another "
+        "disk"
+        for file in lines.values()
+    ]
     assert child.stdout.splitlines() == expected, child.stderr
     assert not list(tmp_path.iterdir())

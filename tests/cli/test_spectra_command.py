@@ -59,7 +59,7 @@ def test_without_matplotlib_one_line_comes_before_the_work(run, monkeypatch):
         ("", "Missing argument 'SOURCE...'"),
         ("nothing --out a.npz", "nothing: there is no such folder"),
         ("nothing.zip --out a.npz", "nothing.zip: there is no such folder or zip"),
-        ("text --out a.npz", "text: is a text; expected a snapshot folder, a run folder or a"),
+        ("text --out a.npz", "text: is a text; expected the folder of a run or of a snapshot"),
         ("{pictures} --out a.txt", "ends in .png, .pdf, .svg, .npz or .json"),
         ("{pictures} --out text/a.npz", "cannot make the folder"),
         ("{pictures} --out folder.npz", "is a directory"),

@@ -76,7 +76,7 @@ def test_mix(run, trained3):
         ("train --cfg stylegan3-t --resolution 64x32", "not 64x32; the nearest is 32"),
         ("train --cfg stylegan3", "'stylegan3' is not one of"),
         ("train --cfg stylegan3-t --g-architecture skip", "g_architecture: stylegan3 has no such"),
-        ("generate {trained} --rotate 5", "only StyleGAN3 can; this network is StyleGAN2, skip"),
+        ("generate {trained} --rotate 5", "only StyleGAN3 can; this network is StyleGAN2; leave"),
         ("generate {trained} --translate 0.1,0", "translate, rotate: only StyleGAN3 can"),
         ("generate {trained3} --translate 0.1", "expected two numbers like 0.25,-0.1, got '0.1'"),
         ("generate {trained3} --translate nan,0", "expected finite numbers"),

@@ -132,5 +132,8 @@ def test_a_full_disk_is_one_line(trained, tmp_path, suffix):
         [sys.executable, "-c", code, *args], cwd=tmp_path, capture_output=True, text=True
     )
     assert result.returncode == 1
-    assert result.stderr.endswith(f"stylegan: a.{suffix}: File too large\n"), result.stderr
+    assert result.stderr.endswith(
+        f"stylegan: a.{suffix}: cannot be written (File too large); make space, or write to "
+        "another disk\n"
+    ), result.stderr
     assert not list(tmp_path.iterdir())

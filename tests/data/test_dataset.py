@@ -206,7 +206,7 @@ def test_labels_of_files_that_are_not_there(store):
 def test_no_images(tmp_path, files):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match="no images that Pillow can open"):
+    with pytest.raises(UserError, match="holds no images that can be opened"):
         ImageDataset(tmp_path)
 
 

@@ -190,7 +190,7 @@ def test_places_that_are_not_written_to(tmp_path):
     for dest, overwrite, message in (
         (source, True, "lies in the source"),
         (source / "deep" / "out.zip", False, "lies in the source"),
-        (full, False, "already exists; --overwrite replaces it"),
+        (full, False, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path / "text.zip", True, "is not a zip archive; not replaced"),
@@ -202,7 +202,7 @@ def test_places_that_are_not_written_to(tmp_path):
     assert (tmp_path / "text.zip").read_text() == "precious" and (full / "a.png").exists()
     for dest in (tmp_path / "new", tmp_path / "new.zip"):
         prepare.prepare(source, dest, workers=0)
-        with pytest.raises(UserError, match="already exists"):
+        with pytest.raises(UserError, match="already exists; --overwrite replaces it"):
             prepare.prepare(source, dest, workers=0)
         prepare.prepare(source, dest, workers=0, overwrite=True)
         assert len(ImageDataset(dest)) == 1

@@ -142,7 +142,7 @@ def test_a_compiled_network_sees_the_motion(monkeypatch):
 
 
 def test_pictures_of_stylegan2_stay_where_they_are():
-    with pytest.raises(UserError, match="only StyleGAN3 can; this network is StyleGAN2, skip"):
+    with pytest.raises(UserError, match="only StyleGAN3 can; this network is StyleGAN2; leave"):
         pipeline()(seeds=[0], translate=(0.1, 0))
 
 

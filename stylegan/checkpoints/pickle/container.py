@@ -44,8 +44,8 @@ def _read(file: File, start: bytes) -> Any:
         return read_zip(file, ALLOWED)
     if start[:1] != b"\x80" and not begins_old(bytes(file.view[:HEAD])):
         raise Refusal(
-            "expected a snapshot folder, a run folder or a checkpoint (NVIDIA's .pkl, rosinality's "
-            ".pt), got a file that is neither a pickle nor written by torch.save"
+            "expected the folder of a run or of a snapshot, or a network file (NVIDIA's .pkl, "
+            "rosinality's .pt), got a file that is neither a pickle nor written by torch.save"
         )
     region = Region(file, file.view)
     value = Unpickler(region, ALLOWED).read()

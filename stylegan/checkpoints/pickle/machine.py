@@ -95,7 +95,7 @@ class Machine:
         """The next bytes."""
         stop = self.at + length
         if stop > len(self.view):
-            raise Refusal("the file is truncated")
+            raise Refusal("the file ends too early; copy or download it again")
         part = self.view[self.at : stop]
         self.at = stop
         return part

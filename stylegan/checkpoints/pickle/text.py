@@ -93,7 +93,7 @@ def _line_length(m: Machine) -> int:
         found = bytes(m.view[at : at + CHUNK]).find(b"\n")
         if found >= 0:
             return at + found - m.at
-    raise Refusal("the file is truncated")
+    raise Refusal("the file ends too early; copy or download it again")
 
 
 def _long_line(m: Machine) -> bytes:

@@ -77,7 +77,7 @@ def read_legacy(
         length = storage.numel * size_each
         at = reader.at + 8
         if at + length > size:
-            raise Refusal("the file is truncated")
+            raise Refusal("the file ends too early; copy or download it again")
         if struct.unpack_from("<q", region.view, reader.at) != (storage.numel,):
             raise Refusal("damaged: a storage whose size differs from its id")
         if region.base is not None:
@@ -232,7 +232,10 @@ def _directory_size(file: File) -> int:
     tail = bytes(view[-(22 + (1 << 16)) :])
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise Refusal("the file is truncated: the directory of the zip archive is missing")
+        raise Refusal(
+            "the directory of the zip archive is missing: the file ends too early; copy or "
+            "download it again"
+        )
     sizes = [struct.unpack_from("<I", tail, end + 12)[0] % 0xFFFFFFFF]
     end += size - len(tail)
     if end >= 20 and view[end - 20 : end - 16] == b"PK\x06\x07":  # a zip64 record precedes it

@@ -66,7 +66,7 @@ class Unpickler:
         except (IndexError, struct.error, KeyError):
             reason = "damaged: an opcode without its operands"
             if machine.at >= len(region.view) - 9:
-                reason = "the file is truncated"
+                reason = "the file ends too early; copy or download it again"
         except (UnicodeError, TypeError, ValueError, OverflowError) as e:
             reason = f"damaged ({e})"
         where = f"byte {machine.start} of a nested file"

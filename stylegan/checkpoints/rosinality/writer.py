@@ -110,7 +110,10 @@ def _check_expressible(config: Config) -> None:
         height, width = G.resolution
         wrong = f"squares whose side is a power of two, got {width}x{height}"
     if wrong:
-        raise UserError("rosinality's format", f"supports only {wrong}")
+        raise UserError(
+            "rosinality's format",
+            f"supports only {wrong}; a folder or a .pkl can hold this network",
+        )
 
 
 def _no_noise(network: Any) -> dict[str, torch.Tensor]:

@@ -58,7 +58,7 @@ def _read(file: File) -> dict[str, Array]:
     size = int.from_bytes(file.view[:8], "little")
     start = 8 + size
     if start > file.size:
-        raise ValueError("the file is truncated")
+        raise ValueError("the file ends too early; copy or download it again")
     if size > MAX_HEADER:
         raise ValueError(f"a header of more than {MAX_HEADER >> 20} MiB")
     header = json.loads(bytes(file.view[8:start]).decode("utf-8"))
@@ -82,7 +82,7 @@ def _array(file: File, start: int, name: str, entry: Any) -> Array:
     first, last = offsets
     length = last - first
     if length < 0 or start + last > file.size:
-        raise ValueError(f"{name}: the file is truncated")
+        raise ValueError(f"{name}: the file ends too early; copy or download it again")
     storage = Storage(dtype, length // dtype.itemsize, Span(file, start + first, length))
     array = Array(storage, 0, shape, contiguous(shape))
     if array.numel * dtype.itemsize != length:
