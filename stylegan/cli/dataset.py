@@ -89,7 +89,7 @@ def command(
     check_folder(Path(dest).parent, "DEST")
     from tqdm import tqdm
 
-    from stylegan.data.encode import Encoding
+    from stylegan.data.pixels.encode import Encoding
     from stylegan.data.prepare import prepare
 
     done = prepare(

@@ -17,7 +17,7 @@ from stylegan.cli.params import Command, like_option, make_folder, range_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
-    from stylegan.data.ranges import DeepImages
+    from stylegan.data.pixels.ranges import DeepImages
     from stylegan.data.source import Problem, Source
     from stylegan.networks import Networks
 

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from stylegan.data import decode
-from stylegan.data.encode import Encoded, Encoding, encode, kept
+from stylegan.data.pixels.encode import Encoded, Encoding, encode, kept
 from stylegan.data.source import Source
 from stylegan.data.survey import cpu_count
 from stylegan.data.transforms import TRANSFORMS

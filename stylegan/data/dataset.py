@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from stylegan.data import decode
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
-from stylegan.data.ranges import cut
+from stylegan.data.pixels.ranges import cut
 from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
 from stylegan.data.survey import (
     deep_images,

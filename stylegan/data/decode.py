@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stylegan.data import colour, deep, ranges
+from stylegan.data.pixels import colour, deep, ranges
 from stylegan.errors import UserError
 from stylegan.identify import not_an_image
 from stylegan.words import one_line

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from os.path import splitext
 from typing import Any
 
+from stylegan.data.files.names import parts_of
 from stylegan.data.labels import (
     FILE,
     Labels,
@@ -17,7 +18,6 @@ from stylegan.data.labels import (
     labels_of_folders,
     short_json,
 )
-from stylegan.data.names import parts_of
 from stylegan.data.source import Source
 from stylegan.errors import UserError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan.data.names import class_order, normal
+from stylegan.data.files.names import class_order, normal
 from stylegan.errors import UserError
 
 FILE = "dataset.json"

@@ -10,9 +10,9 @@ from typing import Any
 import PIL
 
 import stylegan
-from stylegan.data.encode import Encoding
 from stylegan.data.labels import FILE
-from stylegan.data.ranges import number
+from stylegan.data.pixels.encode import Encoding
+from stylegan.data.pixels.ranges import number
 from stylegan.data.source import Source
 from stylegan.errors import UserError
 from stylegan.words import one_line, pixels

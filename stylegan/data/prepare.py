@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.encode import KEEP, Encoding
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.made import Made
-from stylegan.data.ranges import DeepImages, cut, no_numbers
+from stylegan.data.pixels.encode import KEEP, Encoding
+from stylegan.data.pixels.ranges import DeepImages, cut, no_numbers
 from stylegan.data.source import Problem, Source, open_source
 from stylegan.data.survey import (
     broken_profiles,

@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Protocol
 
-from stylegan.data.encoding import check_encoding
-from stylegan.data.folder import FolderSource
-from stylegan.data.problem import Problem
-from stylegan.data.tars import TarSource, is_tar
-from stylegan.data.zips import ZipSource
+from stylegan.data.files.encoding import check_encoding
+from stylegan.data.files.folder import FolderSource
+from stylegan.data.files.problem import Problem
+from stylegan.data.files.tars import TarSource, is_tar
+from stylegan.data.files.zips import ZipSource
 from stylegan.errors import UserError
 from stylegan.identify import KINDS, identify, is_address, is_network_folder, not_images
 

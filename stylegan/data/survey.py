@@ -10,9 +10,10 @@ from os.path import splitext
 from pathlib import Path
 
 from stylegan.config.numbers import as_range
-from stylegan.data import decode, deep
+from stylegan.data import decode
 from stylegan.data.label_file import is_label_file
-from stylegan.data.ranges import DeepImages, Range, images_have, look_at
+from stylegan.data.pixels import deep
+from stylegan.data.pixels.ranges import DeepImages, Range, images_have, look_at
 from stylegan.data.source import Problem, Source
 from stylegan.errors import UserError, reason_for
 from stylegan.identify import not_images

@@ -186,7 +186,9 @@ def test_a_missing_mean_of_w_is_computed(tmp_path):
 def test_what_no_shape_tells_is_said_once_and_taken_from_like(tmp_path):
     G = generator(conv_clamp=1.5, low_precision_blocks=1)
     torch.save(G.state_dict(), tmp_path / "a.pt")
-    with pytest.warns(Note, match="a.pt: the file holds no settings; .* --like NETWORK takes them"):
+    with pytest.warns(
+        Note, match="a.pt: the file holds no settings; .* --like NETWORK takes the settings"
+    ):
         assert stylegan.load_networks(tmp_path / "a.pt").config.G.conv_clamp == 256
     stylegan.networks.Networks(Config(G=G.config), {}, G_ema=G).save(tmp_path)
     nets = stylegan.load_networks(tmp_path / "a.pt", like=tmp_path)

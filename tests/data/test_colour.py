@@ -12,8 +12,9 @@ from support.deep_images import png16, png_chunk
 from support.pictures import encoded, picture
 from support.profiles import PRIMARIES, cmyk_profile, grey_profile, rgb_profile, to_srgb
 
-from stylegan.data import colour, decode, prepare
+from stylegan.data import decode, prepare
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.pixels import colour
 
 PROFILES = {  # primaries, gamma
     "Display P3": ("p3", "srgb"),

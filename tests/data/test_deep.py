@@ -11,9 +11,10 @@ from support.deep_images import encoded_deep, png16, tiff
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import decode, deep, prepare
+from stylegan.data import decode, prepare
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.ranges import choose
+from stylegan.data.pixels import deep
+from stylegan.data.pixels.ranges import choose
 from stylegan.data.survey import deep_images
 
 

@@ -13,10 +13,11 @@ from support.pictures import encoded, picture
 from support.profiles import rgb_profile
 
 from stylegan import UserError
-from stylegan.data import decode, keep, prepare
+from stylegan.data import decode, prepare
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.encode import Encoding
 from stylegan.data.made import read_made
+from stylegan.data.pixels import keep
+from stylegan.data.pixels.encode import Encoding
 from stylegan.data.source import open_source
 
 SECRET = b"52.5200 N 13.4050 E"

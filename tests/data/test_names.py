@@ -13,9 +13,9 @@ from support.archives import RawInfo, raw_zip
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import encoding
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.names import class_order, clean_name, is_junk
+from stylegan.data.files import encoding
+from stylegan.data.files.names import class_order, clean_name, is_junk
 from stylegan.data.prepare import prepare
 from stylegan.data.source import open_source
 

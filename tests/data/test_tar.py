@@ -16,8 +16,8 @@ from support.archives import header, tar_of
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import tars
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.files import tars
 from stylegan.data.prepare import prepare
 from stylegan.data.source import open_source
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from stylegan.data import decode, deep, keep
+from stylegan.data import decode
+from stylegan.data.pixels import deep, keep
 from stylegan.errors import UserError
 
 FORMATS = ("keep", "png", "jpeg", "webp")

@@ -13,8 +13,8 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import BinaryIO, NamedTuple
 
-from stylegan.data.listing import Stored, list_files
-from stylegan.data.problem import MAX_BYTES, Problem, too_large
+from stylegan.data.files.listing import Stored, list_files
+from stylegan.data.files.problem import MAX_BYTES, Problem, too_large
 from stylegan.errors import UserError
 
 BLOCK = 512

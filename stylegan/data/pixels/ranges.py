@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stylegan.data.deep import Extent
+from stylegan.data.pixels.deep import Extent
 
 BITS = (1, 8, 10, 12, 14, 16, 24, 32)  # that whole numbers are taken to have
 WHITES = (255, 1023, 4095, 16383, 65535)  # of floats that were whole numbers once

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from stylegan.data.encoding import TITLES, decode_names
-from stylegan.data.names import clean_name, is_junk
-from stylegan.data.problem import Problem
+from stylegan.data.files.encoding import TITLES, decode_names
+from stylegan.data.files.names import clean_name, is_junk
+from stylegan.data.files.problem import Problem
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stylegan.data.listing import Stored, list_files
-from stylegan.data.names import clean_name, is_junk
-from stylegan.data.problem import MAX_BYTES, Problem, too_large
+from stylegan.data.files.listing import Stored, list_files
+from stylegan.data.files.names import clean_name, is_junk
+from stylegan.data.files.problem import MAX_BYTES, Problem, too_large
 from stylegan.errors import UserError
 
 

@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from stylegan.data.listing import Stored, list_files
-from stylegan.data.problem import MAX_BYTES, Problem, too_large
+from stylegan.data.files.listing import Stored, list_files
+from stylegan.data.files.problem import MAX_BYTES, Problem, too_large
 from stylegan.errors import UserError
 
 UTF8_FLAG = 0x800  # of an entry whose name is UTF-8

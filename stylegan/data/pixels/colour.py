@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from stylegan.data.adobe_rgb import PROFILE as ADOBE_RGB
-from stylegan.data.adobe_rgb import is_adobe_rgb
+from stylegan.data.pixels.adobe_rgb import PROFILE as ADOBE_RGB
+from stylegan.data.pixels.adobe_rgb import is_adobe_rgb
 
 PROFILES = 64  # that are remembered; a data set has few different ones
 SAME = 2  # levels of 255 by which a profile may differ from sRGB and still count as sRGB
