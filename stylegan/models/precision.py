@@ -16,6 +16,7 @@ import torch
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+WIDE = frozenset((torch.float32, torch.float64))
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
@@ -26,7 +27,7 @@ def wide_dtype(weight: torch.Tensor) -> torch.dtype:
 
 def wide(x: torch.Tensor) -> torch.Tensor:
     """x in the dtype of arithmetic with it."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+    return x if x.dtype in WIDE else x.float()
 
 
 def block_dtype(

@@ -57,7 +57,7 @@ def bias_act(
     Source: Karras et al. 2020 (arXiv:1912.04958), section 4; gains from He et al.
         (arXiv:1502.01852).
     """
-    dim = as_int(dim, f"{OP}: dim")
+    dim = dim if type(dim) is int else as_int(dim, f"{OP}: dim")
     check_arguments(x, b, dim, act, clamp)
     alpha, gain, clamp = numbers(alpha, gain, clamp)
     run = dispatch.kernel(OP, x, b) or bias_act_ref

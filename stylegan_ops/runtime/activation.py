@@ -88,11 +88,18 @@ def numbers(
     alpha: float | None, gain: float | None, clamp: float | None, op: str = "bias_act"
 ) -> tuple[float | None, float | None, float | None]:
     """alpha, gain and clamp as Python's numbers; raises ValueError in the name of `op`."""
+    if _plain(alpha) and _plain(gain) and _plain(clamp):
+        return alpha, gain, clamp
     return (
         None if alpha is None else as_float(alpha, f"{op}: alpha"),
         None if gain is None else as_float(gain, f"{op}: gain"),
         None if clamp is None else as_float(clamp, f"{op}: clamp"),
     )
+
+
+def _plain(value: float | None) -> bool:
+    """Whether nothing has to be converted, which saves a microsecond of a call."""
+    return value is None or (type(value) is float and value == value)
 
 
 def check_arguments(
@@ -114,6 +121,6 @@ def check_arguments(
         if b.ndim != 1 or b.shape[0] != x.shape[dim]:
             raise ValueError(f"{op}: b must have shape [{x.shape[dim]}], got {list(b.shape)}")
     if clamp is not None:
-        nan = type(clamp) is float and clamp != clamp
-        if nan or not as_float(clamp, f"{op}: clamp") >= 0:
+        value = clamp if type(clamp) is float else as_float(clamp, f"{op}: clamp")
+        if not value >= 0:
             raise ValueError(f"{op}: clamp must be >= 0 or None, got {clamp}")
