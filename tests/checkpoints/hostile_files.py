@@ -66,7 +66,7 @@ given("a storage of 2^60 numbers", "invalid storage id", legacy(storage_id(1 << 
 given("a storage of -1 numbers", "invalid storage id", legacy(storage_id(-1, view=(None,))))
 given("a complex storage of -4 numbers", "invalid storage id", legacy(storage_id(-4, view=(None,))
       ).replace(b"FloatStorage", b"ComplexFloatStorage"))  # fmt: skip
-given("a complex storage of 10^9 numbers", "the file is truncated", legacy(storage_id(BIG,
+given("a complex storage of 10^9 numbers", "the file ends too early", legacy(storage_id(BIG,
       view=(None,))).replace(b"FloatStorage", b"ComplexFloatStorage"))  # fmt: skip
 given("a storage that is missing", "without contents", legacy(None, keys=()))
 given(

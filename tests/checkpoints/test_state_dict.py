@@ -263,14 +263,20 @@ def header(entries, data=b"", size=None):
 
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 HOSTILE = {
-    "a length beyond the file": (header(b'{"a": 1}', size=1 << 30), "truncated"),
+    "a length beyond the file": (header(b'{"a": 1}', size=1 << 30), "the file ends too early"),
     "no JSON": (header(b'{"a": '), "damaged"),
     "nested too deeply": (header(b'{"' + b'a":{"' * 9000), "damaged"),
     "a list": (header(b"{}  ").replace(b"{}", b"{ "), "damaged"),
     "no entry": (header({"a": 1}), "unknown type"),
     "another type": (header({"a": {**ENTRY, "dtype": "F8"}}), "unknown type"),
-    "beyond the end": (header({"a": {**ENTRY, "data_offsets": [0, 99]}}), "truncated"),
-    "backwards": (header({"a": {**ENTRY, "data_offsets": [8, 0]}}, bytes(8)), "truncated"),
+    "beyond the end": (
+        header({"a": {**ENTRY, "data_offsets": [0, 99]}}),
+        "the file ends too early",
+    ),
+    "backwards": (
+        header({"a": {**ENTRY, "data_offsets": [8, 0]}}, bytes(8)),
+        "the file ends too early",
+    ),
     "too many numbers": (header({"a": {**ENTRY, "shape": [1 << 40]}}, bytes(8)), "exceeds"),
     "too few numbers": (header({"a": {**ENTRY, "shape": [1]}}, bytes(8)), "1 numbers in 8 bytes"),
     "a negative size": (header({"a": {**ENTRY, "shape": [-2]}}, bytes(8)), "no valid shape"),

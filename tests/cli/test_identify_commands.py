@@ -70,7 +70,7 @@ def test_all_commands_say_the_same_of_what_is_no_data_set(run, tmp_path, name, d
     for command in AS_DATA:
         assert outcome(run, command, name).startswith(f"is {words}"), command
     for command in ("generate {}", "convert {} out"):
-        assert ", not a network; expected a snapshot" in outcome(run, command, name)
+        assert ", not a network; expected the folder of a run" in outcome(run, command, name)
 
 
 def test_a_network_given_as_data_and_the_reverse(run, tmp_path):
