@@ -22,6 +22,10 @@ class UserError(ValueError):
         return f"{self.subject}: {self.why}"
 
 
+class LabelError(UserError):
+    """Labels of a data set that cannot be used. Without them the images can."""
+
+
 class SnapshotError(UserError):
     """A snapshot that cannot be read: it is damaged, or a file is missing."""
 

@@ -91,16 +91,20 @@ def command(
 
     from stylegan.data.pixels.encode import Encoding
     from stylegan.data.prepare import prepare
+    from stylegan.errors import LabelError
 
-    done = prepare(
-        source,
-        dest,
-        size=options.pop("resolution"),
-        channels=None if channels == "auto" else int(channels),
-        encoding=Encoding(file_format, quality),
-        progress=lambda names: tqdm(names, unit="img", desc="dataset", disable=None),
-        **options,
-    )
+    try:
+        done = prepare(
+            source,
+            dest,
+            size=options.pop("resolution"),
+            channels=None if channels == "auto" else int(channels),
+            encoding=Encoding(file_format, quality),
+            progress=lambda names: tqdm(names, unit="img", desc="dataset", disable=None),
+            **options,
+        )
+    except LabelError as e:
+        raise LabelError(e.subject, f"{e.why}; --no-labels leaves the labels out") from e
     _print_result(done)
 
 

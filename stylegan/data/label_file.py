@@ -19,7 +19,7 @@ from stylegan.data.labels import (
     short_json,
 )
 from stylegan.data.source import Source
-from stylegan.errors import UserError
+from stylegan.errors import LabelError
 
 FORM = '{"labels": [["a.png", 3]]}'
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # how PowerShell writes text
@@ -48,7 +48,7 @@ def read_labels(source: Source, images: list[str]) -> FoundLabels:
     folder around everything, as many archives have, does not count.
 
     Args: images: names of files in `source`.
-    Raises: UserError for a file that does not parse or does not fit the images.
+    Raises: LabelError for a file that does not parse or does not fit the images.
     """
     around = "".join(f"{part}/" for part in folders_around(images))
     files = [name for name in source.names if is_label_file(name)]
@@ -92,7 +92,7 @@ def _from_json(source: Source, file: str, images: list[str]) -> FoundLabels:
         return found
     lacking = [name for name in inside if name not in labelled]
     if len(lacking) == len(inside):
-        raise UserError(where, f"no label for {_first(lacking)}{_instead(rows, matched)}")
+        raise LabelError(where, f"no label for {_first(lacking)}{_instead(rows, matched)}")
     found.unlabelled = [folder + name for name in lacking]
     twice = [
         name for name, keys in matched.items() if any(rows[k] != rows[keys[-1]] for k in keys[:-1])
@@ -112,46 +112,46 @@ def _parse(data: bytes, where: str) -> Any:
         utf16 = data[:2] in UTF16 and len(data) > 2
         return json.loads(data.decode("utf-16" if utf16 else "utf-8-sig"))
     except json.JSONDecodeError as e:
-        raise UserError(where, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
+        raise LabelError(where, f"line {e.lineno}, column {e.colno}: {e.msg}") from e
     except RecursionError:
-        raise UserError(where, "brackets are nested too deeply") from None
+        raise LabelError(where, "brackets are nested too deeply") from None
     except UnicodeDecodeError as e:
-        raise UserError(where, f"not UTF-8 text ({e.reason} at byte {e.start})") from e
+        raise LabelError(where, f"not UTF-8 text ({e.reason} at byte {e.start})") from e
     except ValueError as e:  # a number of thousands of digits
-        raise UserError(where, f"cannot be read ({e})") from None
+        raise LabelError(where, f"cannot be read ({e})") from None
 
 
 def _given(content: Any, images: list[str], where: str) -> Any:
-    """The value of "labels". Raises: UserError for labels that are not under that key."""
+    """The value of "labels". Raises: LabelError for labels that are not under that key."""
     if isinstance(content, list):
-        raise UserError(where, f"a list; it must be an object with the list in it: {FORM}")
+        raise LabelError(where, f"a list; it must be an object with the list in it: {FORM}")
     if not isinstance(content, dict):
-        raise UserError(where, f"{short_json(content)}; it must be an object like {FORM}")
+        raise LabelError(where, f"{short_json(content)}; it must be an object like {FORM}")
     if "labels" not in content and _match(content, images):
         form = '{"labels": {"a.png": 3}}'
-        raise UserError(where, f'names files, but not under "labels"; it must be like {form}')
+        raise LabelError(where, f'names files, but not under "labels"; it must be like {form}')
     return content.get("labels")
 
 
 def _rows(given: Any, where: str, notes: list[str]) -> dict[str, Any]:
-    """{name as it is given: label}. Raises: UserError that shows the form of a row."""
+    """{name as it is given: label}. Raises: LabelError that shows the form of a row."""
     if isinstance(given, dict):
         return given
     if not isinstance(given, list):
         shown = short_json(given)
-        raise UserError(where, f'"labels" must be a list of [file name, label], not {shown}')
+        raise LabelError(where, f'"labels" must be a list of [file name, label], not {shown}')
     rows: dict[str, Any] = {}
     twice = []
     for row in given:
         if not isinstance(row, list):
             shown = short_json(row)
-            raise UserError(
+            raise LabelError(
                 where, f'"labels" must be a list of [file name, label], but has {shown}'
             )
         if len(row) != 2 or isinstance(row[0], (list, dict)):
             name = row[0] if row and isinstance(row[0], str) else "a.png"
             form = short_json([name, row[1:] if len(row) > 2 else 3])
-            raise UserError(where, f"the row {short_json(row)} must have two parts, as in {form}")
+            raise LabelError(where, f"the row {short_json(row)} must have two parts, as in {form}")
         name = str(row[0])
         if name in rows and rows[name] != row[1]:
             twice.append(name)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stylegan.data.files.names import class_order, normal
-from stylegan.errors import UserError
+from stylegan.errors import LabelError
 
 FILE = "dataset.json"
 MAX_CLASSES = 100_000
@@ -65,7 +65,7 @@ def labels_of(values: list[Any], files: Sequence[str], given_names: Any, where: 
         files: the image that each belongs to, for messages.
         given_names: label_names of the file; None if it has none.
         where: the file.
-    Raises: UserError that names the first label that does not fit.
+    Raises: LabelError that names the first label that does not fit.
     """
     names = _label_names(given_names, where)
     if all(isinstance(v, list) for v in values):
@@ -82,7 +82,7 @@ def labels_of(values: list[Any], files: Sequence[str], given_names: Any, where: 
     if len(texts) == len(values) and all(map(_is_name, texts)):
         if names:
             file, value = next((f, t) for f, t in zip(files, texts) if t not in names)
-            raise UserError(
+            raise LabelError(
                 where, f'the label of {file}, {short_json(value)}, is not in "label_names"'
             )
         return _named(texts, where)
@@ -161,7 +161,7 @@ def _vectors(values: list[Any], files: Sequence[str], names: tuple[str, ...], wh
     if not all(_is_vector(value, width) for value in values):
         raise _wrong(values, files, where)
     if names and len(names) != width:
-        raise UserError(
+        raise LabelError(
             where, f"the lists have {width} numbers, but label_names has {len(names)} names"
         )
     vectors = np.array(values, dtype=np.float32)
@@ -171,7 +171,7 @@ def _vectors(values: list[Any], files: Sequence[str], names: tuple[str, ...], wh
     return Labels(vectors, width, (), names)
 
 
-def _wrong(values: list[Any], files: Sequence[str], where: str) -> UserError:
+def _wrong(values: list[Any], files: Sequence[str], where: str) -> LabelError:
     """The error that names the first label of another kind than the first one."""
     first, expected = values[0], "a class number from 0 on, a class name or a list of numbers"
     fits = [False] * len(values)
@@ -187,7 +187,7 @@ def _wrong(values: list[Any], files: Sequence[str], where: str) -> UserError:
     file, value = next((f, v) for f, v, ok in zip(files, values, fits) if not ok)
     if isinstance(value, str) and _ARRAY.fullmatch(value):
         expected = "a list, which is written without quotes: [1, 0, 0]"
-    return UserError(where, f"the label of {file} is {short_json(value)}, expected {expected}")
+    return LabelError(where, f"the label of {file} is {short_json(value)}, expected {expected}")
 
 
 def _label_names(given: Any, where: str) -> tuple[str, ...]:
@@ -202,17 +202,17 @@ def _label_names(given: Any, where: str) -> tuple[str, ...]:
         if None not in numbers and count <= MAX_CLASSES:
             given = [numbers.get(i, str(i)) for i in range(count)]
     if not isinstance(given, list) or any(isinstance(name, (list, dict)) for name in given):
-        raise UserError(where, '"label_names" must be a list of names, ["cat", "dog"]')
+        raise LabelError(where, '"label_names" must be a list of names, ["cat", "dog"]')
     return tuple(_name(str(name)) for name in given)
 
 
 def _classes(numbers: list[int], names: tuple[str, ...], where: str) -> Labels:
     count = max(max(numbers) + 1, len(names))
     if count > MAX_CLASSES:
-        raise UserError(where, f"class number {count - 1} is too large; number them from 0")
+        raise LabelError(where, f"class number {count - 1} is too large; number them from 0")
     if names and len(names) < count:
         last = len(names) - 1
-        raise UserError(
+        raise LabelError(
             where, f'class {count - 1} has no name; the last number in "label_names" is {last}'
         )
     names = names or tuple(str(i) for i in range(count))

@@ -18,7 +18,7 @@ from stylegan.data.decode import KINDS
 from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
-from stylegan.errors import UserError
+from stylegan.errors import LabelError, UserError
 from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
 from stylegan.training.cautions import cautions
@@ -42,16 +42,19 @@ def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
 def open_data(config: Config) -> ImageDataset:
     """The images of config.data. Raises: UserError if they cannot be used."""
     data = config.data
-    return ImageDataset(
-        data.path,
-        data.resolution,
-        data.channels,
-        data.max_images,
-        config.train.seed,
-        data.value_range,
-        cond=data.cond,
-        zip_encoding=data.zip_encoding,
-    )
+    try:
+        return ImageDataset(
+            data.path,
+            data.resolution,
+            data.channels,
+            data.max_images,
+            config.train.seed,
+            data.value_range,
+            cond=data.cond,
+            zip_encoding=data.zip_encoding,
+        )
+    except LabelError as e:
+        raise LabelError(e.subject, f"{e.why}; without --cond labels are not used") from e
 
 
 def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:

@@ -9,7 +9,7 @@ MESSAGES = listed(PAGE)
 
 BUILD = {"Problem", "Missing", "BuildFailed", "Unwritable"}
 # How many of the arguments make the message.
-USER = {"UserError": 2, "SnapshotError": 2, "BadParameter": 1, "UsageError": 1}
+USER = {"UserError": 2, "LabelError": 2, "SnapshotError": 2, "BadParameter": 1, "UsageError": 1}
 # Read by programmers, with a traceback and the docstring at hand.
 ELSEWHERE = {
     "stylegan/checkpoints",  # the reasons of the readers; the page has the common ones

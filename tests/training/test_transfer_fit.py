@@ -309,6 +309,6 @@ def test_nothing_but_misfits(tmp_path):
     folder, _ = saved(tmp_path, tiny("stylegan3-t"))
     (folder / "D.safetensors").unlink()
     model = step_of(tiny(mapping_layers=3))
-    why = "nothing of it fits .*: it is StyleGAN3-T, the new one StyleGAN2, skip"
+    why = "nothing of it fits .*: it is StyleGAN3-T, the new one StyleGAN2; leave --cfg out"
     with pytest.raises(UserError, match=why):
         transfer(model, folder)

@@ -45,7 +45,8 @@ def _unseen(row: Difference) -> bool:
 def why_nothing(reasons: Sequence[str], there: Config, here: Config) -> str:
     """Why no layer fits, and what would make them fit, as the end of a sentence."""
     if there.G.model != here.G.model:
-        return f": it is {there.G.title}, the new one {here.G.title}"
+        kinds = [config.G.title.split(",")[0] for config in (there, here)]
+        return f": it is {kinds[0]}, the new one {kinds[1]}; leave --cfg out"
     rows = structural_differences(there, here)
     fixes = f"; {options_of(rows)} would make it fit" if rows else ""
     return f": {reasons[0]}{fixes}" if reasons else fixes
