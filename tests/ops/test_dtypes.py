@@ -11,6 +11,10 @@ F4 = ops.setup_filter([1, 3, 3, 1])
 F12 = ops.setup_filter(torch.arange(12.0) + 1)
 
 
+# No sample of these tests rounds to it: the gradient there is 1 up to PyTorch 2.13, and 0 since.
+CLAMP = 1.27
+
+
 def rand(*shape, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).to(dtype)
 
@@ -18,7 +22,7 @@ def rand(*shape, dtype=torch.float32):
 def bias_act(act):
     def make(dtype, other, autocast):
         b = rand(4, dtype=other)
-        return lambda x: ops.bias_act(x, b, act=act, clamp=2)
+        return lambda x: ops.bias_act(x, b, act=act, clamp=CLAMP)
 
     return make
 
