@@ -96,6 +96,9 @@ def command(
     elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
         rows = checkpoint_rows(path)
     else:
+        given = click.get_current_context().get_parameter_source("like")
+        if given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--like is for networks; {path or 'emoji'} is a data set")
         how = SheetOptions(sheet, not no_sheet, overwrite)
         rows = _dataset(path, how, zip_encoding, value_range)
     if sheet and "sheet" not in rows:

@@ -185,6 +185,7 @@ def test_options_without_effect_get_a_note(run, places, args, message):
     [
         ("generate {net} --columns 3", "--columns goes with --grid, which writes one sheet"),
         ("info {net} --sheet a.png", "--sheet is for data sets"),
+        ("info {data} --like {net}", "--like is for networks"),
         ("info {data} --sheet a.png --no-sheet", "--sheet does not go with --no-sheet"),
     ],
 )
