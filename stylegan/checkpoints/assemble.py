@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from stylegan.checkpoints.find import Found
 from stylegan.checkpoints.formats import Checkpoint, Tensors, fresh_discriminator
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 
 GENERATORS = ("G_ema", "G")
+
+Content = TypeVar("Content")
 
 
 class NetworkReader(Protocol):
@@ -26,6 +30,27 @@ class NetworkReader(Protocol):
 
     def tensors(self, name: str, config: Config) -> Tensors:
         """The tensors of a network under our names. Args: config: its settings."""
+
+
+def each_readable(
+    found: Found, read: Callable[[str], Content]
+) -> tuple[dict[str, Content], dict[str, ValueError]]:
+    """What the networks of a file hold, one by one.
+
+    Args: read: the content of "G_ema", "G" or "D"; it raises ValueError.
+    Returns: {network: content}, and {network: why it cannot be read}.
+    Raises: ValueError if a network cannot be read, and no generator can.
+    """
+    contents: dict[str, Content] = {}
+    failed: dict[str, ValueError] = {}
+    for name in found.roles:
+        try:
+            contents[name] = read(name)
+        except ValueError as e:
+            failed[name] = e
+    if failed and not set(GENERATORS) & contents.keys():
+        raise next(iter(failed.values()))
+    return contents, failed
 
 
 def assemble(result: Checkpoint, reader: NetworkReader) -> None:

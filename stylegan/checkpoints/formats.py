@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from stylegan.checkpoints.pickle.arrays import Array, Derived, TensorSource
+from stylegan.checkpoints.pickle.nodes import is_name
 from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config
 from stylegan.models.build import Unfilled, build_discriminator, build_generator
 from stylegan.models.sizes import min_side_of
@@ -152,6 +153,18 @@ def fresh_discriminator(G: GeneratorConfig | Stylegan3Config) -> DiscriminatorCo
     return DiscriminatorConfig(
         resolution=G.resolution, channels=G.channels, c_dim=G.c_dim, channel_base=G.channel_base
     )
+
+
+def tensors_by_name(state: Any, network: str) -> dict[str, Array]:
+    """A state dict. Raises: ValueError if it is anything else than readable tensors by name."""
+    if type(state) is not dict or not all(map(is_name, state)):
+        raise ValueError(f"{network} is not a dictionary of named tensors")
+    for key, value in state.items():
+        if not isinstance(value, Array):
+            raise ValueError(f"{network}.{key} is not a tensor")
+        if value.unreadable:
+            raise ValueError(f"{network}.{key}: {value.unreadable}")
+    return state
 
 
 def check_growth(name: str, tensors: Mapping[str, TensorSource]) -> None:

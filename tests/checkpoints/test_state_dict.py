@@ -320,3 +320,16 @@ def test_damaged_safetensors_are_refused_or_networks(tmp_path):
         except CheckpointError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("bad", ["text", None, torch.zeros(3, dtype=torch.complex64)])
+def test_a_discriminator_that_is_no_tensors_leaves_the_generator(tmp_path, bad):
+    G = generator()
+    D = dict(discriminator().state_dict())
+    D["b4.fc.weight"] = bad
+    torch.save({"G_ema": G.state_dict(), "D": D}, tmp_path / "a.pt")
+    with pytest.warns(Note):
+        nets = stylegan.load_networks(tmp_path / "a.pt", "cpu")
+    assert nets.D is None and "D.b4.fc.weight" in nets.checkpoint.unbuilt["D"]
+    state = nets.G_ema.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in G.state_dict().items())

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from stylegan.checkpoints.arguments import Arguments
-from stylegan.checkpoints.assemble import assemble
+from stylegan.checkpoints.assemble import GENERATORS, assemble, each_readable
 from stylegan.checkpoints.find import TENSORFLOW, Found
 from stylegan.checkpoints.formats import NO_GENERATOR, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import data_set, own_meta, recorded
@@ -53,15 +53,8 @@ def read(found: Found) -> Checkpoint:
 
     Raises: ValueError if none of its generators is a tree of modules.
     """
-    stored, failed = {}, {}
-    for name in found.roles:
-        try:
-            stored[name] = tensors_of(found.modules.get(name), name)
-        except ValueError as e:
-            failed[name] = e
-    generators = [name for name in ("G_ema", "G") if name in stored]
-    if failed and not generators:
-        raise next(iter(failed.values()))
+    stored, failed = each_readable(found, lambda name: tensors_of(found.modules.get(name), name))
+    generators = [name for name in GENERATORS if name in stored]
     result = Checkpoint(FORMAT, "", stored, meta=_meta(found.others))
     nodes = [found.modules[name] for name in generators]
     main = next((node for node in nodes if _is_stylegan(node)), nodes[0] if nodes else None)

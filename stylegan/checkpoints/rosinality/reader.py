@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from stylegan.checkpoints.assemble import assemble
+from stylegan.checkpoints.assemble import assemble, each_readable
 from stylegan.checkpoints.find import Found
-from stylegan.checkpoints.formats import HAS_EXTRA, Checkpoint, Tensors
+from stylegan.checkpoints.formats import HAS_EXTRA, Checkpoint, Tensors, tensors_by_name
 from stylegan.checkpoints.metadata import data_set, own_meta, plain
 from stylegan.checkpoints.pickle.arrays import Array, Derived, TensorSource
-from stylegan.checkpoints.pickle.nodes import Node, is_name
+from stylegan.checkpoints.pickle.nodes import Node
 from stylegan.checkpoints.rosinality.missing import MeanW, Noise
 from stylegan.checkpoints.rosinality.names import OURS, Shape, TensorName, names_of
 from stylegan.checkpoints.rosinality.settings import discriminator_config, generator_config
@@ -39,14 +39,9 @@ def read(found: Found) -> Checkpoint:
 
     Raises: ValueError if none of its generators is tensors by name.
     """
-    stored, failed = {}, {}
-    for name in found.roles:
-        try:
-            stored[name] = _checked(found.states.get(name), name)
-        except ValueError as e:
-            failed[name] = e
-    if failed and not {"G_ema", "G"} & stored.keys():
-        raise next(iter(failed.values()))
+    stored, failed = each_readable(
+        found, lambda name: tensors_by_name(found.states.get(name), name)
+    )
     result = Checkpoint(FORMAT, "StyleGAN2, skip", stored, meta=_meta(found.others))
     for name, error in failed.items():
         result.leave_out(name, error)
@@ -97,18 +92,6 @@ def _average(array: object) -> TensorSource | None:
     if len(array.shape) == 2 and array.shape[0]:
         return Derived(array, array.shape[1:], lambda rows: rows[0])
     return array
-
-
-def _checked(state: Any, name: str) -> dict[str, Array]:
-    """`state`, which must be tensors by name."""
-    if type(state) is not dict or not all(map(is_name, state)):
-        raise ValueError(f"{name} is not a dictionary of named tensors")
-    for key, value in state.items():
-        if not isinstance(value, Array):
-            raise ValueError(f"{name}.{key} is not a tensor")
-        if value.unreadable:
-            raise ValueError(f"{name}.{key}: {value.unreadable}")
-    return state
 
 
 def _ours(

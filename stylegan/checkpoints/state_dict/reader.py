@@ -6,11 +6,10 @@ Settings follow from names and shapes, or are those of another network (`setting
 
 from __future__ import annotations
 
-from stylegan.checkpoints.assemble import assemble
+from stylegan.checkpoints.assemble import assemble, each_readable
 from stylegan.checkpoints.find import Found
-from stylegan.checkpoints.formats import Checkpoint, Tensors
+from stylegan.checkpoints.formats import Checkpoint, Tensors, tensors_by_name
 from stylegan.checkpoints.pickle.arrays import Array
-from stylegan.checkpoints.pickle.nodes import is_name
 from stylegan.checkpoints.rosinality.missing import MeanW
 from stylegan.checkpoints.state_dict.like import current_like
 from stylegan.checkpoints.state_dict.settings import discriminator_config, generator_config
@@ -38,8 +37,13 @@ def recognises(found: Found) -> bool:
 
 
 def read(found: Found) -> Checkpoint:
-    """The networks of such a file. Raises: ValueError if a generator is not tensors by name."""
-    stored = {name: tensors_by_name(found.states[name], name) for name in found.states}
+    """The networks of such a file.
+
+    Raises: ValueError if none of its generators is tensors by name.
+    """
+    stored, failed = each_readable(
+        found, lambda name: tensors_by_name(found.states.get(name), name)
+    )
     result = Checkpoint(FORMAT, "unknown", stored)
     if not _has_generator(found):
         part = _part(found)
@@ -48,6 +52,8 @@ def read(found: Found) -> Checkpoint:
         if part == DISCRIMINATOR and len(stored) == 1:
             result.stored = {"D": next(iter(stored.values()))}
         return result
+    for name, error in failed.items():
+        result.leave_out(name, error)
     assemble(result, _Reader(stored))
     if result.config and not current_like():
         result.notes.append(NOTE)
@@ -63,16 +69,6 @@ def _part(found: Found) -> str | None:
     """What the network is that a file holds, if it is a part of a generator or a discriminator."""
     names = {name for state in found.states.values() for name in state}
     return next((part for sign, part in PARTS.items() if sign in names), None)
-
-
-def tensors_by_name(state: object, network: str) -> dict[str, Array]:
-    """A state dict. Raises: ValueError if it is anything else than tensors by name."""
-    if type(state) is not dict or not all(map(is_name, state)):
-        raise ValueError(f"{network} is not a dictionary of named tensors")
-    for key, value in state.items():
-        if not isinstance(value, Array):
-            raise ValueError(f"{network}.{key} is not a tensor")
-    return state
 
 
 class _Reader:

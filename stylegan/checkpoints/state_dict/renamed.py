@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from stylegan.checkpoints.assemble import each_readable
 from stylegan.checkpoints.find import Found
 from stylegan.checkpoints.formats import Checkpoint
 from stylegan.checkpoints.pickle.arrays import Array, contiguous, storage_of
@@ -91,8 +92,11 @@ def read(found: Found) -> Checkpoint:
     program = _program(found)
     assert program is not None
     generators = {name: s for name, s in found.states.items() if program.sign in s}
-    states = {name: _renamed(state, program) for name, state in generators.items()}
-    result = rosinality.read(replace(found, states=states, modules={}))
+    found_here = replace(found, states=generators, modules={})
+    states, failed = each_readable(found_here, lambda name: _renamed(generators[name], program))
+    result = rosinality.read(replace(found_here, states=states))
+    for name, error in failed.items():
+        result.leave_out(name, error)
     result.format = f"{program.name} .pth"
     result.stored = generators
     if "D" in found.states:

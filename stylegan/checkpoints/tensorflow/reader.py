@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from stylegan.checkpoints.arguments import Arguments, show
-from stylegan.checkpoints.assemble import GENERATORS, assemble
+from stylegan.checkpoints.assemble import GENERATORS, assemble, each_readable
 from stylegan.checkpoints.find import TENSORFLOW, Found
 from stylegan.checkpoints.formats import NO_GENERATOR, Checkpoint, Tensors
 from stylegan.checkpoints.metadata import recorded
@@ -55,15 +55,8 @@ def read(found: Found) -> Checkpoint:
 
     Raises: ValueError if none of its generators is a network.
     """
-    contents, failed = {}, {}
-    for name in found.roles:
-        try:
-            contents[name] = _contents(found.modules.get(name), name)
-        except ValueError as e:
-            failed[name] = e
+    contents, failed = each_readable(found, lambda name: _contents(found.modules.get(name), name))
     main = next((name for name in GENERATORS if name in contents), None)
-    if failed and main is None:
-        raise next(iter(failed.values()))
     stored = {name: content.variables for name, content in contents.items()}
     settings = {name: Arguments(content.arguments, name) for name, content in contents.items()}
     result = Checkpoint(FORMAT, "unknown", stored)
