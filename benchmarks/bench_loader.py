@@ -31,7 +31,7 @@ CASES = {  # size of the files, format, mode, resolution to crop and resize to, 
 
 def write(path, count, size, kind, mode, container):
     """Write `count` images, of 64 different ones, as a folder or a zip."""
-    demo = ImageDataset()
+    demo = ImageDataset("emoji")
     files = []
     for i in range(min(64, count)):
         image = Image.fromarray(demo.pixels(i * 48).transpose(1, 2, 0)).resize(size).convert(mode)

@@ -60,7 +60,7 @@ def command(
     run. Of a data set, a folder, zip or tar of images, it shows how many there are, their sizes,
     channels and labels, and a contact sheet of some.
 
-    Without a path: the embedded emoji. "faces" is the other embedded data set.
+    Without a path: the embedded faces. "emoji" is the other embedded data set.
 
     \b
     stylegan info runs
@@ -98,7 +98,7 @@ def command(
     else:
         given = click.get_current_context().get_parameter_source("like")
         if given is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--like is for networks; {path or 'emoji'} is a data set")
+            raise click.UsageError(f"--like is for networks; {path or 'faces'} is a data set")
         how = SheetOptions(sheet, not no_sheet, overwrite)
         rows = _dataset(path, how, zip_encoding, value_range)
     if sheet and "sheet" not in rows:

@@ -19,11 +19,11 @@ class DataConfig:
 
     path: str | None = _option(
         None,
-        "Folder, zip or tar of images, also in nested folders. emoji and faces come with the "
+        "Folder, zip or tar of images, also in nested folders. faces and emoji come with the "
         "package.",
         names=("--data",),
         metavar="PATH",
-        none="emoji",
+        none="faces",
     )
     resolution: tuple[int, int] | None = _option(
         None,

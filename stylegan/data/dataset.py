@@ -44,8 +44,8 @@ class ImageDataset(Dataset):
     it, and `take_skipped` names it.
 
     Args:
-        path: folder, zip or tar, also with nested folders; or an embedded data set, "emoji" (3080
-            images in 8 classes) or "faces" (4000 images, ten labels each). None: the emoji.
+        path: folder, zip or tar, also with nested folders; or an embedded data set, "faces" (4000
+            images, ten labels each) or "emoji" (3080 images in 8 classes). None: the faces.
         resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
             all images have the same size.
         channels: 1, 3 or 4. None: 4 if half of the images have transparency, else 3 if any has

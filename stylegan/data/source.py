@@ -19,10 +19,10 @@ __all__ = ["DEFAULT_DEMO", "DEMOS", "Problem", "Source", "is_embedded", "open_so
 
 _EMBEDDED = Path(__file__).parent / "demo"
 DEMOS = {  # names of data sets that come with the package
-    "emoji": _EMBEDDED / "fluent-emoji-64.zip",
     "faces": _EMBEDDED / "faces-64.zip",
+    "emoji": _EMBEDDED / "fluent-emoji-64.zip",
 }
-DEFAULT_DEMO = "emoji"
+DEFAULT_DEMO = "faces"
 INCOMPLETE = "is a zip archive whose end is missing; copy or download it again"
 
 

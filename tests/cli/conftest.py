@@ -35,8 +35,8 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The run folder of a network trained for two steps on the embedded demo, with its classes."""
-    return _train(tmp_path_factory.mktemp("runs"), "--cond")
+    """The run folder of a network trained for two steps on the embedded emoji, with their classes."""
+    return _train(tmp_path_factory.mktemp("runs"), "--data", "emoji", "--cond")
 
 
 @pytest.fixture(scope="session")

@@ -24,14 +24,14 @@ def test_train_prints_the_header_and_leaves_a_run(run, tmp_path):
     code, out, err = run("train", *TINY, "--resolution", "16", "--kimg", "0.004")
     assert code == 0, err
     for part in (
-        "3,080, 16x16 px, RGB",
-        "8 classes, not used",
+        "4,000, 16x16 px, RGB",
+        "label vectors of 10 numbers, not used",
         "parameters",
         "memory  about",
         "snapshot: ",
     ):
         assert part in out
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-fluent-emoji-64-16x16"]
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-faces-64-16x16"]
 
 
 def test_train_on_a_folder_of_odd_pictures(run, tmp_path):
@@ -173,8 +173,10 @@ def test_info(run, trained):
     assert "0.008 kimg" in out and "Food & Drink" in out and "16x16 px, 3 channels" in out
     code, out, _ = run("info", trained, "--json")
     assert re.fullmatch(r"[\d,]+ parameters", json.loads(out)["G_ema"])
-    code, out, _ = run("info")
+    code, out, _ = run("info", "emoji")
     assert code == 0 and "3,080" in out and "Smileys & Emotion (166)" in out
+    code, out, _ = run("info")
+    assert code == 0 and "4,000" in out and "sunglasses" in out
 
 
 @pytest.mark.parametrize("name", COMMANDS)

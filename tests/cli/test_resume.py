@@ -82,8 +82,9 @@ def test_a_run_that_was_killed_before_its_first_snapshot(train):
 
 
 def test_init_from_says_what_fits(train):
-    _, _, _, (first,) = train("--kimg", "0.004", "--cond")
-    code, out, err, runs = train("--kimg", "0.004", "--init-from", first, "--seed", "7")
+    emoji = ("--data", "emoji", "--kimg", "0.004")
+    _, _, _, (first,) = train(*emoji, "--cond")
+    code, out, err, runs = train(*emoji, "--init-from", first, "--seed", "7")
     assert code == 0 and len(runs) == 2, err
     assert f"weights of {first}" in out and "8 classes" in out
     rows = {tuple(line.split()[:2]): line for line in out.splitlines()}

@@ -177,8 +177,8 @@ def prepare(folder):
     playground.run("stylegan train --data faces --cfg demo --outdir faces-run".split())
     for number, cfg in enumerate(("demo", "stylegan3-r")):
         playground.run(["stylegan", "train", "--cfg", cfg, "--outdir", f"demo{number}"])
-        (folder / f"demo{number}/00000-fluent-emoji-64-32x32").rename(
-            folder / f"runs/{number:05d}-fluent-emoji-64-32x32"
+        (folder / f"demo{number}/00000-faces-64-32x32").rename(
+            folder / f"runs/{number:05d}-faces-64-32x32"
         )
 
 
