@@ -73,6 +73,6 @@ def test_the_images_and_the_network_of_the_start(tmp_path):
     wanted = replace(tiny(), data=DataConfig(path="b.zip"))
     found = find_run(tmp_path, replace(wanted, train=replace(wanted.train, init_from="c")))
     assert found.differences == (
-        Difference("--data", "emoji", "b.zip"),
+        Difference("--data", "faces", "b.zip"),
         Difference("--init-from", "-", "c"),
     )
