@@ -119,13 +119,12 @@ def command(
 
 
 def _measure(name: str, pictures: PictureStream) -> Spectrum:
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.metrics.pictures import on_white
     from stylegan.metrics.spectra import SpectrumMeter
 
     meter = SpectrumMeter()
-    with tqdm(total=pictures.count, unit="img", desc=name, disable=None) as bar:
+    with Bar(total=pictures.count, unit="img", desc=name) as bar:
         for batch in pictures.batches:
             meter.add(on_white(batch))
             bar.update(len(batch))
