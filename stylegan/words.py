@@ -51,11 +51,11 @@ def duration(seconds: float) -> str:
     is not finite."""
     if not math.isfinite(seconds):
         return "?"
-    if seconds < 59.5:
-        return f"{max(seconds, 0):.0f} s"
+    if seconds < 60:
+        return f"{max(seconds, 0) // 1:.0f} s"
     count: float
     if seconds < 90 * 60:
-        count, unit = round(seconds / 60), "minute"
+        count, unit = seconds // 60, "minute"
     elif seconds < 48 * 3600:
         count, unit = round(seconds / 3600, 1), "hour"
     else:

@@ -49,7 +49,7 @@ class Run:
     @property
     def seconds_left(self) -> float | None:
         """Until a running run ends, at its mean speed. None if that is not known."""
-        speed = self.mean_images_per_s
+        speed = self.mean_images_per_s or self.last.get("images_per_s")
         if self.state != "running" or not speed or self.target_kimg is None:
             return None
         left = max(self.target_kimg - self.kimg, 0) * 1000 / speed
