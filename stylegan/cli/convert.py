@@ -35,7 +35,7 @@ WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
 
 
 @click.command("convert", cls=Command, short_help="Convert networks between file formats.")
-@click.argument("source", metavar="IN", type=click.Path(), callback=check_network)
+@click.argument("source", metavar="IN", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
     "--to",
@@ -57,6 +57,7 @@ def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
     stylegan convert runs a.pt                 for rosinality's programs, pSp, e4e
     stylegan convert runs a.pkl                NVIDIA's layout, without code
     """
+    check_network(source)
     kind = to or BY_SUFFIX.get(Path(out).suffix.lower())
     if kind is None:
         wanted = ", ".join(suffix for suffix in BY_SUFFIX if suffix)

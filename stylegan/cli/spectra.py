@@ -25,14 +25,7 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
 
 @click.command("spectra", cls=Command, short_help="Compare the frequencies of images and networks.")
-@click.argument(
-    "sources",
-    metavar="SOURCE...",
-    type=click.Path(),
-    nargs=-1,
-    required=True,
-    callback=check_sources,
-)
+@click.argument("sources", metavar="SOURCE...", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--out",
     "outs",
@@ -88,6 +81,7 @@ def command(
     \b
     stylegan spectra photos.zip runs --out spectra.png --out spectra.npz
     """
+    check_sources(sources)
     paths = list({Path(out).resolve(): Path(out) for out in outs}.values())
     for path in paths:
         _check_suffix(path)
