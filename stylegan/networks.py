@@ -31,10 +31,18 @@ from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
 from stylegan.models.weights import fill
 from stylegan.models.wrapped import plain_names, unwrapped
-from stylegan.snapshots import AVERAGED, CONFIG, find_snapshot, read_json, snapshot_around
+from stylegan.snapshots import (
+    AVERAGED,
+    CONFIG,
+    FORMAT,
+    VERSION,
+    find_snapshot,
+    read_config,
+    snapshot_around,
+    with_snapshot,
+)
 from stylegan.words import one_line
 
-FORMAT, VERSION = "stylegan-snapshot", 1
 NETWORKS = ("G_ema", "G", "D")
 LABELS = "labels.safetensors"  # labels of images that the networks were trained on
 
@@ -217,6 +225,8 @@ class Networks:
 
     def _read(self, name: str) -> Any:
         """A network from the folder, or None."""
+        if self.folder and not self.folder.is_dir():
+            raise SnapshotError(self.folder, "has been deleted by the run; try again")
         path = self.folder and self.folder / f"{name}.safetensors"
         if not path or not path.is_file():
             return None
@@ -259,25 +269,21 @@ def load_networks(
     path = snapshot_around(path) or path
     if Path(path).is_file():
         return _from_file(path, resolve_device(device))
-    folder = find_snapshot(path)
     if current_like():
+        find_snapshot(path)
         raise UserError(path, OWN_SETTINGS)
-    content = read_json(folder / CONFIG)
-    about = content if isinstance(content, dict) else {}
-    if about.get("format") != FORMAT or about.get("version") != VERSION:
-        raise SnapshotError(
-            folder / CONFIG,
-            f"expected format {FORMAT} version {VERSION}, got "
-            f"{ascii(about.get('format'))[:40]} version {ascii(about.get('version'))[:40]}",
-        )
-    try:
-        config = Config.from_dict(content["config"])
-    except (UserError, KeyError, TypeError, AttributeError, ValueError) as e:
-        raise SnapshotError(folder / CONFIG, f"not a valid config ({e})") from e
-    if not (folder / AVERAGED).is_file():
-        warnings.warn(f"{folder}: {NO_AVERAGE}", Note, stacklevel=2)
-    meta = {k: v for k, v in content.items() if k not in ("format", "version", "config")}
-    return Networks(config, meta, folder=folder, device=resolve_device(device))
+    return with_snapshot(path, lambda folder: _from_folder(path, folder, resolve_device(device)))
+
+
+def _from_folder(path: str | Path, folder: Path, device: torch.device) -> Networks:
+    """The networks of the snapshot that `path` means."""
+    config, meta = read_config(folder)
+    if not (folder / AVERAGED).is_file() and folder.is_dir():
+        warnings.warn(f"{folder}: {NO_AVERAGE}", Note, stacklevel=5)
+    nets = Networks(config, meta, folder=folder, device=device)
+    if folder != Path(path):  # a live run may delete it soon
+        _ = nets.best_G, nets.label_vectors
+    return nets
 
 
 def _from_file(path: str | Path, device: torch.device) -> Networks:

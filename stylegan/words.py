@@ -21,8 +21,9 @@ def printable(text: object) -> str:
 
 
 def short(number: float) -> str:
-    """A kimg or the like in a few characters: 0.016, 2.5, 120, 25000."""
-    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 100 else 3
+    """A kimg or the like in a few characters: 0.016, 2.5, 43, 120.5, 25000."""
+    size = abs(number)
+    digits = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
     text = f"{number:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -43,6 +44,23 @@ def hours(seconds: float) -> str:
         return "?"
     minutes = int(seconds // 60)
     return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def duration(seconds: float) -> str:
+    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days; "?" for what
+    is not finite."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 60:
+        return f"{max(seconds, 0) // 1:.0f} s"
+    count: float
+    if seconds < 90 * 60:
+        count, unit = seconds // 60, "minute"
+    elif seconds < 48 * 3600:
+        count, unit = round(seconds / 3600, 1), "hour"
+    else:
+        count, unit = round(seconds / 86400), "day"
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"
 
 
 def pixels(size: tuple[int, int]) -> str:

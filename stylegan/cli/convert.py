@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.outputs import check_free, output_file, output_folder, overwrite_option
-from stylegan.cli.params import Command, check_folder, like_option
+from stylegan.cli.params import Command, check_folder, check_network, like_option
 from stylegan.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
     stylegan convert runs a.pt                 for rosinality's programs, pSp, e4e
     stylegan convert runs a.pkl                NVIDIA's layout, without code
     """
+    check_network(source)
     kind = to or BY_SUFFIX.get(Path(out).suffix.lower())
     if kind is None:
         wanted = ", ".join(suffix for suffix in BY_SUFFIX if suffix)

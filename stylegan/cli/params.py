@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import math
 import os
 import re
@@ -215,6 +216,26 @@ def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | Non
     return value
 
 
+def check_network(path: str) -> None:
+    """Refuse a path without a network before anything imports torch. Raises: UserError, the same
+    as `load_networks`."""
+    if not Path(path).is_file():
+        from stylegan.snapshots import find_snapshot
+
+        find_snapshot(path)
+
+
+def check_sources(paths: Sequence[str]) -> None:
+    """Refuse networks or data sets that do not exist before anything imports torch. Raises:
+    UserError."""
+    from stylegan.data.source import is_embedded
+    from stylegan.identify import is_address
+
+    for path in paths:
+        if not (Path(path).suffix or os.path.exists(path) or is_address(path) or is_embedded(path)):
+            raise UserError(path, "there is no such folder or file; check the path")
+
+
 LIKE_HELP = (
     "Network with the settings of a state dict, which is a file of weights alone.  [default: from "
     "the shapes of its tensors]"
@@ -231,11 +252,17 @@ like_option = click.option(
 
 def network_argument(function: Callable) -> Callable:
     """The positional NETWORK, and --like for it, the last option in help."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, network: str, **options: Any) -> Any:
+        check_network(network)
+        return function(*args, network=network, **options)
+
     argument = click.argument("network", metavar="NETWORK", type=click.Path())
-    function = like_option(argument(function))
-    parameters = function.__click_params__  # type: ignore[attr-defined]
+    made = like_option(argument(checked))
+    parameters = made.__click_params__  # type: ignore[attr-defined]
     parameters.insert(0, parameters.pop())
-    return function
+    return made
 
 
 range_option = click.option(

@@ -13,7 +13,7 @@ import click
 
 from stylegan.cli.drawing import note
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
-from stylegan.cli.params import Command, Size, device_option, finite, range_option
+from stylegan.cli.params import Command, Size, check_sources, device_option, finite, range_option
 from stylegan.cli.provenance import made_by
 from stylegan.words import pixels, printable
 
@@ -81,6 +81,7 @@ def command(
     \b
     stylegan spectra photos.zip runs --out spectra.png --out spectra.npz
     """
+    check_sources(sources)
     paths = list({Path(out).resolve(): Path(out) for out in outs}.values())
     for path in paths:
         _check_suffix(path)
@@ -119,13 +120,12 @@ def command(
 
 
 def _measure(name: str, pictures: PictureStream) -> Spectrum:
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.metrics.pictures import on_white
     from stylegan.metrics.spectra import SpectrumMeter
 
     meter = SpectrumMeter()
-    with tqdm(total=pictures.count, unit="img", desc=name, disable=None) as bar:
+    with Bar(total=pictures.count, unit="img", desc=name) as bar:
         for batch in pictures.batches:
             meter.add(on_white(batch))
             bar.update(len(batch))

@@ -88,9 +88,22 @@ def command(
         raise click.UsageError("--init-from starts a new run, --resume continues one")
     if like and "init_from" not in options:
         raise click.UsageError("--like goes with --init-from")
+    _check_paths(options, resume)
 
     plan = _plan(preset_name, outdir, resume, device, options)
     _train(plan, outdir, dry_run)
+
+
+def _check_paths(options: dict[str, Any], resume: str | None) -> None:
+    """Refuse paths that do not exist before anything imports torch. Raises: UserError."""
+    from stylegan.data.source import open_source
+    from stylegan.snapshots import find_snapshot
+
+    if not os.path.exists(options.get("path") or "."):
+        open_source(options["path"])
+    for network in (options.get("init_from"), resume):
+        if network and network != "auto" and not os.path.exists(network):
+            find_snapshot(network)
 
 
 def _train(plan: Plan, outdir: str, dry_run: bool) -> None:

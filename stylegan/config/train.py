@@ -127,7 +127,8 @@ class TrainConfig:
     )
     snapshot_minutes: float | None = _output(
         15,
-        "Minutes between snapshots at most; 0: by --snapshot-kimg alone.",
+        "Minutes between snapshots, and between sheets, at most; a young run writes them sooner. "
+        "0: by --snapshot-kimg and --grid-kimg alone.",
         above=0,
         none_is=0,
         none="by --snapshot-kimg alone",

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -28,7 +29,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.tags, self.loads, self.images, self.scripts, self.text = [], [], [], [], ""
-        self.policy, self._inside = "", None
+        self.metas, self.policy, self._inside = [], "", None
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -36,6 +37,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         assert not [name for name in attrs if name.startswith("on")]
         self.loads += [v for k, v in attrs.items() if k in LOADS]
+        if tag == "meta":
+            self.metas.append(attrs)
         if tag == "img":
             self.images.append(attrs)
         if tag == "script":
@@ -285,3 +288,31 @@ def test_the_end_is_told_while_the_folder_is_held(make):
     with lock(run_dir):
         text = " ".join(Page(write_report(run_dir)).text.split())
     assert "while the run went on" in text and "Left, about0:11 h" in text
+
+
+def test_a_live_report_loads_itself_again_until_the_run_has_ended(make):
+    run_dir = make(metrics(3, seconds=300.0, images_per_s=99.0))
+    with lock(run_dir):
+        page = Page(write_report(run_dir))
+    # 3 of 8 kimg in 300 s: 10 images/s, so 5 kimg take 500 s.
+    text = " ".join(page.text.split())
+    assert "running" in text and "3 of 8 kimg, 8 minutes left, written 20" in text
+    assert "Mean speed10 images/s" in text and "Speed99 images/s" in text
+    assert abs(page.data["written"] - time.time()) < 60
+    refresh = [a for a in page.metas if a.get("http-equiv") == "refresh"]
+    assert refresh == [{"http-equiv": "refresh", "content": "30"}]  # inside <noscript>
+    assert "location.reload()" in page.scripts[-1]
+    with (run_dir / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"kimg": 3.0, "event": "interrupted", "text": "", "time": ""}) + "\n")
+    with lock(run_dir):  # a run that ends writes its last report before it lets go
+        page = Page(write_report(run_dir))
+    text = " ".join(page.text.split())
+    assert page.data["written"] is None and "left" not in text.split("Samples")[0]
+    assert not [a for a in page.metas if a.get("http-equiv") == "refresh"]
+
+
+def test_a_live_report_before_the_first_line_of_the_log(make):
+    run_dir = make()
+    with lock(run_dir):
+        text = " ".join(Page(write_report(run_dir)).text.split())
+    assert "0 of 8 kimg, written 20" in text

@@ -2,6 +2,7 @@
 """report.html: a page about a run, in one file that loads nothing else.
 
 curves.py    the log as charts          report.html, report.css, report.js    the page
+live.js      loads the page again while the run lives
 sheets.py    samples, small enough      uplot/    the chart library, as published (MIT)
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
@@ -26,7 +28,7 @@ from stylegan.files import whole_file
 from stylegan.runs.history import Run, read_run
 from stylegan.runs.report.curves import charts_of
 from stylegan.runs.report.sheets import sheets_of
-from stylegan.words import hours, short
+from stylegan.words import duration, hours, short
 
 HERE = Path(__file__).parent
 NAME = "report.html"
@@ -48,10 +50,13 @@ def write_report(run_dir: str | Path) -> Path:
 
 def _page(run_dir: str | Path) -> str:
     run = read_run(run_dir)
+    # A run that writes its report at its end still holds the lock.
+    state = run.ended or run.state
     sheets, reals = sheets_of(run.folder)
     charts = charts_of(run.metrics)
     data = {
         **charts,
+        "written": round(time.time()) if state == "running" else None,
         "marks": [e for e in run.events if e["event"] in ("resumed", "warning")][-MAX_EVENTS:],
         "sheets": [
             {
@@ -63,7 +68,7 @@ def _page(run_dir: str | Path) -> str:
             for sheet in sheets
         ],
     }
-    scripts = [_license() + _text("uplot/uPlot.iife.min.js"), _text("report.js")]
+    scripts = [_license() + _text("uplot/uPlot.iife.min.js"), _text("report.js"), _text("live.js")]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -71,12 +76,15 @@ def _page(run_dir: str | Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(hours=hours, short=short, moment=_moment, number=_number)
+    environment.filters.update(
+        hours=hours, duration=duration, short=short, moment=_moment, number=_number
+    )
+    left = run.seconds_left if state == "running" else None
     return environment.get_template(NAME).render(
         run=run,
-        # A run that writes its report at its end still holds the lock.
-        state=run.ended or run.state,
+        state=state,
         name=run.folder.resolve().name,
+        left=left if left is not None and math.isfinite(left) else None,
         facts=_facts(run),
         classes=_classes(run),
         charts=charts,

@@ -102,10 +102,27 @@
   });
 
   const slider = document.getElementById("slider");
+  let timer = 0;
+
+  // What a reader has chosen, for live.js: the zoom of the charts, and an earlier sheet.
+  window.report = {
+    busy: () => timer !== 0,
+    view: () => ({
+      zooms: plots.map((u) => {
+        const { min, max } = u.scales.x;
+        return min > data.x[0] || max < data.x[data.x.length - 1] ? { min, max } : null;
+      }),
+      sheet: slider && slider.value !== slider.max ? data.sheets[slider.value].kimg : null,
+    }),
+    restore: ({ zooms, sheet }) => {
+      plots.forEach((u, i) => { if (zooms[i]) u.setScale("x", zooms[i]); });
+      const at = data.sheets.findIndex(({ kimg }) => kimg === sheet);
+      if (slider && at >= 0) { slider.value = at; show(); }
+    },
+  };
   if (!slider) return;
   const caption = document.getElementById("caption");
   const play = document.getElementById("play");
-  let timer = 0;
 
   function show() {
     sheets.forEach((sheet, i) => { sheet.hidden = i !== +slider.value; });
