@@ -12,7 +12,7 @@ from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
 from stylegan.runs import snapshot as snapshots
 from stylegan.snapshots import snapshots_of
-from stylegan.training.setup import header
+from stylegan.training.header import header
 
 
 def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
