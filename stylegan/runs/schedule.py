@@ -57,7 +57,7 @@ class Clock:
     """
 
     def __init__(self, earlier: float, seen: int) -> None:
-        self._earlier, self._seen, self._lap_seen = earlier, seen, seen
+        self._earlier, self._first, self._seen, self._lap_seen = earlier, seen, seen, seen
         self._begun = self._now = self._lap = time.monotonic()
 
     def read(self, seen: int) -> float:
@@ -74,6 +74,11 @@ class Clock:
     def images_per_s(self) -> float:
         """Speed since the last lap."""
         return (self._seen - self._lap_seen) / (self._now - self._lap)
+
+    @property
+    def mean_images_per_s(self) -> float:
+        """Speed of this process; 0 before its first step."""
+        return (self._seen - self._first) / self.here if self.here else 0.0
 
     def lap(self) -> None:
         """Measure the speed from here on."""

@@ -15,6 +15,7 @@ from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.imaging import to_tensor
 from stylegan.runs.folder import is_run, lock, update_config
+from stylegan.runs.progress import OnProgress
 from stylegan.runs.record import Bar, Record
 from stylegan.runs.resume import read_newest
 from stylegan.runs.samples import Samples
@@ -41,6 +42,10 @@ class Trainer:
         dataset: the images.
         device: where to train.
         run_dir: the run's folder (`new_run_dir`). It may be set later, before `run`.
+        on_progress: called with a `RunProgress` after every line of the log and every new sheet, on
+            the thread that trains. If it returns False, the run stops with a snapshot. If it
+            raises, the run ends with a snapshot and the exception. Global random numbers that it
+            draws are missing in training.
     """
 
     def __init__(
@@ -49,13 +54,15 @@ class Trainer:
         dataset: ImageDataset,
         device: torch.device,
         run_dir: Path | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.config, self.dataset, self.device = config, dataset, device
         self.run_dir = cast(Path, run_dir)  # `run` needs it, and it is set by then
+        self.on_progress = on_progress
         self._new_model()
         self.samples = Samples(config, dataset, device)
         self.progress, self.collapse, self.interrupt = Progress(), Collapse(), Interrupt()
-        self.late = self.resumed = self._in_step = False
+        self.late = self.stopped = self.resumed = self._in_step = False
         self._warnings: list[str] = []  # from before the log was open
         self._lock: filelock.BaseFileLock | None = None
 
@@ -86,8 +93,8 @@ class Trainer:
         self._warnings += read_newest(self.run_dir, self.resume, self._new_model)
 
     def run(self) -> Path | None:
-        """Train until config.train.kimg, config.train.minutes or a signal to stop
-        (`interrupt.signal`).
+        """Train until config.train.kimg, config.train.minutes, a signal to stop
+        (`interrupt.signal`) or an `on_progress` that returns False (`stopped`).
 
         Returns: the last snapshot's folder, or None if none could be written.
         Raises: TrainingError if training fails for good. The last snapshot is from before that.
@@ -126,6 +133,8 @@ class Trainer:
         t, m = self.config.train, self.model
         self._begin(saver)
         ticks = Ticks(t, m, self.dataset, self.device, self.record, self.progress, self.collapse)
+        if saver.newest_sheet:
+            self._tell(ticks, saver)
         done = m.images_seen >= images(t.kimg)
         while not done:
             batch = next(batches, None)
@@ -147,12 +156,19 @@ class Trainer:
             if done or tick:
                 means = ticks.write(tick)
                 bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
-            if not done and saver.sheet_due(m.images_seen):
-                saver.sheet()
+                self._tell(ticks, saver)
+                done = done or self.stopped
+            if not done and saver.sheet_due(m.images_seen) and saver.sheet():
+                self._tell(ticks, saver)
             if not done and saver.snapshot_due(m.images_seen) and m.finite.healthy():
                 saver.snapshot()
                 self.record.report()
-        return self._finish(saver)
+        return self._finish(saver, ticks)
+
+    def _tell(self, ticks: Ticks, saver: Saver) -> None:
+        """Call `on_progress`."""
+        if self.on_progress and self.on_progress(ticks.progress(saver.newest_sheet)) is False:
+            self.stopped = True
 
     def _begin(self, saver: Saver) -> None:
         kind = "resumed" if self.resumed else "started"
@@ -163,13 +179,14 @@ class Trainer:
             saver.reals()
             saver.sheet()
 
-    def _finish(self, saver: Saver) -> Path | None:
+    def _finish(self, saver: Saver, ticks: Ticks) -> Path | None:
         """Write what a run ends with. Returns: the last snapshot's folder."""
-        stopped = self.interrupt.signal
-        if not stopped:
-            saver.sheet()
+        stopped, number = self._interrupted(), self.interrupt.signal
+        if not stopped and saver.sheet():
+            self._tell(ticks, saver)
         last = saver.last_snapshot()
-        why = f" by signal {stopped}" if stopped else " by the time limit" if self.late else ""
+        why = f" by signal {number}" if number else " by the caller" if stopped else ""
+        why = why or (" by the time limit" if self.late else "")
         kind = "interrupted" if stopped else "finished"
         self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg{why}")
         self.record.report()
@@ -184,7 +201,7 @@ class Trainer:
         self.record.warn(self.kimg, text)
 
     def _interrupted(self) -> bool:
-        return bool(self.interrupt.signal)
+        return bool(self.interrupt.signal) or self.stopped
 
     def _new_model(self) -> None:
         labels = self.dataset.labels if self.config.G.c_dim else None

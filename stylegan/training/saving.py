@@ -45,6 +45,7 @@ class Saver:
         self._samples, self._model, self._record = samples, model, record
         self._save_snapshot, self._interrupted = save_snapshot, interrupted
         seen, minutes = model.images_seen, train.snapshot_minutes
+        self.newest_sheet: Path | None = None  # of this process
         self.sheet_due = Due(train.grid_kimg, seen, first=not seen)
         self.snapshot_due = Due(train.snapshot_kimg, seen, minutes and minutes * 60)
 
@@ -53,12 +54,15 @@ class Saver:
         path = self._record.run_dir / "samples" / "reals.png"
         self._record.attempt("the sheet of real images", lambda: self._samples.save_reals(path))
 
-    def sheet(self) -> None:
-        """Write a sheet of generated images."""
+    def sheet(self) -> Path | None:
+        """Write a sheet of generated images. Returns: its path, or None if the disk is full."""
         name = f"{self._model.images_seen / 1000:010.3f}.png"
         path = self._record.run_dir / "samples" / name
         save = lambda: self._samples.save(self._model.G_ema, path)
-        self._settle(self.sheet_due, self._record.attempt("a sheet of samples", save))
+        written = self._record.attempt("a sheet of samples", save)
+        self._settle(self.sheet_due, written)
+        self.newest_sheet = written or self.newest_sheet
+        return written
 
     def snapshot(self) -> Path | None:
         """Write a snapshot. Returns: its folder, or None if the disk is full.

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from stylegan.config import TrainConfig
 from stylegan.data.dataset import ImageDataset
+from stylegan.runs.progress import RunProgress
 from stylegan.runs.record import Record
-from stylegan.runs.schedule import Clock, Due
+from stylegan.runs.schedule import Clock, Due, images
 from stylegan.runs.state import Progress
 from stylegan.training.guards import Collapse
 from stylegan.training.memory import peak_memory_gb
@@ -40,11 +43,13 @@ class Ticks:
         progress: Progress,
         collapse: Collapse,
     ) -> None:
-        self._model, self._dataset, self._device = model, dataset, device
+        self._train, self._model, self._dataset, self._device = train, model, dataset, device
         self._record, self._progress, self._collapse = record, progress, collapse
         seen = model.images_seen
         self._due = Due(train.tick_kimg, seen, MAX_SECONDS, first=not seen)
         self._clock = Clock(progress.seconds, seen)
+        self._images_per_s = 0.0  # at the last line
+        self._losses: dict[str, float] = {}
 
     @property
     def seconds(self) -> float:
@@ -66,10 +71,13 @@ class Ticks:
         """
         m = self._model
         means = m.stats.means()
+        self._images_per_s = self._clock.images_per_s
+        prefix = "loss/"
+        self._losses = {k.removeprefix(prefix): v for k, v in means.items() if prefix in k}
         line = {
             "kimg": m.images_seen / 1000,
             "seconds": self._progress.seconds,
-            "images_per_s": self._clock.images_per_s,
+            "images_per_s": self._images_per_s,
             "memory_gb": peak_memory_gb(self._device),
             **means,
             "pl_mean": float(m.pl_mean),
@@ -88,6 +96,29 @@ class Ticks:
             self._due.done(m.images_seen)
             self._clock.lap()
         return means
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the run ends, at the mean speed of this process. None before its first step."""
+        speed = self._clock.mean_images_per_s
+        if not speed:
+            return None
+        left = max(images(self._train.kimg) - self._model.images_seen, 0) / speed
+        if self._train.minutes is not None:
+            left = min(left, max(self._train.minutes * 60 - self.seconds, 0))
+        return left
+
+    def progress(self, sheet: Path | None) -> RunProgress:
+        """How far the run is. Args: sheet: the newest one."""
+        return RunProgress(
+            kimg=self._model.images_seen / 1000,
+            target_kimg=self._train.kimg,
+            seconds=self._progress.seconds,
+            images_per_s=self._images_per_s,
+            seconds_left=self.seconds_left,
+            losses=self._losses,
+            sheet=sheet,
+        )
 
     def _warn(self, text: str) -> None:
         self._record.warn(self._model.images_seen / 1000, text)
