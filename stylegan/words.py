@@ -45,6 +45,22 @@ def hours(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}"
 
 
+def duration(seconds: float) -> str:
+    """A length of time in words: 40 seconds, 13 minutes, 2.5 hours, 12 days, 3 years."""
+    for unit, length, upto in (
+        ("second", 1, 90),
+        ("minute", 60, 90 * 60),
+        ("hour", 3600, 48 * 3600),
+        ("day", 86400, 730 * 86400),
+        ("year", 365.25 * 86400, math.inf),
+    ):
+        if seconds < upto:
+            number = seconds / length
+            text = f"{number:.1f}".rstrip("0").rstrip(".") if 1 < number < 4.95 else f"{number:.0f}"
+            return f"{text} {unit}" if text == "1" else f"{text} {unit}s"
+    return "ages"
+
+
 def pixels(size: tuple[int, int]) -> str:
     """A size (height, width) in px as "640x480", width first, as people write it."""
     return f"{size[1]}x{size[0]}"

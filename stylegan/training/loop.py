@@ -63,6 +63,7 @@ class Trainer:
         self.samples = Samples(config, dataset, device)
         self.progress, self.collapse, self.interrupt = Progress(), Collapse(), Interrupt()
         self.late = self.stopped = self.resumed = self._in_step = False
+        self.resumed_from: Path | None = None  # a snapshot
         self._warnings: list[str] = []  # from before the log was open
         self._lock: filelock.BaseFileLock | None = None
 
@@ -78,7 +79,7 @@ class Trainer:
             fit the data set.
         """
         restored = restore(snapshot, self.config, self.dataset, self.device, self.model)
-        self.progress, self.resumed = restored.progress, True
+        self.progress, self.resumed, self.resumed_from = restored.progress, True, snapshot
         self.collapse.streaks = restored.progress.streaks
         self._warnings += restored.warnings
 

@@ -55,7 +55,7 @@ class Plan:
     config: Config
     dataset: ImageDataset
     device: torch.device
-    outdir: str
+    wanted: Request
     run_dir: Path | None = None  # None: a new one
     snapshot: Path | None = None  # None: the newest of the run, if there is one
     finished: bool = False  # the run that it continues is at its end
@@ -83,20 +83,22 @@ def make_plan(wanted: Request, say: Callable[[str], None]) -> Plan:
             options[name] = os.path.abspath(options[name])
     if wanted.resume not in (None, "auto"):
         return _continued(wanted, device, options)
-    config = _fresh(wanted.preset, device, options)
+    if "kimg" in options:  # a given length lifts the demo's time limit
+        options.setdefault("minutes", None)
+    config = with_settings(preset(preset_of(wanted, device)), options)
     dataset = open_data(config)
     if config.train.init_from:
         config = _like_source(config, dataset, options, wanted.preset, say)
     config = fitted(config, dataset)
-    plan = Plan(config, dataset, device, wanted.outdir)
+    plan = Plan(config, dataset, device, wanted)
     return plan if wanted.resume is None else _with_run(plan, say)
 
 
 def _with_run(plan: Plan, say: Callable[[str], None]) -> Plan:
     """The plan with the run that `--resume auto` continues."""
-    found = find_run(plan.outdir, plan.config)
+    found = find_run(plan.wanted.outdir, plan.config)
     if found.newest:
-        say(f"resume auto: no run in {plan.outdir} has these settings, so a new one begins;")
+        say(f"resume auto: no run in {plan.wanted.outdir} has these settings, so a new one begins;")
         say("\n".join([*difference_table(found.newest, found.differences), ""]))
     finished = bool(found.run_dir) and kimg_of(found.run_dir or "") >= plan.config.train.kimg
     return replace(plan, run_dir=found.run_dir, finished=finished)
@@ -124,18 +126,13 @@ def _continued(wanted: Request, device: torch.device, options: dict[str, Any]) -
             f"is at {saved.kimg:g} kimg and ends at {config.train.kimg:g}; --kimg with a larger "
             "number continues it",
         )
-    return Plan(config, dataset, device, wanted.outdir, saved.run_dir, saved.snapshot)
+    return Plan(config, dataset, device, wanted, saved.run_dir, saved.snapshot)
 
 
-def _fresh(name: str | None, device: torch.device, options: dict[str, Any]) -> Config:
-    """The config of a new run."""
-    if name is None:
-        name = "demo" if options.get("path") is None else "auto"
-    if name == "demo" and device.type != "cpu":
-        name = "demo64"
-    if "kimg" in options:  # a given length lifts the demo's time limit
-        options.setdefault("minutes", None)
-    return with_settings(preset(name), options)
+def preset_of(wanted: Request, device: torch.device) -> str:
+    """The preset that a new run starts from."""
+    name = wanted.preset or ("demo" if wanted.fields.get("path") is None else "auto")
+    return "demo64" if name == "demo" and device.type != "cpu" else name
 
 
 def _like_source(

@@ -7,19 +7,21 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import stylegan_ops
 from stylegan.runs.folder import new_run_dir
 from stylegan.snapshots import snapshots_of
-from stylegan.training.header import header
+from stylegan.training.forecast import forecast, proposals
+from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
+from stylegan.training.header import cached_gb, header, proposal_lines
 from stylegan.training.loop import Trainer
 from stylegan.training.plan import Plan
 from stylegan.training.setup import about, check_ops, configure_device
+from stylegan.training.timing import seconds_per_image
 from stylegan.training.transfer import transfer
+from stylegan.words import one_line, short
 
-if TYPE_CHECKING:
-    pass
+MIN_STEPS = 20  # of a run that is worth timing
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,18 @@ class TrainingResult:
 
 
 def carry_out(
-    plan: Plan, say: Callable[[str], None], *, dry_run: bool = False
+    plan: Plan,
+    say: Callable[[str], None],
+    *,
+    dry_run: bool = False,
+    time_it: bool = True,
 ) -> TrainingResult | None:
     """Print the header, and train.
 
     Args:
         say: called with the lines of the header.
         dry_run: stop after the header.
+        time_it: time a few steps, and say how long the run takes.
     Returns: how it ended; None after a dry run.
     Raises: UserError; TrainingError if training fails for good.
     """
@@ -57,15 +64,18 @@ def carry_out(
         check_ops(plan.device)
         trainer = _trainer(plan, dry_run)
         say("\n".join(header(plan.config, plan.dataset, trainer.model, plan.device)))
-        if plan.config.train.init_from and not _continues(plan):
-            say("\n".join(["", *_transferred(trainer)]))
+        seen = _continued_at(plan, trainer, say)
+        if plan.config.train.init_from and not seen:
+            say("\n".join(["", *_transferred(trainer), ""]))
+        if time_it:
+            _say_forecast(plan, seen, say)
         if dry_run:
             return None
         if not plan.run_dir:
             height, width = plan.dataset.resolution
             name = f"{plan.dataset.name}-{width}x{height}"
             extra = about(plan.dataset, plan.device)
-            trainer.run_dir = new_run_dir(plan.outdir, name, plan.config, extra)
+            trainer.run_dir = new_run_dir(plan.wanted.outdir, name, plan.config, extra)
         say(f"folder  {trainer.run_dir}\n")
         last = trainer.run()
     return _result(trainer, last)
@@ -81,8 +91,39 @@ def _trainer(plan: Plan, dry_run: bool) -> Trainer:
     return trainer
 
 
-def _continues(plan: Plan) -> bool:
-    return bool(plan.snapshot or plan.run_dir and snapshots_of(plan.run_dir))
+def _continued_at(plan: Plan, trainer: Trainer, say: Callable[[str], None]) -> int:
+    """Say where the run continues. Returns: the images that it has seen."""
+    snapshot = trainer.resumed_from
+    if snapshot is None and plan.run_dir:  # in a dry run nothing is read
+        snapshot = next(reversed(snapshots_of(plan.run_dir)), None)
+    if snapshot is None:
+        return 0
+    kimg = trainer.kimg or float(snapshot.name)
+    say(f"resume  continues at {short(kimg)} kimg from {snapshot}")
+    return round(kimg * 1000)
+
+
+def _say_forecast(plan: Plan, seen: int, say: Callable[[str], None]) -> None:
+    """Time a few steps, and say how long the run takes."""
+    config, cached = plan.config, cached_gb(plan.config, plan.dataset, plan.device)
+    if config.train.kimg * 1000 - seen < MIN_STEPS * config.train.batch:
+        return
+    free = free_memory_gb(plan.device)
+    if free is not None and excess(config, plan.device, free, cached):
+        fewer = with_less_memory(config, plan.device, free, cached)
+        if fewer is None:
+            return
+        config = fewer
+    say("time    timing a few steps, for about 10 seconds")
+    try:
+        seconds = seconds_per_image(config, plan.dataset, plan.device, seen)
+    except (RuntimeError, MemoryError) as e:
+        say(f"time    unknown, a step failed ({one_line(e, 100)})")
+        return
+    expected = forecast(config, seconds, seen)
+    say(f"time    {expected}")
+    if expected.absurd and not seen:
+        say("\n".join(proposal_lines(proposals(plan, seconds))))
 
 
 def _transferred(trainer: Trainer) -> list[str]:
@@ -94,6 +135,7 @@ def _transferred(trainer: Trainer) -> list[str]:
 
 def _result(trainer: Trainer, last: Path | None) -> TrainingResult:
     ended = "signal" if trainer.interrupt.signal else "minutes" if trainer.late else "length"
+    ended = "progress" if trainer.stopped else ended
     return TrainingResult(
         trainer.run_dir,
         last,

@@ -69,14 +69,29 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         "c_dim": dataset.c_dim if data.cond else 0,
     }
     try:
-        G, D = replace(config.G, **shape), replace(config.D, **shape)
-        blocks_of(D)  # a size that a network can have
+        config = _shaped(config, shape)
     except UserError as e:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     data = replace(data, workers=workers, value_range=dataset.value_range)
-    return replace(config, G=G, D=D, data=data).resolved(gpus)
+    return replace(config, data=data).resolved(gpus)
+
+
+def resized(config: Config, like: Config, resolution: tuple[int, int]) -> Config:
+    """A resolved config for the data of `like` at another resolution, (height, width) in px.
+
+    Raises: UserError if no network has that size.
+    """
+    of_data: dict[str, Any] = {"channels": like.G.channels, "c_dim": like.G.c_dim}
+    return _shaped(config, {"resolution": resolution, **of_data}).resolved()
+
+
+def _shaped(config: Config, shape: dict[str, Any]) -> Config:
+    """`config` with these fields in both networks. Raises: UserError on a size that none has."""
+    G, D = replace(config.G, **shape), replace(config.D, **shape)
+    blocks_of(D)
+    return replace(config, G=G, D=D)
 
 
 def open_batches(

@@ -205,7 +205,7 @@ def test_header(images, tmp_path):
         "2 classes, not used (--cond uses them)",
         "parameters",
         "cpu (",
-        "bias_act",
+        "ops     ",
         "memory  about",
         "R1 gamma 1",
         "batches of 4",
