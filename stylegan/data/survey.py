@@ -69,7 +69,8 @@ class Survey:
         line = f"{of} are smaller than {px(resolution)} px and are enlarged"
         usual = median_low(factors)
         if usual >= NOTICEABLE:
-            line += f", half of them {round(usual, 1):g} times or more; a smaller --resolution fits them"
+            times = f"{round(usual, 1):g} times"
+            line += f", half of them {times} or more; a smaller --resolution fits them"
         return [line]
 
     def one_size(self, path: Path) -> tuple[int, int]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ LONG_SECONDS = 14 * 24 * 3600  # a run that takes longer, and
 SLOW_SECONDS = 24 * 3600  # shows shapes later than this, does not fit the machine
 MIN_SIDE = 32  # px, of the resolutions that are proposed
 MAX_PROPOSALS = 4
+MEASURE_SECONDS = 10  # in all
+TOLERANCE = 3  # factor by which a guess from the work may be wrong
 CAPACITY = 4  # a proposal has this fraction of the channels
 
 
@@ -56,6 +59,10 @@ class Proposal:
     options: str
     forecast: Forecast
 
+    def within(self, seconds: float) -> bool:
+        """Whether one sees shapes within so many seconds."""
+        return (self.forecast.seconds_to_shapes or 0) <= seconds
+
 
 def shapes_kimg(config: Config) -> float:
     """At how many kimg one sees shapes, a guess.
@@ -89,18 +96,31 @@ def forecast(config: Config, seconds_per_image: float, seen: int = 0) -> Forecas
     return Forecast(1 / seconds_per_image, end, seconds, shapes, to_shapes, by_minutes)
 
 
-def proposals(plan: Plan, seconds_per_image: float) -> list[Proposal]:
+def proposals(
+    plan: Plan, seconds_per_image: float, measure: Callable[[Config], float]
+) -> list[Proposal]:
     """Settings with which this machine shows shapes within a day, or else the quickest of all.
 
-    Their speed follows from the work of their networks and the speed that was measured.
+    The work of their networks says which are worth a measurement.
+
+    Args:
+        seconds_per_image: of the plan's own settings.
+        measure: the same for other settings. If these take long, the rest is a guess.
     """
-    work = work_of(plan.config)
+    work, begun = work_of(plan.config), time.monotonic()
     found: list[Proposal] = []
+    last: Proposal | None = None
     for options, config in _candidates(plan):
-        seconds = seconds_per_image * work_of(config) / work
-        found.append(Proposal(options, forecast(config, seconds)))
-    quick = [p for p in found if (p.forecast.seconds_to_shapes or 0) <= SLOW_SECONDS]
-    return quick[:MAX_PROPOSALS] or found[-1:]
+        last = Proposal(options, forecast(config, seconds_per_image * work_of(config) / work))
+        if not last.within(TOLERANCE * SLOW_SECONDS):
+            continue
+        if time.monotonic() - begun < MEASURE_SECONDS:
+            last = Proposal(options, forecast(config, measure(config)))
+        if last.within(SLOW_SECONDS):
+            found.append(last)
+        if len(found) == MAX_PROPOSALS:
+            break
+    return found or ([last] if last else [])
 
 
 def _candidates(plan: Plan) -> Iterator[tuple[str, Config]]:

@@ -22,6 +22,7 @@ from stylegan.training.transfer import transfer
 from stylegan.words import one_line, short
 
 MIN_STEPS = 20  # of a run that is worth timing
+OTHERS_SECONDS = 3  # of timing each of some other settings
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ def _say_forecast(plan: Plan, seen: int, say: Callable[[str], None]) -> None:
     expected = forecast(config, seconds, seen)
     say(f"time    {expected}")
     if expected.absurd and not seen:
-        say("\n".join(proposal_lines(proposals(plan, seconds))))
+        say("time    timing other settings, for about 10 seconds")
+        measure = lambda other: seconds_per_image(
+            other, plan.dataset, plan.device, max_seconds=OTHERS_SECONDS
+        )
+        say("\n".join(proposal_lines(proposals(plan, seconds, measure))))
 
 
 def _transferred(trainer: Trainer) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 import stylegan_ops
 from stylegan.config import Config
@@ -21,7 +22,7 @@ from stylegan.runs.state import random_state, set_random_state
 from stylegan.training.ema import update_ema
 from stylegan.training.step import TrainingStep
 
-MAX_SECONDS = 10  # of timing, unless the first step alone takes longer
+MAX_SECONDS = 10  # of timing, unless one step of a few images takes longer
 REPEATS = 5  # of a phase at most, after one that warms up
 FIRST_IMAGES = 4  # of the first step; the others have a whole batch if that is quick
 QUICK_SECONDS = 1.5  # of a step
@@ -31,7 +32,11 @@ MAX_READ = 8  # images that are read to see how long that takes
 
 
 def seconds_per_image(
-    config: Config, dataset: ImageDataset, device: torch.device, seen: int = 0
+    config: Config,
+    dataset: ImageDataset,
+    device: torch.device,
+    seen: int = 0,
+    max_seconds: float = MAX_SECONDS,
 ) -> float:
     """Time of training per image, with the regularizers at their share and with reading images.
 
@@ -39,15 +44,17 @@ def seconds_per_image(
     been called, so training is what it would be without it.
 
     Args:
-        config: a resolved `Config`.
+        config: a resolved `Config`. If its resolution is not that of the data, the images are
+            resized.
         seen: images that the run has seen. The next ones are read.
+        max_seconds: of timing, unless one step of a few images takes longer.
     Raises: RuntimeError or MemoryError if there is too little memory.
     """
     before = random_state()
     try:
         reals, c, reading = _batch(config, dataset, device, seen)
         with stylegan_ops.planning("fixed"):  # the same kernels as in the run
-            training = _training(config, dataset, device, reals, c)
+            training = _training(config, dataset, reals, c, _Timer(device, max_seconds))
     finally:
         set_random_state(before)
         _free(device)
@@ -85,6 +92,8 @@ def _batch(
         labels = [torch.zeros(dataset.c_dim)]
     several = [i % len(pixels) for i in range(n)]
     reals = to_tensor(torch.stack([pixels[i] for i in several]), device)
+    if dataset.resolution != config.D.resolution:
+        reals = F.interpolate(reals, config.D.resolution)
     if not config.D.c_dim:
         return reals, None, reading
     return reals, torch.stack([labels[i] for i in several]).to(device), reading
@@ -93,15 +102,14 @@ def _batch(
 def _training(
     config: Config,
     dataset: ImageDataset,
-    device: torch.device,
     reals: torch.Tensor,
     c: torch.Tensor | None,
+    timer: _Timer,
 ) -> float:
     """Seconds per image of the steps alone."""
     t = config.train
     labels = dataset.labels if config.G.c_dim else None
-    model = TrainingStep(_once(config, FIRST_IMAGES), device, labels and labels.values)
-    timer = _Timer(device)
+    model = TrainingStep(_once(config, FIRST_IMAGES), timer.device, labels and labels.values)
 
     def main() -> None:
         n = model.config.train.batch_gpu
@@ -114,9 +122,10 @@ def _training(
         model.d_r1(reals[:n], None if c is None else c[:n])
 
     few = model.config.train.batch_gpu
-    if timer.once(main) * t.batch_gpu / few < QUICK_SECONDS:
-        model.config = _once(config, t.batch_gpu)
-    of_main = timer.seconds(main)
+    of_main = timer.once(main)
+    if of_main * t.batch_gpu / few < QUICK_SECONDS:
+        model.config, of_main = _once(config, t.batch_gpu), of_main * t.batch_gpu / few
+    of_main = timer.seconds(main, of_main)
     seconds = of_main
     if t.pl_weight:
         expected = of_main * PATH_LENGTH
@@ -137,12 +146,12 @@ def _once(config: Config, images: int) -> Config:
 class _Timer:
     """Times phases of a step while there is time left."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._end = device, time.perf_counter() + MAX_SECONDS
+    def __init__(self, device: torch.device, max_seconds: float) -> None:
+        self.device, self._end = device, time.perf_counter() + max_seconds
 
-    def seconds(self, phase: Callable[[], Any], expected: float = 0) -> float:
+    def seconds(self, phase: Callable[[], Any], expected: float) -> float:
         """The median of a few runs of a phase; `expected` if there is no time for that."""
-        if expected and time.perf_counter() + 2 * expected > self._end:
+        if time.perf_counter() + 2 * expected > self._end:
             return expected
         first = self.once(phase)
         times: list[float] = []
@@ -155,7 +164,7 @@ class _Timer:
         """Seconds of one run."""
         begun = time.perf_counter()
         phase()
-        _wait(self._device)
+        _wait(self.device)
         return time.perf_counter() - begun
 
 

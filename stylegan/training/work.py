@@ -16,8 +16,9 @@ from stylegan.models.build import Unfilled, build_discriminator, build_generator
 # forward for that of D; D runs backward to its input for G and twice in full for itself. A backward
 # in full takes two forward passes. Regularizers run backward twice, which takes six.
 OF_G, OF_D, TWICE = 4, 8, 6
-# A value that is written takes as long as this many operations of a convolution: measured with
-# stylegan2 and `small` at 32 to 256 px on two cores of an EPYC.
+# A value that is written takes as long as this many operations of a convolution, measured on an
+# EPYC with `auto`, `small` and `demo` at 32 to 256 px. With it a comparison of two of them was
+# wrong by a factor of 2 at most.
 OPERATIONS_PER_VALUE = 300
 
 
