@@ -8,13 +8,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image, PngImagePlugin
 
 from stylegan.files import whole_file
 from stylegan.words import ceil_div
+
+if TYPE_CHECKING:  # reports and contact sheets need no torch
+    import torch
 
 IMAGE_DESCRIPTION = 0x010E  # the EXIF field
 
@@ -26,6 +28,8 @@ def to_tensor(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C] on the CPU, rounded and clipped."""
+    import torch
+
     pixels = (images.detach().float() * 127.5 + 127.5).round().clamp(0, 255)
     return pixels.permute(0, 2, 3, 1).to(torch.uint8).cpu()
 

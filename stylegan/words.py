@@ -21,8 +21,9 @@ def printable(text: object) -> str:
 
 
 def short(number: float) -> str:
-    """A kimg or the like in a few characters: 0.016, 2.5, 120, 25000."""
-    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 100 else 3
+    """A kimg or the like in a few characters: 0.016, 2.5, 43, 120.5, 25000."""
+    size = abs(number)
+    digits = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
     text = f"{number:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -46,19 +47,22 @@ def hours(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words: 40 seconds, 13 minutes, 2.5 hours, 12 days, 3 years."""
-    for unit, length, upto in (
-        ("second", 1, 90),
-        ("minute", 60, 90 * 60),
-        ("hour", 3600, 48 * 3600),
-        ("day", 86400, 730 * 86400),
-        ("year", 365.25 * 86400, math.inf),
-    ):
-        if seconds < upto:
-            number = seconds / length
-            text = f"{number:.1f}".rstrip("0").rstrip(".") if 1 < number < 4.95 else f"{number:.0f}"
-            return f"{text} {unit}" if text == "1" else f"{text} {unit}s"
-    return "ages"
+    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days, 7 years; "?" for what
+    is not finite."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 59.5:
+        return f"{max(seconds, 0):.0f} s"
+    count: float
+    if seconds < 90 * 60:
+        count, unit = round(seconds / 60), "minute"
+    elif seconds < 48 * 3600:
+        count, unit = round(seconds / 3600, 1), "hour"
+    elif seconds < 730 * 86400:
+        count, unit = round(seconds / 86400), "day"
+    else:
+        count, unit = round(seconds / 86400 / 365), "year"
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"
 
 
 def pixels(size: tuple[int, int]) -> str:

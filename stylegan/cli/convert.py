@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.outputs import check_free, output_file, output_folder, overwrite_option
-from stylegan.cli.params import Command, check_folder, like_option
+from stylegan.cli.params import Command, check_folder, check_network, like_option
 from stylegan.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
 
 
 @click.command("convert", cls=Command, short_help="Convert networks between file formats.")
-@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("source", metavar="IN", type=click.Path(), callback=check_network)
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
     "--to",

@@ -87,8 +87,7 @@ def command(
     listed.
     """
     check_folder(Path(dest).parent, "DEST")
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.data.pixels.encode import Encoding
     from stylegan.data.prepare import prepare
     from stylegan.errors import LabelError
@@ -100,7 +99,7 @@ def command(
             size=options.pop("resolution"),
             channels=None if channels == "auto" else int(channels),
             encoding=Encoding(file_format, quality),
-            progress=lambda names: tqdm(names, unit="img", desc="dataset", disable=None),
+            progress=lambda names: Bar(names, unit="img", desc="dataset"),
             **options,
         )
     except LabelError as e:

@@ -209,15 +209,14 @@ def _draw(
         metadata: what every file says of how it was made.
         whole: what the sheet and the file of latents say.
     """
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.imaging import grid, save_image
 
     images: list[Image] = []
     done, count = Done(), sum(len(job.names) for job in jobs)
     with ws.opened(whole, common_noise(jobs) if ws.path else {}):
         try:
-            with tqdm(total=count, unit="img", desc="generate", disable=None) as bar:
+            with Bar(total=count, unit="img", desc="generate") as bar:
                 for job in jobs:
                     out = call(pipe, drawing, job, sheet.motion)
                     for i, (name, image) in enumerate(zip(job.names, out.images)):

@@ -148,10 +148,10 @@ class Result:
 
 def _measure(name: str, networks: Networks, options: Options) -> list[Result]:
     """Measure and print the results of one metric."""
-    from tqdm import tqdm
+    from stylegan.bars import Bar
 
     metric, start = METRICS[name], time.monotonic()
-    with tqdm(total=options.samples, unit="sample", desc=name, disable=None) as bar:
+    with Bar(total=options.samples, unit="sample", desc=name) as bar:
         values = metric.measure(networks, replace(options, progress=bar.update))
     seconds = round(time.monotonic() - start, 1)
     results = [Result(k, v, metric.unit, options.samples, seconds) for k, v in values.items()]

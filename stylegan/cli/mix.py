@@ -165,14 +165,14 @@ def _draw(
     """The sheet. Its latents go to `saved`: rows, columns, then the mixed ones row by row."""
     import PIL.Image
     import torch
-    from tqdm import tqdm
 
+    from stylegan.bars import Bar
     from stylegan.imaging import grid
     from stylegan.inference.mixing import mixed_ws
 
     how: dict[str, Any] = {"noise_mode": drawing.noise_mode, "batch": drawing.batch}
     count = side.count + top.count + side.count * top.count
-    with tqdm(total=count, unit="img", desc="mix", disable=None) as bar:
+    with Bar(total=count, unit="img", desc="mix") as bar:
         own = []
         for part in (side, top):
             if part.files:

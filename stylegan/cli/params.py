@@ -215,6 +215,32 @@ def use_settings_of(ctx: click.Context, param: click.Parameter, value: str | Non
     return value
 
 
+def check_network(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Argument callback: refuses a path without a network before anything imports torch.
+
+    Raises: UserError, the same as `load_networks`.
+    """
+    if not ctx.resilient_parsing and not Path(value).is_file():
+        from stylegan.snapshots import find_snapshot
+
+        find_snapshot(value)
+    return value
+
+
+def check_sources(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> Sequence[str]:
+    """Argument callback: refuses networks or data sets that do not exist, before anything imports
+    torch. Raises: UserError."""
+    from stylegan.data.source import is_embedded
+    from stylegan.identify import is_address
+
+    for path in () if ctx.resilient_parsing else values:
+        if not (Path(path).suffix or os.path.exists(path) or is_address(path) or is_embedded(path)):
+            raise UserError(path, "there is no such folder or file; check the path")
+    return values
+
+
 LIKE_HELP = (
     "Network with the settings of a state dict, which is a file of weights alone.  [default: from "
     "the shapes of its tensors]"
@@ -231,7 +257,9 @@ like_option = click.option(
 
 def network_argument(function: Callable) -> Callable:
     """The positional NETWORK, and --like for it, the last option in help."""
-    argument = click.argument("network", metavar="NETWORK", type=click.Path())
+    argument = click.argument(
+        "network", metavar="NETWORK", type=click.Path(), callback=check_network
+    )
     function = like_option(argument(function))
     parameters = function.__click_params__  # type: ignore[attr-defined]
     parameters.insert(0, parameters.pop())

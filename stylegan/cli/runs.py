@@ -16,8 +16,16 @@ import click
 from stylegan.cli.params import Command
 from stylegan.words import hours, printable, short
 
-HEADINGS = ("run", "state", "kimg", "img/s", "loss G", "loss D", "trained", "last written")
-TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
+HEADINGS = (
+    *("run", "state", "kimg", "img/s", "mean", "loss G", "loss D", "trained", "left"),
+    "last written",
+)
+TEXTS = (0, 1, 9)  # columns of text, which are aligned to the left
+# What --json prints of a run that can be read, besides its name and state.
+VALUES = (
+    *("kimg", "target_kimg", "images_per_s", "mean_images_per_s", "loss_G", "loss_D"),
+    *("seconds", "seconds_left", "written"),
+)
 
 
 @click.command("runs", cls=Command, short_help="List the runs and how far they are.")
@@ -26,6 +34,9 @@ TEXTS = (0, 1, 7)  # columns of text, which are aligned to the left
 @click.option("--report", is_flag=True, help="Rewrite report.html of every run.")
 def command(folder: str, as_json: bool, report: bool) -> None:
     """List the runs in a folder (default: runs), or one run, with their state and newest numbers.
+
+    img/s is the speed at the last line of the log, mean that of the whole run. The times are hours
+    and minutes.
 
     \b
     stylegan runs
@@ -77,8 +88,7 @@ def _row(run_dir: Path) -> dict[str, Any]:
     try:
         run = read_run(run_dir, tail=True)
     except Exception as e:  # a folder with any kind of damage must not hide the others
-        names = ("kimg", "target_kimg", "images_per_s", "loss_G", "loss_D", "seconds", "written")
-        return {**row, "state": "damaged", **dict.fromkeys(names), "damage": f"{run_dir}: {e}"}
+        return {**row, "state": "damaged", **dict.fromkeys(VALUES), "damage": f"{run_dir}: {e}"}
     written = run.written and datetime.fromtimestamp(run.written).astimezone()
     return {
         **row,
@@ -86,9 +96,11 @@ def _row(run_dir: Path) -> dict[str, Any]:
         "kimg": run.kimg,
         "target_kimg": run.target_kimg,
         "images_per_s": run.last.get("images_per_s"),
+        "mean_images_per_s": run.mean_images_per_s,
         "loss_G": run.last.get("loss/G"),
         "loss_D": run.last.get("loss/D"),
         "seconds": run.last.get("seconds"),
+        "seconds_left": run.seconds_left,
         "written": written and written.isoformat(timespec="seconds"),
         "damage": run.damage,
     }
@@ -131,9 +143,11 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         "damaged" if row["damage"] else row["state"],
         kimg,
         _number(row["images_per_s"], 1),
+        _number(row["mean_images_per_s"], 1),
         _number(row["loss_G"], 3),
         _number(row["loss_D"], 3),
         "" if row["seconds"] is None else hours(row["seconds"]),
+        "" if row["seconds_left"] is None else hours(row["seconds_left"]),
         f"{written:%Y-%m-%d %H:%M}" if written else "",
     )
 

@@ -13,7 +13,7 @@ import click
 
 from stylegan.cli.drawing import note
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
-from stylegan.cli.params import Command, Size, device_option, finite, range_option
+from stylegan.cli.params import Command, Size, check_sources, device_option, finite, range_option
 from stylegan.cli.provenance import made_by
 from stylegan.words import pixels, printable
 
@@ -25,7 +25,14 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
 
 
 @click.command("spectra", cls=Command, short_help="Compare the frequencies of images and networks.")
-@click.argument("sources", metavar="SOURCE...", type=click.Path(), nargs=-1, required=True)
+@click.argument(
+    "sources",
+    metavar="SOURCE...",
+    type=click.Path(),
+    nargs=-1,
+    required=True,
+    callback=check_sources,
+)
 @click.option(
     "--out",
     "outs",
@@ -119,13 +126,12 @@ def command(
 
 
 def _measure(name: str, pictures: PictureStream) -> Spectrum:
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.metrics.pictures import on_white
     from stylegan.metrics.spectra import SpectrumMeter
 
     meter = SpectrumMeter()
-    with tqdm(total=pictures.count, unit="img", desc=name, disable=None) as bar:
+    with Bar(total=pictures.count, unit="img", desc=name) as bar:
         for batch in pictures.batches:
             meter.add(on_white(batch))
             bar.update(len(batch))

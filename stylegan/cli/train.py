@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,8 @@ def command(
         raise click.UsageError("--like goes with --init-from")
     if preset_name and resume not in (None, "auto"):
         raise click.UsageError("--preset does not go with --resume, which keeps the run's settings")
+    _check_paths(options, resume)
+
     from stylegan.runs.resume import kimg_of
     from stylegan.training.plan import OtherSettings, Request, make_plan
     from stylegan.training.session import carry_out
@@ -100,6 +103,18 @@ def command(
     with suppress(OSError):  # standard output on a full disk
         _print_end(result, plan.config.train.minutes)
     sys.exit(result.exit_code)
+
+
+def _check_paths(options: dict[str, Any], resume: str | None) -> None:
+    """Refuse paths that do not exist before anything imports torch. Raises: UserError."""
+    from stylegan.data.source import open_source
+    from stylegan.snapshots import find_snapshot
+
+    if not os.path.exists(options.get("path") or "."):
+        open_source(options["path"])
+    for network in (options.get("init_from"), resume):
+        if network and network != "auto" and not os.path.exists(network):
+            find_snapshot(network)
 
 
 def _print_end(result: TrainingResult, minutes: float | None) -> None:

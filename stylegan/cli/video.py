@@ -134,8 +134,7 @@ def command(
     if per_keyframe and seconds:
         raise click.UsageError("--frames does not go with --seconds; give one of them")
     check_save_ws(save_ws)
-    from tqdm import tqdm
-
+    from stylegan.bars import Bar
     from stylegan.video import journeys
     from stylegan.video.writers import writer_for
 
@@ -172,7 +171,7 @@ def command(
     saved = WsFile(save_ws)
     saved.add(ws)
     with saved.opened(metadata), Writer(out, size, fps, loop, metadata) as video:
-        with tqdm(total=count, unit="frame", desc="video", disable=None) as bar:
+        with Bar(total=count, unit="frame", desc="video") as bar:
             for image in journeys.frames(pipe, points, count, loop, columns, drawing.noise_mode):
                 video.add(image)
                 bar.update()

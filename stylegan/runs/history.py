@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,34 @@ class Run:
     events: list[dict[str, Any]]  # {"event", "text", "time": text, "kimg": number or None}
     last: dict[str, float]  # the newest value of every metric
     written: float | None  # when the log was last written, in seconds since 1970
+
+    @property
+    def mean_images_per_s(self) -> float | None:
+        """Speed over the whole run, by its log."""
+        seen, seconds = self.last.get("kimg"), self.last.get("seconds")
+        speed = seen * 1000 / seconds if seen and seconds and seconds > 0 else None
+        return speed if speed is not None and math.isfinite(speed) else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until a running run ends, at its mean speed. None if that is not known."""
+        speed = self.mean_images_per_s
+        if self.state != "running" or not speed or self.target_kimg is None:
+            return None
+        left = max(self.target_kimg - self.kimg, 0) * 1000 / speed
+        config, begun = (self.about or {}).get("config"), self._begun
+        if config and config.train.minutes and begun is not None:
+            left = min(left, max(begun + config.train.minutes * 60 - time.time(), 0))
+        return left
+
+    @property
+    def _begun(self) -> float | None:
+        """When the process that trains began, in seconds since 1970."""
+        begins = [e["time"] for e in self.events if e["event"] in ("started", "resumed")]
+        try:
+            return datetime.fromisoformat(begins[-1]).timestamp() if begins else None
+        except (ValueError, OverflowError, OSError):
+            return None
 
 
 def looks_like_run(path: str | Path) -> bool:

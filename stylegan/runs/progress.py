@@ -17,8 +17,8 @@ class RunProgress:
     seconds: float  # of training, over all processes of the run
     images_per_s: float  # speed at the last line of the log; 0 before the first
     seconds_left: float | None  # at the mean speed so far; None before the first step
-    losses: dict[str, float]  # means since the last line of the log, by name: G, D, and r1 and path_length if measured
-    sheet: Path | None  # the newest sheet of samples
+    losses: dict[str, float]  # means at the last line of the log: G, D; r1, path_length if measured
+    sheet: Path | None  # the newest sheet of samples that this process wrote
 
 
 # Called on the thread that trains. False stops the run with a snapshot, as Ctrl-C does.

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
+from stylegan.bars import Bar
 from stylegan.runs.log import RunLog
 from stylegan.runs.report import write_report
-from stylegan.words import ceil_div
+from stylegan.words import ceil_div, short
 
 T = TypeVar("T")
+REPORT_SECONDS = 15  # between two reports of a running run, at least,
+REPORT_SHARE = 100  # and so many times as long as the last one took
 
 
 class Record:
@@ -28,6 +32,7 @@ class Record:
     def __init__(self, run_dir: str | Path, logged: int, seen: int) -> None:
         self.run_dir, self.log = Path(run_dir), RunLog(run_dir, logged, seen)
         self._failing: set[str] = set()
+        self._report_at = 0.0
         self.stream = _Forgiving(sys.stderr)
 
     def attempt(self, what: str, write: Callable[[], T]) -> T | None:
@@ -63,12 +68,20 @@ class Record:
         self.event(kimg, "warning", text)
         self.print(f"warning: {text}")
 
-    def report(self) -> None:
-        """Write report.html."""
+    def report(self, late: bool = False) -> None:
+        """Write report.html.
+
+        Args: late: only if the last one is old.
+        """
+        begun = time.monotonic()
+        if late and begun < self._report_at:
+            return
         try:
             self.attempt("report.html", lambda: write_report(self.run_dir))
         except Exception as e:  # a broken report must not end the run
             self.print(f"report.html: {type(e).__name__}: {e}")
+        now = time.monotonic()
+        self._report_at = now + max(REPORT_SECONDS, REPORT_SHARE * (now - begun))
 
     def print(self, text: str) -> None:
         """Print a line above the bar."""
@@ -79,9 +92,9 @@ class Record:
         self.log.close()
 
 
-class Bar(tqdm):
-    """A progress bar that counts images and shows kimg. In a file or a pipe it is a line for every
-    `set_postfix_str`, which a log can hold.
+class TrainBar(Bar):
+    """A progress bar that counts images and shows kimg. In a file or a pipe it is a line for the
+    first `show`, then one per minute, and one at the end.
 
     Args:
         seen, end: images at the start and at the end.
@@ -90,46 +103,27 @@ class Bar(tqdm):
     """
 
     def __init__(self, seen: int, end: int, batch: int, stream: Any) -> None:
-        self._log = None if _is_terminal(stream) else stream
-        drawn = "{percentage:3.0f}%|{bar}| " if self._log is None else ""
         super().__init__(
+            stream=stream,
             total=ceil_div(end, batch) * batch,
             initial=seen,
-            file=_Nowhere() if self._log else stream,
             unit="img",
             desc="train",
             mininterval=1,
-            bar_format="{desc}: " + drawn + "{kimg} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| "
+            "{kimg} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
 
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
-        """tqdm's, or a line."""
-        super().set_postfix_str(s, refresh)
-        if self._log is not None:
-            tqdm.write(str(self), file=self._log)
+    def show(self, losses: str) -> None:
+        """Show newer losses. They begin the lines in a file."""
+        self.set_postfix_str(losses)
+        self.lines_begin()
 
     @property
     def format_dict(self) -> dict[str, Any]:
         """tqdm's, with kimg."""
         d = super().format_dict
-        return {**d, "kimg": f"{d['n'] / 1000:.1f}/{d['total'] / 1000:g} kimg"}
-
-
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):  # it is closed
-        return False
-
-
-class _Nowhere:
-    """A stream that drops everything."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
+        return {**d, "kimg": f"{short(d['n'] / 1000)}/{short(d['total'] / 1000)} kimg"}
 
 
 class _Forgiving:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 RETRY_SECONDS = 60  # after a full disk
+FIRST_SECONDS = 45  # of a run until the first snapshot: people look after a minute
 
 
 class Due:
@@ -14,12 +15,20 @@ class Due:
     Args:
         seen: images seen so far.
         first: whether it is due now as well.
+        trained: seconds that the run has trained so far. If given, the time between two grows with
+            the run up to `seconds`: 45 s, then 1, 2, 4, 8, ... minutes.
     """
 
     def __init__(
-        self, kimg: float, seen: int, seconds: float | None = None, first: bool = False
+        self,
+        kimg: float,
+        seen: int,
+        seconds: float | None = None,
+        first: bool = False,
+        trained: float | None = None,
     ) -> None:
-        self.every, self.seconds = images(kimg), seconds
+        self.every, self.seconds, self._trained = images(kimg), seconds, trained
+        self._begun = time.monotonic()
         self.done(seen)
         if first:
             self._at = seen
@@ -29,8 +38,21 @@ class Due:
         now = time.monotonic()
         if self._retry is not None:
             return now >= self._retry
-        late = self.seconds is not None and now - self._last >= self.seconds
+        late = self._wait is not None and now - self._last >= self._wait
         return seen >= self._at or late
+
+    def early(self, seen: int) -> bool:
+        """Whether it is due, if at all, only because the run is young."""
+        young = self._wait is not None and self.seconds is not None and self._wait < self.seconds
+        return young and seen < self._at
+
+    @property
+    def _wait(self) -> float | None:
+        """Seconds from the last time to the next."""
+        if self.seconds is None or self._trained is None:
+            return self.seconds
+        trained = self._trained + self._last - self._begun
+        return min(max(trained + 60 - FIRST_SECONDS, FIRST_SECONDS), self.seconds)
 
     def done(self, seen: int) -> None:
         """Note that it was done."""
@@ -72,8 +94,9 @@ class Clock:
 
     @property
     def images_per_s(self) -> float:
-        """Speed since the last lap."""
-        return (self._seen - self._lap_seen) / (self._now - self._lap)
+        """Speed since the last lap; 0 if the clock has not moved."""
+        seconds = self._now - self._lap
+        return (self._seen - self._lap_seen) / seconds if seconds else 0.0
 
     @property
     def mean_images_per_s(self) -> float:

@@ -20,7 +20,11 @@ ASIDE = ".aside-"  # prefix of a snapshot's name while a new one replaces it
 
 
 def write_snapshot(
-    run_dir: str | Path, networks: Networks, state: dict[str, Any], keep: int | None = None
+    run_dir: str | Path,
+    networks: Networks,
+    state: dict[str, Any],
+    keep: int | None = None,
+    replaced: str | None = None,
 ) -> Path:
     """Write a snapshot. A kill at any moment leaves all of it or nothing.
 
@@ -29,6 +33,7 @@ def write_snapshot(
         networks: G_ema, G and D, with `meta["kimg"]`.
         state: what `read_state` returns: tensors, numbers, strings, lists and dictionaries.
         keep: how many snapshots to leave in the folder, the newest ones. None: all.
+        replaced: name of a snapshot that this one replaces.
     Returns: the snapshot's folder.
     Raises: OSError if the disk is full or cannot be written. Nothing is left behind then.
     """
@@ -38,6 +43,8 @@ def write_snapshot(
     with whole_folder(target, fsync=True, aside=parent / f"{ASIDE}{target.name}") as part:
         networks.save(part)
         torch.save(state, part / STATE)
+    if replaced and replaced != target.name and (parent / replaced).is_dir():
+        _remove(parent / replaced)
     for old in snapshots_of(run_dir)[: -keep if keep else 0]:
         _remove(old)
     return target

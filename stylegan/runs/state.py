@@ -48,6 +48,7 @@ class Progress:
     seconds: float = 0.0  # of training, over all its processes
     logged: int = 0  # images seen at the last line of numbers that was due
     streaks: dict[str, int] = field(default_factory=dict)  # ticks in a row with a sign of collapse
+    early: str | None = None  # name of the newest snapshot, if the next one replaces it
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,19 @@ class Restored:
 
 
 def save(
-    run_dir: Path, config: Config, dataset: ImageDataset, model: Model, progress: Progress
+    run_dir: Path,
+    config: Config,
+    dataset: ImageDataset,
+    model: Model,
+    progress: Progress,
+    early: bool = False,
 ) -> Path:
-    """Write a snapshot of a run. Returns: its folder. Raises: OSError."""
+    """Write a snapshot of a run.
+
+    Args: early: the next snapshot replaces it. `progress` notes that.
+    Returns: its folder.
+    Raises: OSError.
+    """
     meta = {"kimg": model.images_seen / 1000, "dataset": about_dataset(dataset)}
     vectors = label_vectors(dataset) if config.G.c_dim else None
     networks = Networks(
@@ -72,10 +83,15 @@ def save(
         "seconds": progress.seconds,
         "logged": progress.logged,
         "collapse": progress.streaks,
+        "early": early,
         "random": random_state(),
         "data": {"images": len(dataset), "fingerprint": dataset.fingerprint},
     }
-    return write_snapshot(run_dir, networks, state, config.train.keep)
+    # An early one does not count in `keep`.
+    keep = config.train.keep and config.train.keep + early
+    folder = write_snapshot(run_dir, networks, state, keep, progress.early)
+    progress.early = folder.name if early else None
+    return folder
 
 
 def restore(
@@ -100,6 +116,7 @@ def restore(
     try:
         model.load_state_dict(state["step"])
         progress = Progress(state["seconds"], state["logged"], state["collapse"])
+        progress.early = snapshot.name if state.get("early") else None
         set_random_state(state["random"])
         data = state["data"]
     except torch.OutOfMemoryError:

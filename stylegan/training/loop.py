@@ -16,7 +16,7 @@ from stylegan.data.loader import Batches
 from stylegan.imaging import to_tensor
 from stylegan.runs.folder import is_run, lock, update_config
 from stylegan.runs.progress import OnProgress
-from stylegan.runs.record import Bar, Record
+from stylegan.runs.record import Record, TrainBar
 from stylegan.runs.resume import read_newest
 from stylegan.runs.samples import Samples
 from stylegan.runs.schedule import images
@@ -30,7 +30,12 @@ from stylegan.training.saving import Saver
 from stylegan.training.setup import open_batches
 from stylegan.training.step import TrainingStep
 from stylegan.training.ticks import Ticks
+from stylegan.words import short
 
+ABOUT_LOSSES = (
+    "G and D are the losses of the generator and the discriminator, which work against each other. "
+    "Neither has to fall: judge the run by its samples."
+)
 CHECK_STEPS = 16  # between checks for values that are not finite; each waits for the device
 
 
@@ -115,12 +120,13 @@ class Trainer:
             update = lambda: update_config(self.run_dir, self.config)
             self.record.attempt("run.json", update)
         t, m = self.config.train, self.model
-        saver = Saver(t, self.samples, m, self.record, self.save_snapshot, self._interrupted)
+        save, trained = self.save_snapshot, self.progress.seconds
+        saver = Saver(t, self.samples, m, self.record, save, trained, self._interrupted)
         batches = open_batches(
             self.config, self.dataset, self.device, m.images_seen, self._warn, self._interrupted
         )
         try:
-            with Bar(m.images_seen, images(t.kimg), t.batch, self.record.stream) as bar:
+            with TrainBar(m.images_seen, images(t.kimg), t.batch, self.record.stream) as bar:
                 return self._train(batches, saver, bar)
         except BaseException as e:
             saver.rescue(e, self._in_step)
@@ -129,7 +135,7 @@ class Trainer:
             batches.close()
             self.record.close()
 
-    def _train(self, batches: Batches, saver: Saver, bar: Bar) -> Path | None:
+    def _train(self, batches: Batches, saver: Saver, bar: TrainBar) -> Path | None:
         """The loop. Returns: the last snapshot's folder."""
         t, m = self.config.train, self.model
         self._begin(saver)
@@ -156,11 +162,13 @@ class Trainer:
                 check_updates(m, reals, c, self.run_dir)
             if done or tick:
                 means = ticks.write(tick)
-                bar.set_postfix_str(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
+                bar.show(f"G {means['loss/G']:.2f} D {means['loss/D']:.2f}")
                 self._tell(ticks, saver)
                 done = done or self.stopped
+                self.record.report(late=True)
             if not done and saver.sheet_due(m.images_seen) and saver.sheet():
                 self._tell(ticks, saver)
+                self.record.report()
             if not done and saver.snapshot_due(m.images_seen) and m.finite.healthy():
                 saver.snapshot()
                 self.record.report()
@@ -173,12 +181,14 @@ class Trainer:
 
     def _begin(self, saver: Saver) -> None:
         kind = "resumed" if self.resumed else "started"
-        self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg")
+        self.record.event(self.kimg, kind, f"at {short(self.kimg)} kimg")
         for text in self._warnings:
             self._warn(text)
         if not self.model.images_seen:
             saver.reals()
             saver.sheet()
+        self.record.report()
+        self.record.print(ABOUT_LOSSES)
 
     def _finish(self, saver: Saver, ticks: Ticks) -> Path | None:
         """Write what a run ends with. Returns: the last snapshot's folder."""
@@ -189,14 +199,19 @@ class Trainer:
         why = f" by signal {number}" if number else " by the caller" if stopped else ""
         why = why or (" by the time limit" if self.late else "")
         kind = "interrupted" if stopped else "finished"
-        self.record.event(self.kimg, kind, f"at {self.kimg:g} kimg{why}")
+        self.record.event(self.kimg, kind, f"at {short(self.kimg)} kimg{why}")
         self.record.report()
         return last or next(reversed(snapshots_of(self.run_dir)), None)
 
-    def save_snapshot(self) -> Path:
-        """Write the networks and the state of training. Returns: the folder. Raises: OSError."""
+    def save_snapshot(self, early: bool = False) -> Path:
+        """Write the networks and the state of training.
+
+        Args: early: whether the next snapshot replaces this one.
+        Returns: the folder.
+        Raises: OSError.
+        """
         self.progress.streaks = dict(self.collapse.streaks)
-        return save(self.run_dir, self.config, self.dataset, self.model, self.progress)
+        return save(self.run_dir, self.config, self.dataset, self.model, self.progress, early)
 
     def _warn(self, text: str) -> None:
         self.record.warn(self.kimg, text)

@@ -29,7 +29,9 @@ class Saver:
         samples: the latents of the sheets.
         model: what is trained.
         record: the log and the terminal.
-        save_snapshot: writes a snapshot and returns its folder.
+        save_snapshot: writes a snapshot and returns its folder. Its argument says whether it is an
+            early one, which the next replaces.
+        trained: seconds that the run has trained so far.
         interrupted: whether the run has been asked to stop.
     """
 
@@ -39,15 +41,17 @@ class Saver:
         samples: Samples,
         model: TrainingStep,
         record: Record,
-        save_snapshot: Callable[[], Path],
+        save_snapshot: Callable[[bool], Path],
+        trained: float,
         interrupted: Callable[[], bool],
     ) -> None:
         self._samples, self._model, self._record = samples, model, record
         self._save_snapshot, self._interrupted = save_snapshot, interrupted
-        seen, minutes = model.images_seen, train.snapshot_minutes
+        seen = model.images_seen
+        seconds = train.snapshot_minutes and train.snapshot_minutes * 60
         self.newest_sheet: Path | None = None  # of this process
-        self.sheet_due = Due(train.grid_kimg, seen, first=not seen)
-        self.snapshot_due = Due(train.snapshot_kimg, seen, minutes and minutes * 60)
+        self.sheet_due = Due(train.grid_kimg, seen, seconds, first=not seen, trained=trained)
+        self.snapshot_due = Due(train.snapshot_kimg, seen, seconds, trained=trained)
 
     def reals(self) -> None:
         """Write the sheet of real images."""
@@ -64,9 +68,10 @@ class Saver:
         self.newest_sheet = written or self.newest_sheet
         return written
 
-    def snapshot(self) -> Path | None:
+    def snapshot(self, last: bool = False) -> Path | None:
         """Write a snapshot. Returns: its folder, or None if the disk is full.
 
+        Args: last: whether the run ends with it. No later one replaces it then.
         Raises: TrainingError if weights are not finite.
         """
         bad = self._model.finite.nonfinite_weights()
@@ -75,7 +80,9 @@ class Saver:
             raise failure(self._model.images_seen, why, self._record.run_dir)
         with suppress(OSError):  # a snapshot is worth more than the lines before it
             self._record.log.sync()
-        folder = self._record.attempt("a snapshot", self._save_snapshot)
+        early = not last and self.snapshot_due.early(self._model.images_seen)
+        save = lambda: self._save_snapshot(early)
+        folder = self._record.attempt("a snapshot", save)
         self._settle(self.snapshot_due, folder)
         return folder
 
@@ -83,7 +90,7 @@ class Saver:
         """Write the snapshot that a run ends with. If the disk is full, wait for space until the
         user interrupts."""
         for attempt in range(LAST_TRIES):
-            folder = self.snapshot()
+            folder = self.snapshot(last=True)
             if folder or self._interrupted():
                 return folder
             if not attempt:
@@ -102,7 +109,7 @@ class Saver:
         self._record.event(m.images_seen / 1000, "failed", text[:500])
         if not in_step and m.images_seen and not isinstance(error, TrainingError):
             if not m.finite.nonfinite_weights():
-                self._record.attempt("a snapshot", self._save_snapshot)
+                self._record.attempt("a snapshot", lambda: self._save_snapshot(False))
         self._record.report()
 
     def _settle(self, due: Due, written: Path | None) -> None:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
+from datetime import datetime, timezone
 
 import pytest
 from support.tiny import tiny
 
-from stylegan.runs.folder import new_run_dir
+from stylegan.runs.folder import lock, new_run_dir
 
 
-def make(outdir, *lines, name="photos", kimg=25000):
+def make(outdir, *lines, name="photos", kimg=25000, **fields):
     """A run folder with that log."""
-    run_dir = new_run_dir(outdir, name, tiny(kimg=kimg), {"device": "cpu"})
+    run_dir = new_run_dir(outdir, name, tiny(kimg=kimg, **fields), {"device": "cpu"})
     (run_dir / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run_dir
 
@@ -36,8 +37,8 @@ def test_a_row_per_run_with_the_newest_last(run, tmp_path):
         "00001-a-much-longer-name",
         "00100000-new",
     ]
-    assert rows[0].split()[1:7] == ["finished", "120/25000", "98.8", "1.250", "nan", "1:01"]
-    assert rows[1].split()[1:5] == ["killed", "2.5/8", "98.8", "1.250"]
+    assert rows[0].split()[1:8] == ["finished", "120/25000", "98.8", "32.4", "1.250", "nan", "1:01"]
+    assert rows[1].split()[1:6] == ["killed", "2.5/8", "98.8", "0.7", "1.250"]
     assert rows[2].split()[1:3] == ["new", "0"]
     for column in ("kimg", "img/s", "loss G", "trained"):  # numbers end where their heading ends
         end = heading.index(column) + len(column)
@@ -67,11 +68,27 @@ def test_json(run, tmp_path):
         "kimg": 120.0,
         "target_kimg": 25000.0,
         "images_per_s": 98.76,
+        "mean_images_per_s": 120_000 / 3700,
         "loss_G": 1.25,
         "loss_D": None,
         "seconds": 3700.0,
+        "seconds_left": None,
         "damage": None,
     }
+
+
+def test_the_time_left_of_a_running_run(run, tmp_path):
+    """At its mean speed, and not longer than --minutes."""
+    begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    started = {"kimg": 0.0, "time": begun, "event": "started", "text": ""}
+    free = make(tmp_path / "runs", started, metric(37.0), kimg=74)
+    bound = make(tmp_path / "runs", started, metric(37.0), kimg=74, minutes=30)
+    with lock(free), lock(bound):
+        code, out, _ = run("runs")
+    heading, *rows = out.splitlines()
+    end = heading.index("left") + len("left")
+    assert code == 0 and [row[end - 4 : end] for row in rows] == ["1:01", "0:29"]
+    assert [row.split()[3:5] for row in rows] == [["98.8", "10.0"]] * 2
 
 
 def test_a_damaged_run_is_a_row(run, tmp_path, monkeypatch):

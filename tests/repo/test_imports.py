@@ -22,7 +22,7 @@ FLOORS = [
     ["stylegan"],  # the public names, imported at first use
     ["stylegan.words"],
     ["stylegan.errors"],
-    ["stylegan.files", "stylegan.device", "stylegan.identify"],
+    ["stylegan.files", "stylegan.bars", "stylegan.device", "stylegan.identify"],
     ["stylegan.imaging"],
     ["stylegan.config"],
     ["stylegan.data"],
