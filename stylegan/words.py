@@ -47,8 +47,8 @@ def hours(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days, 7 years; "?" for what
-    is not finite."""
+    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days, 7 years; "?"
+    for what is not finite."""
     if not math.isfinite(seconds):
         return "?"
     if seconds < 59.5:

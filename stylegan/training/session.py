@@ -7,9 +7,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+import torch
 
 import stylegan_ops
+from stylegan.inference.pipeline import Pipeline
 from stylegan.runs.folder import new_run_dir
+from stylegan.runs.progress import OnProgress
 from stylegan.snapshots import snapshots_of
 from stylegan.training.forecast import forecast, proposals
 from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
@@ -42,6 +47,10 @@ class TrainingResult:
         snapshot could be written, else 0."""
         return 128 + self.signal if self.signal else int(self.snapshot is None)
 
+    def pipeline(self, device: str | torch.device = "auto") -> Pipeline:
+        """The trained network, to draw with. Raises: UserError if there is no snapshot."""
+        return Pipeline.from_pretrained(self.snapshot or self.run_dir, device=device)
+
 
 def carry_out(
     plan: Plan,
@@ -49,6 +58,9 @@ def carry_out(
     *,
     dry_run: bool = False,
     time_it: bool = True,
+    on_progress: OnProgress | None = None,
+    stream: TextIO | None = None,
+    embedded: bool = False,
 ) -> TrainingResult | None:
     """Print the header, and train.
 
@@ -56,6 +68,7 @@ def carry_out(
         say: called with the lines of the header.
         dry_run: stop after the header.
         time_it: time a few steps, and say how long the run takes.
+        on_progress, stream, embedded: of the `Trainer`.
     Returns: how it ended; None after a dry run.
     Raises: UserError; TrainingError if training fails for good.
     """
@@ -63,7 +76,13 @@ def carry_out(
     configure_device(plan.device, plan.config.train.tf32)
     with stylegan_ops.backend(ops) if ops else nullcontext():
         check_ops(plan.device)
-        trainer = _trainer(plan, dry_run)
+        trainer = Trainer(
+            plan.config, plan.dataset, plan.device, plan.run_dir, on_progress, stream, embedded
+        )
+        if plan.snapshot:
+            trainer.resume(plan.snapshot)
+        elif plan.run_dir and not dry_run:
+            trainer.resume_newest()
         say("\n".join(header(plan.config, plan.dataset, trainer.model, plan.device)))
         seen = _continued_at(plan, trainer, say)
         if plan.config.train.init_from and not seen:
@@ -80,16 +99,6 @@ def carry_out(
         say(f"folder  {trainer.run_dir}\n")
         last = trainer.run()
     return _result(trainer, last)
-
-
-def _trainer(plan: Plan, dry_run: bool) -> Trainer:
-    """What trains, at the image where it continues."""
-    trainer = Trainer(plan.config, plan.dataset, plan.device, plan.run_dir)
-    if plan.snapshot:
-        trainer.resume(plan.snapshot)
-    elif plan.run_dir and not dry_run:
-        trainer.resume_newest()
-    return trainer
 
 
 def _continued_at(plan: Plan, trainer: Trainer, say: Callable[[str], None]) -> int:
