@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,10 @@ class InlineSheets:
         """Show the sheet of a `RunProgress`, if it is a new one."""
         if progress.sheet is None or progress.sheet == self._shown:
             return
-        from IPython.display import Image, display
-
+        ipython = import_module("IPython.display")  # a notebook has it
         self._shown = progress.sheet
-        image = Image(data=progress.sheet.read_bytes(), format="png")
+        image = ipython.Image(data=progress.sheet.read_bytes(), format="png")
         if self._place is None:
-            self._place = display(image, display_id=True)
+            self._place = ipython.display(image, display_id=True)
         else:
             self._place.update(image)

@@ -127,17 +127,16 @@ def _say_forecast(plan: Plan, seen: int, say: Callable[[str], None]) -> None:
     say("time    timing a few steps, for about 10 seconds")
     try:
         seconds = seconds_per_image(config, plan.dataset, plan.device, seen)
-    except (RuntimeError, MemoryError) as e:
+        expected = forecast(config, seconds, seen)
+        say(f"time    {expected}")
+        if expected.absurd and not seen:
+            say("time    timing other settings, for about 10 seconds")
+            measure = lambda other: seconds_per_image(
+                other, plan.dataset, plan.device, max_seconds=OTHERS_SECONDS
+            )
+            say("\n".join(proposal_lines(proposals(plan, seconds, measure))))
+    except (RuntimeError, MemoryError) as e:  # too little memory; training may still have enough
         say(f"time    unknown, a step failed ({one_line(e, 100)})")
-        return
-    expected = forecast(config, seconds, seen)
-    say(f"time    {expected}")
-    if expected.absurd and not seen:
-        say("time    timing other settings, for about 10 seconds")
-        measure = lambda other: seconds_per_image(
-            other, plan.dataset, plan.device, max_seconds=OTHERS_SECONDS
-        )
-        say("\n".join(proposal_lines(proposals(plan, seconds, measure))))
 
 
 def _transferred(trainer: Trainer) -> list[str]:

@@ -188,6 +188,7 @@ def test_a_snapshot_anywhere_goes_on_as_a_new_run(train, tmp_path):
     shutil.copytree(snapshots_of(first)[-1], tmp_path / "best")
     code, out, err, runs = train("--resume", "best", "--kimg", "0.008", small=["--device", "cpu"])
     assert code == 0 and len(runs) == 2, err
+    assert "resume  continues at 0.004 kimg from " in out
     assert snapshots_of(runs[1])[-1].name == "000000.008"
     code, _, err, _ = train("--resume", "best", small=["--device", "cpu"])
     assert code == 2 and "best: is at 0.004 kimg and ends at 0.004" in err
