@@ -7,7 +7,7 @@ import io
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -65,7 +65,7 @@ def train(
         raise
     if plan.finished:
         return _finished(plan)
-    stream: TextIO | None = _Nowhere() if quiet else None
+    stream: Any = _Nowhere() if quiet else None
     on_progress = progress if callable(progress) else None
     if not quiet and in_notebook():
         stream, on_progress = NotebookStream(), InlineSheets()
