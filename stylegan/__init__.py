@@ -24,6 +24,7 @@ _HOMES = {
     "build_generator": "stylegan.networks",
     "load_networks": "stylegan.networks",
     "preset": "stylegan.config",
+    "train": "stylegan.training.api",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -47,8 +47,8 @@ def hours(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days; "?" for what
-    is not finite."""
+    """A time that is not known exactly, in words: 40 s, 6 minutes, 3.5 hours, 12 days, 7 years; "?"
+    for what is not finite."""
     if not math.isfinite(seconds):
         return "?"
     if seconds < 60:
@@ -58,8 +58,10 @@ def duration(seconds: float) -> str:
         count, unit = seconds // 60, "minute"
     elif seconds < 48 * 3600:
         count, unit = round(seconds / 3600, 1), "hour"
-    else:
+    elif seconds < 730 * 86400:
         count, unit = round(seconds / 86400), "day"
+    else:
+        count, unit = round(seconds / 86400 / 365), "year"
     return f"{count:g} {unit}{'' if count == 1 else 's'}"
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from os.path import splitext
 from pathlib import Path
+from statistics import median_low
 
 from stylegan.config.numbers import as_range
 from stylegan.data import decode
@@ -21,6 +22,7 @@ from stylegan.words import pixels as px
 
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
 MAX_ENDINGS = 8  # that are listed
+NOTICEABLE = 1.25  # factor of enlargement
 DEEP_FILES = 64  # that are looked at for more than 8 bits, in every command the same ones
 
 
@@ -52,15 +54,24 @@ class Survey:
         if self.broken_profiles:
             lines.append(broken_profiles(self.broken_profiles))
         if resolution:
-            small = sum(
-                count
-                for (height, width), count in self.sizes.items()
-                if height < resolution[0] or width < resolution[1]
-            )
-            if small:
-                of = f"{small:,} of {self.sizes.total():,} images looked at"
-                lines.append(f"{of} are smaller than {px(resolution)} px and are enlarged")
+            lines += self._enlarged(resolution)
         return lines
+
+    def _enlarged(self, resolution: tuple[int, int]) -> list[str]:
+        """A line on images that are smaller than `resolution`."""
+        factors: list[float] = []
+        for (height, width), count in self.sizes.items():
+            factor = max(resolution[0] / height, resolution[1] / width)
+            factors += [factor] * count if factor > 1 else []
+        if not factors:
+            return []
+        of = f"{len(factors):,} of {self.sizes.total():,} images looked at"
+        line = f"{of} are smaller than {px(resolution)} px and are enlarged"
+        usual = median_low(factors)
+        if usual >= NOTICEABLE:
+            times = f"{round(usual, 1):g} times"
+            line += f", half of them {times} or more; a smaller --resolution fits them"
+        return [line]
 
     def one_size(self, path: Path) -> tuple[int, int]:
         """(height, width) of all images. Raises: UserError that names `path` if they differ."""

@@ -27,13 +27,16 @@ class Record:
     Args:
         run_dir: the run's folder.
         logged, seen: up to where an earlier log counts, as in `RunLog`.
+        stream: for the lines and the bar; None: standard error.
     """
 
-    def __init__(self, run_dir: str | Path, logged: int, seen: int) -> None:
+    def __init__(
+        self, run_dir: str | Path, logged: int, seen: int, stream: TextIO | None = None
+    ) -> None:
         self.run_dir, self.log = Path(run_dir), RunLog(run_dir, logged, seen)
         self._failing: set[str] = set()
         self._report_at = 0.0
-        self.stream = _Forgiving(sys.stderr)
+        self.stream = _Forgiving(sys.stderr if stream is None else stream)
 
     def attempt(self, what: str, write: Callable[[], T]) -> T | None:
         """Call `write`. If the disk is full or cannot be written, a line says so once, until it

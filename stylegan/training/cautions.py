@@ -9,6 +9,8 @@ from stylegan.config import Config
 from stylegan.config.numbers import group_size
 from stylegan.models.sizes import blocks_of
 
+FEW = 1000  # images; below that D learns them by heart within hours
+
 
 def cautions(config: Config, images: int) -> list[str]:
     """A line for everything that will make training worse than it need be.
@@ -44,9 +46,18 @@ def _statistics(config: Config) -> Iterator[str]:
 
 
 def _images(config: Config, images: int) -> Iterator[str]:
+    if images < FEW and not config.train.init_from:
+        advice = "" if config.data.mirror else "--mirror doubles them; "
+        yield (
+            f"{_count(images)} are few, and D soon knows them by heart; {advice}--init-from a "
+            "trained network needs fewer"
+        )
     if images < config.train.batch:
-        count = "1 image" if images == 1 else f"{images} images"
-        yield f"{count} for batches of {config.train.batch}: every batch repeats images"
+        yield f"{_count(images)} for batches of {config.train.batch}: every batch repeats images"
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _size(config: Config) -> Iterator[str]:

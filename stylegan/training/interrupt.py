@@ -17,10 +17,15 @@ class Interrupt:
     finished and saved. The next one ends the process at once.
 
     Signals that are ignored (nohup) stay ignored. Outside the main thread the block does nothing.
+
+    Args:
+        embedded: in a program that goes on after the block, as in a notebook. Its own handlers get
+            the next signal: Ctrl-C is a KeyboardInterrupt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, embedded: bool = False) -> None:
         self.signal: int | None = None
+        self._embedded = embedded
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
@@ -43,8 +48,9 @@ class Interrupt:
 
     def _ask(self, number: int, _: FrameType | None) -> None:
         self.signal = number
-        for n in self._before:  # the default handlers work even if Python hangs
-            signal.signal(n, signal.SIG_DFL)
+        for n, before in self._before.items():
+            # The default handlers work even if Python hangs.
+            signal.signal(n, before if self._embedded else signal.SIG_DFL)
         text = "\nstopping after this step, with a snapshot; once more stops at once\n"
         try:
             os.write(2, text.encode())  # print() is not safe here

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TextIO, cast
 
 import filelock
 import torch
@@ -51,6 +51,8 @@ class Trainer:
             the thread that trains. If it returns False, the run stops with a snapshot. If it
             raises, the run ends with a snapshot and the exception. Global random numbers that it
             draws are missing in training.
+        stream: for the bar and for warnings; None: standard error.
+        embedded: in a program that goes on after the run, as for `Interrupt`.
     """
 
     def __init__(
@@ -60,14 +62,18 @@ class Trainer:
         device: torch.device,
         run_dir: Path | None = None,
         on_progress: OnProgress | None = None,
+        stream: TextIO | None = None,
+        embedded: bool = False,
     ) -> None:
         self.config, self.dataset, self.device = config, dataset, device
         self.run_dir = cast(Path, run_dir)  # `run` needs it, and it is set by then
-        self.on_progress = on_progress
+        self.on_progress, self.stream = on_progress, stream
         self._new_model()
         self.samples = Samples(config, dataset, device)
-        self.progress, self.collapse, self.interrupt = Progress(), Collapse(), Interrupt()
+        self.progress, self.collapse = Progress(), Collapse()
+        self.interrupt = Interrupt(embedded)
         self.late = self.stopped = self.resumed = self._in_step = False
+        self.resumed_from: Path | None = None  # a snapshot
         self._warnings: list[str] = []  # from before the log was open
         self._lock: filelock.BaseFileLock | None = None
 
@@ -83,7 +89,7 @@ class Trainer:
             fit the data set.
         """
         restored = restore(snapshot, self.config, self.dataset, self.device, self.model)
-        self.progress, self.resumed = restored.progress, True
+        self.progress, self.resumed, self.resumed_from = restored.progress, True, snapshot
         self.collapse.streaks = restored.progress.streaks
         self._warnings += restored.warnings
 
@@ -114,7 +120,8 @@ class Trainer:
 
     def _run_locked(self) -> Path | None:
         clean(self.run_dir)
-        self.record = Record(self.run_dir, self.progress.logged, self.model.images_seen)
+        seen = self.model.images_seen
+        self.record = Record(self.run_dir, self.progress.logged, seen, self.stream)
         if is_run(self.run_dir):
             update = lambda: update_config(self.run_dir, self.config)
             self.record.attempt("run.json", update)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Before the first step: settings that follow from the images, the device, and the header."""
+"""Before the first step: settings that follow from the images, and the device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,12 @@ import stylegan
 import stylegan_ops
 from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.decode import KINDS
 from stylegan.data.loader import Batches
 from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import LabelError, UserError
 from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
-from stylegan.training.cautions import cautions
-from stylegan.training.memory import estimate_memory_gb
-from stylegan.training.step import TrainingStep
-
-MAX_NOTES = 5  # in the header, on what is unusual about the data
 
 
 def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
@@ -75,14 +69,29 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         "c_dim": dataset.c_dim if data.cond else 0,
     }
     try:
-        G, D = replace(config.G, **shape), replace(config.D, **shape)
-        blocks_of(D)  # a size that a network can have
+        config = _shaped(config, shape)
     except UserError as e:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     data = replace(data, workers=workers, value_range=dataset.value_range)
-    return replace(config, G=G, D=D, data=data).resolved(gpus)
+    return replace(config, data=data).resolved(gpus)
+
+
+def resized(config: Config, like: Config, resolution: tuple[int, int]) -> Config:
+    """A resolved config for the data of `like` at another resolution, (height, width) in px.
+
+    Raises: UserError if no network has that size.
+    """
+    of_data: dict[str, Any] = {"channels": like.G.channels, "c_dim": like.G.c_dim}
+    return _shaped(config, {"resolution": resolution, **of_data}).resolved()
+
+
+def _shaped(config: Config, shape: dict[str, Any]) -> Config:
+    """`config` with these fields in both networks. Raises: UserError on a size that none has."""
+    G, D = replace(config.G, **shape), replace(config.D, **shape)
+    blocks_of(D)
+    return replace(config, G=G, D=D)
 
 
 def open_batches(
@@ -147,58 +156,3 @@ def about(dataset: ImageDataset, device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "stylegan": stylegan.__version__,
     }
-
-
-def header(
-    config: Config, dataset: ImageDataset, model: TrainingStep, device: torch.device
-) -> list[str]:
-    """Lines to print before the first step: data, networks, device, ops, memory, length."""
-    height, width = dataset.resolution
-    kind = KINDS[dataset.channels]
-    t = config.train
-    cached = dataset.cache_bytes / 1e9 if device.type == "cpu" and not config.data.workers else 0
-    rows = {
-        "data": f"{dataset.path}",
-        "images": f"{len(dataset):,}, {width}x{height} px, {kind}"
-        + (", mirrored half of the time" if config.data.mirror else ""),
-        **({"values": str(dataset.deep)} if dataset.deep else {}),
-        "labels": _labels(config, dataset),
-        "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
-        "device": describe(device),
-        "ops": _backends(device),
-        "memory": f"about {estimate_memory_gb(config, device) + cached:.1f} GB",
-        "run": f"{t.kimg:g} kimg in batches of {t.batch}"
-        + (f" ({t.batch_gpu} at a time)" if t.batch_gpu != t.batch else "")
-        + (f", at most {t.minutes:g} minutes" if t.minutes else "")
-        + f"; {t.loss} loss, R1 gamma {t.r1_gamma:.4g}"
-        + (f", path length {t.pl_weight:g}" if t.pl_weight else ", no path length")
-        + (f", blur {t.blur_sigma:g} px until {t.blur_fade_kimg:g} kimg" if t.blur_sigma else ""),
-    }
-    notes = list(dataset.notes)
-    if dataset.c_dim and not config.data.cond and config.data.path is not None:
-        notes.insert(0, f"the images have {_labels(config, dataset)}")
-    if len(notes) > MAX_NOTES:
-        more = len(notes) - MAX_NOTES
-        notes[MAX_NOTES:] = [f"and {more} more; stylegan info {dataset.path} shows all"]
-    lines = [f"{name:8}{text}" for name, text in rows.items()]
-    return lines + [f"warning {note}" for note in [*cautions(config, len(dataset)), *notes]]
-
-
-def _labels(config: Config, dataset: ImageDataset) -> str:
-    if not dataset.c_dim:
-        return "none"
-    vectors = f"label vectors of {dataset.c_dim} numbers"
-    what = f"{dataset.c_dim} classes" if dataset.class_names else vectors
-    return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
-
-
-def _backends(device: torch.device) -> str:
-    by_backend: dict[str, list[str]] = {}
-    for op, devices in stylegan_ops.info().items():
-        status = devices.get(device.type, {"backend": "reference"})
-        by_backend.setdefault(status["backend"], []).append(op)
-    return "; ".join(f"{backend}: {' '.join(ops)}" for backend, ops in by_backend.items())
-
-
-def _millions(network: torch.nn.Module) -> str:
-    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"

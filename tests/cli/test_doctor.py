@@ -70,4 +70,5 @@ def test_training_without_kernels_says_so_in_its_header(run, monkeypatch):
     monkeypatch.setattr(dispatch, "_extensions", {"cpu": dispatch.Extension(None, "no compiler")})
     code, out, _ = run("train", "--dry-run", "--device", "cpu")
     (line,) = [li for li in out.splitlines() if li.startswith("ops")]
-    assert code == 0 and "native" not in line and "bias_act" in line
+    why = "PyTorch's own operations, two to three times slower: no compiler; stylegan doctor"
+    assert code == 0 and why in line

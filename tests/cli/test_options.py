@@ -13,6 +13,7 @@ from stylegan.cli import train
 from stylegan.cli.options import given_settings, settings
 from stylegan.config import KINDS, owners
 from stylegan.config.options import GROUPS, option_of
+from stylegan.training.plan import with_settings
 
 OTHER = {"preset_name", "outdir", "resume", "device", "dry_run", "like"}
 OF_THE_DATA = {"resolution", "channels", "c_dim"}  # settings of networks that follow from it
@@ -54,7 +55,7 @@ def value_of(setting):
 def config_of(name, *args):
     ctx = train.command.make_context("train", list(args))
     options = {k: v for k, v in ctx.params.items() if k not in OTHER}
-    return train._with_options(preset(name), given_settings(options))
+    return with_settings(preset(name), given_settings(options))
 
 
 @pytest.mark.parametrize("setting", [pytest.param(s, id=s.dest) for s in settings()])

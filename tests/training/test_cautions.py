@@ -76,9 +76,28 @@ def test_other_batches_are_not(fields):
 
 @pytest.mark.parametrize("images, start", [(1, "1 image for"), (3, "3 images for"), (4, None)])
 def test_few_images_repeat(images, start):
-    lines = cautions(tiny(), images)
+    lines = [line for line in cautions(tiny(), images) if "for batches of" in line]
     assert [line.startswith(start) for line in lines] == [True] * (start is not None)
 
 
 def test_config_resolves_by_itself():
     assert isinstance(Config().resolved(), Config)
+
+
+@pytest.mark.parametrize(
+    "images, fields, parts",
+    [
+        (999, dict(), ["999 images are few", "--mirror doubles them", "--init-from"]),
+        (999, dict(mirror=True), ["999 images are few", "--init-from"]),
+        (999, dict(init_from="net"), None),
+        (1000, dict(), None),
+    ],
+)
+def test_few_images_are_warned_of(images, fields, parts):
+    lines = cautions(tiny(**fields), images)
+    if parts is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert all(part in line for part in parts)
+        assert ("--mirror" in line) == ("mirror" not in fields)

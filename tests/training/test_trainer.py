@@ -12,7 +12,7 @@ from stylegan import UserError, load_networks
 from stylegan.errors import SnapshotError
 from stylegan.runs import snapshot as snapshots
 from stylegan.snapshots import snapshots_of
-from stylegan.training.setup import header
+from stylegan.training.header import header
 
 
 def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
@@ -205,7 +205,7 @@ def test_header(images, tmp_path):
         "2 classes, not used (--cond uses them)",
         "parameters",
         "cpu (",
-        "bias_act",
+        "ops     ",
         "memory  about",
         "R1 gamma 1",
         "batches of 4",
