@@ -20,8 +20,8 @@ _HOMES = {
     "Pipeline": "stylegan.inference.pipeline",
     "PipelineOutput": "stylegan.inference.records",
     "UserError": "stylegan.errors",
-    "build_discriminator": "stylegan.networks",
-    "build_generator": "stylegan.networks",
+    "build_discriminator": "stylegan.builders",
+    "build_generator": "stylegan.builders",
     "load_networks": "stylegan.networks",
     "preset": "stylegan.config",
 }

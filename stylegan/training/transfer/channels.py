@@ -11,10 +11,10 @@ import math
 
 import torch
 
+from stylegan.config.describe import KINDS
 from stylegan.training.transfer.units import State
 
 LUMA = (0.299, 0.587, 0.114)
-KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def note(there: int, here: int) -> str:
