@@ -18,7 +18,7 @@ _HOMES = {
     "Config": "stylegan.config",
     "Networks": "stylegan.networks",
     "Pipeline": "stylegan.inference.pipeline",
-    "PipelineOutput": "stylegan.inference.records",
+    "PipelineOutput": "stylegan.inference.output",
     "UserError": "stylegan.errors",
     "build_discriminator": "stylegan.builders",
     "build_generator": "stylegan.builders",

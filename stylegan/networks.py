@@ -200,16 +200,17 @@ class Networks:
         write_files(folder, self.config, self.meta, found, self.label_vectors)
 
     def __repr__(self) -> str:
-        return f"Networks({', '.join(self._facts())})"
+        names = [" ".join(self._names())]
+        return f"Networks({', '.join(filter(None, names + self.facts()))})"
 
-    def _facts(self) -> list[str]:
-        """What a person wants to know first. Nothing is read for it."""
+    def facts(self) -> list[str]:
+        """What a person wants to know first, in words. Nothing is read for it."""
         kimg = self.meta.get("kimg")
         facts = [network_words(self.config.G), label_words(self.meta, self.config.G.c_dim)]
-        facts.append(" ".join(self._names()))
         facts.append(f"{short(kimg)} kimg" if isinstance(kimg, (int, float)) else "")
-        facts += [printable(self.path or ""), f"on {self.device}"]
-        return [fact for fact in facts if fact]
+        stored = "" if self.dtype == torch.float32 else f" in {self.dtype}"
+        where = f"on {self.device}{stored.replace('torch.', '')}"
+        return [fact for fact in (*facts, printable(self.path or ""), where) if fact]
 
     def _names(self) -> list[str]:
         """The networks that there are, as far as that is known without reading them."""
