@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
+from stylegan.data.decode import KINDS
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.made import Made
@@ -28,13 +29,14 @@ from stylegan.data.survey import (
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
 from stylegan.words import pixels as px
+from stylegan.words import printable
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
 
 
-@dataclass
+@dataclass(repr=False)
 class Prepared:
-    """The result of `prepare`."""
+    """The result of `prepare`: how many images were written, and what happened to the others."""
 
     path: Path
     size: tuple[int, int]  # height, width in px
@@ -54,6 +56,14 @@ class Prepared:
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
     notes: list[str] = field(default_factory=list)  # on all of the files
+
+    def __repr__(self) -> str:
+        facts = [printable(self.path), f"{self.written:,} images"]
+        facts.append(f"{px(self.size)} {KINDS[self.channels]}")
+        facts += [f"{len(self.class_names)} classes"] if self.class_names else []
+        facts += [f"{self.duplicates:,} duplicates left out"] if self.duplicates else []
+        facts += [f"{len(self.failures):,} not used, see .failures"] if self.failures else []
+        return f"Prepared({', '.join(facts)})"
 
     @property
     def changes(self) -> list[str]:
