@@ -25,17 +25,18 @@ MAX_LISTED = 6  # sizes in the table
 class Description:
     """What `describe` found. Shown as a table.
 
-    path: of the data set.
-    images: how many there are; `opened` of them were opened.
-    sizes: {(height, width) in px: images opened}, the most common ones first.
-    channels: {1, 3 or 4: images opened}; training uses `common_channels`.
-    class_names, class_counts: the classes, and how many images each has; empty without.
-    c_dim: length of a label; 0 without.
-    values: a line on images of more than 8 bits; None without.
-    made: how `stylegan dataset` made it; None if that is not known.
-    others: {ending: files} that are no images.
-    notes: lines on what is unusual.
-    problems: files that cannot be used, each with `name` and `why`.
+    Attributes:
+        path: of the data set.
+        images: how many there are; `opened` of them were opened.
+        sizes: {(height, width) in px: images opened}, the most common ones first.
+        channels: {1, 3 or 4: images opened}; training uses `common_channels`.
+        class_names, class_counts: the classes, and how many images each has; empty without.
+        c_dim: length of a label; 0 without.
+        values: a line on images of more than 8 bits; None without.
+        made: how `stylegan dataset` made it; None if that is not known.
+        others: {ending: files} that are no images.
+        notes: lines on what is unusual.
+        problems: files that cannot be used, each with `name` and `why`.
     """
 
     path: Path

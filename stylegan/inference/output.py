@@ -57,12 +57,13 @@ class PipelineOutput(Generic[Images]):
     """The result of a call of a `Pipeline`. It has a length, `out[0]` is its first image,
     `out[2:4]` a shorter output, and a notebook shows the pictures.
 
-    images: by `output_type` of the call. "pil": a list of PIL images, grey, RGB or RGBA. "np": an
-        array [N, H, W, C] float32 in [0, 1]. "pt": a tensor [N, C, H, W] in [0, 1] on the device of
-        the network, float32; float64 for a network of float64.
-    ws: [N, num_ws, w_dim] on the CPU, from which the images were made.
-    labels: class numbers; None without classes or if the label is a vector.
-    seeds: of the images; None if they were made from latents or ws.
+    Attributes:
+        images: by `output_type` of the call. "pil": a list of PIL images, grey, RGB or RGBA. "np":
+            an array [N, H, W, C] float32 in [0, 1]. "pt": a tensor [N, C, H, W] in [0, 1] on the
+            device of the network, float32; float64 for a network of float64.
+        ws: [N, num_ws, w_dim] on the CPU, from which the images were made.
+        labels: class numbers; None without classes or if the label is a vector.
+        seeds: of the images; None if they were made from latents or ws.
     """
 
     images: Images
