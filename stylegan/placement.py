@@ -39,7 +39,8 @@ class Placement:
         if isinstance(device, str) and isinstance(getattr(torch, device, None), torch.dtype):
             raise UserError("to", f"expected torch.{device}, not in quotes, as a dtype")
         if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
-            raise UserError("device", f"expected a name like cuda, or cpu, got {shown(device)}")
+            got = type(device).__name__
+            raise UserError("device", f"expected a name such as cuda or cpu, got {got}")
         name = f"cuda:{device}" if isinstance(device, int) else str(device)
         return cls(resolve_device(name), dtype)
 

@@ -27,7 +27,7 @@ from stylegan.data.survey import (
 )
 from stylegan.errors import UserError, reason_for
 from stylegan.words import pixels as px
-from stylegan.words import printable
+from stylegan.words import printable, shown
 
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 OPEN_FIRST = 64  # images, to learn sizes and channels
@@ -74,6 +74,8 @@ class ImageDataset(Dataset):
         zip_encoding: str | None = None,
     ) -> None:
         size = None if resolution is None else as_size(resolution)
+        if channels is not None and channels not in decode.KINDS:
+            raise UserError("channels", f"expected one of 1, 3, 4, got {shown(channels)}")
         self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)

@@ -12,14 +12,20 @@ from stylegan.models.generator import Generator
 from stylegan.networks import Networks
 
 OTHER_NAMES = {  # of other libraries: what to write here
+    "bfloat16": "pipe.to(torch.bfloat16)",
+    "cpu": 'pipe.to("cpu")',
     "cuda": 'pipe.to("cuda")',
+    "double": "pipe.to(torch.float64)",
     "eval": "nothing, a pipeline only draws",
+    "float": "pipe.to(torch.float32)",
+    "forward": "pipe(seeds=[1, 2])",
     "generate": "pipe(seeds=[1, 2])",
+    "half": "pipe.to(torch.float16)",
     "load": "Pipeline.from_pretrained(path)",
+    "mapping": "pipe.map(seeds=[1, 2])",
     "sample": "pipe(seeds=[1, 2])",
     "save": "pipe.save_pretrained(folder)",
-    "synthesis": "pipe.G.synthesis",
-    "mapping": "pipe.map(seeds=[1, 2])",
+    "synthesis": "pipe.G.synthesis(ws)",
 }
 
 

@@ -279,7 +279,8 @@ class Pipeline(Drawer):
         Args:
             row_seeds, column_seeds: integers.
             layers: indices into ws, from 0 (coarse) to num_ws - 1 (fine).
-            label, truncation_psi, noise_mode: as for a call.
+            label: one for all images.
+            truncation_psi, noise_mode: as for a call.
         Returns: list of rows of PIL images, (1 + rows) x (1 + columns). The first row shows the
             unmixed images of the columns, the first column those of the rows; the corner is None.
         Raises: UserError for a layer that does not exist.

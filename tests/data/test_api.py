@@ -136,6 +136,8 @@ def test_a_size_as_one_number(photos):
     assert stylegan.data.ImageDataset(photos, resolution=(16, 8))[0][0].shape == (3, 16, 8)
     with pytest.raises(UserError, match="^resolution: expected an int or"):
         stylegan.data.ImageDataset(photos, resolution="64")
+    with pytest.raises(UserError, match="^channels: expected one of 1, 3, 4, got 2"):
+        stylegan.data.ImageDataset(photos, resolution=16, channels=2)
     plain = stylegan.data.ImageDataset("faces", max_images=2, resolution=8)
     assert repr(plain).endswith("faces-64.zip, 2 images, 8x8 RGB, labels of 10 numbers)") or (
         "classes" in repr(plain)

@@ -105,7 +105,7 @@ def test_to_a_gpu_and_back():
         ((torch.int8,), "^dtype: expected one of torch.float32, .*, got torch.int8"),
         (("cpu", "half"), "^dtype: expected one of torch.float32, .*, got 'half'"),
         (("float16",), "^to: expected torch.float16, not in quotes, as a dtype"),
-        ((1.5,), "^device: expected a name like cuda, or cpu, got 1.5"),
+        ((1.5,), "^device: expected a name such as cuda or cpu, got float"),
         ((True,), "^device: expected a name"),
     ],
 )
@@ -173,6 +173,8 @@ def test_names_of_other_libraries():
         _ = pipe.generate
     with pytest.raises(AttributeError, match="^a pipeline has no 'shape'$"):
         _ = pipe.shape
+    with pytest.raises(AttributeError, match=r"no 'half'; write pipe.to\(torch.float16\)"):
+        pipe.half()
     assert not hasattr(pipe, "_repr_html_")
     for wrong, helps in ((pipe.G, "Networks"), ("runs", r"Pipeline.from_pretrained\('runs'\)")):
         with pytest.raises(UserError, match=f"expected Networks, got .*; {helps}"):
