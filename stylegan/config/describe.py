@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 from stylegan.config.network import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
-from stylegan.words import pixels
-
-KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}  # images by channels
+from stylegan.words import image_words
 
 
 def network_words(config: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -> str:
     """What a network draws or judges: "StyleGAN2 64x64 RGB"."""
     name = config.title if isinstance(config, Stylegan3Config) else "StyleGAN2"
-    return f"{name} {pixels(config.resolution)} {KINDS[config.channels]}"
+    return f"{name} {image_words(config.resolution, config.channels)}"

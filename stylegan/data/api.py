@@ -9,12 +9,11 @@ from typing import Any
 
 from stylegan.config.numbers import as_range, as_size
 from stylegan.data import preparation
-from stylegan.data.decode import KINDS
 from stylegan.data.pixels.encode import Encoding
 from stylegan.data.preparation import Prepared
 from stylegan.data.transforms import TRANSFORMS
 from stylegan.errors import UserError
-from stylegan.words import shown
+from stylegan.words import KINDS, shown
 
 __all__ = ["Prepared", "prepare"]
 

@@ -26,8 +26,8 @@ from stylegan.data.survey import (
     survey,
 )
 from stylegan.errors import UserError, reason_for
+from stylegan.words import image_words, printable, shown
 from stylegan.words import pixels as px
-from stylegan.words import printable, shown
 
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 OPEN_FIRST = 64  # images, to learn sizes and channels
@@ -138,7 +138,7 @@ class ImageDataset(Dataset):
 
     def __repr__(self) -> str:
         facts = [printable(self.path), f"{len(self):,} images"]
-        facts.append(f"{px(self.resolution)} {decode.KINDS[self.channels]}")
+        facts.append(image_words(self.resolution, self.channels))
         if self.labels:
             names = len(self.class_names)
             facts.append(f"{names} classes" if names else f"labels of {self.c_dim} numbers")

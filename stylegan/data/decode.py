@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stylegan.config.describe import KINDS as KINDS  # images by channels
 from stylegan.data.pixels import colour, deep, ranges
 from stylegan.errors import UserError
 from stylegan.identify import not_an_image
+from stylegan.words import KINDS as KINDS
 from stylegan.words import one_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}

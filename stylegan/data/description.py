@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylegan.config.numbers import as_range
-from stylegan.data.decode import KINDS
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import Labels, empty_classes
 from stylegan.data.made import read_made
 from stylegan.data.source import DEFAULT_DEMO, Problem, Source, open_source
 from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
 from stylegan.errors import UserError
-from stylegan.words import pixels, printable
+from stylegan.words import KINDS, pixels, printable
 
 MAX_OPENED = 2000  # images that are opened for their size and channels, by default
 MAX_LISTED = 6  # sizes in the table

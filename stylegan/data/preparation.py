@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.decode import KINDS
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.made import Made
@@ -28,8 +27,8 @@ from stylegan.data.survey import (
 )
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
+from stylegan.words import image_words, printable
 from stylegan.words import pixels as px
-from stylegan.words import printable
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
 
@@ -59,7 +58,7 @@ class Prepared:
 
     def __repr__(self) -> str:
         facts = [printable(self.path), f"{self.written:,} images"]
-        facts.append(f"{px(self.size)} {KINDS[self.channels]}")
+        facts.append(image_words(self.size, self.channels))
         facts += [f"{len(self.class_names)} classes"] if self.class_names else []
         facts += [f"{self.duplicates:,} duplicates left out"] if self.duplicates else []
         facts += [f"{len(self.failures):,} not used, see .failures"] if self.failures else []

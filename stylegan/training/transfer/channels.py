@@ -11,8 +11,8 @@ import math
 
 import torch
 
-from stylegan.config.describe import KINDS
 from stylegan.training.transfer.units import State
+from stylegan.words import KINDS
 
 LUMA = (0.299, 0.587, 0.114)
 
