@@ -11,66 +11,38 @@ Nothing in it can run code when it is loaded.
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from stylegan.checkpoints.formats import NO_AVERAGE
 from stylegan.checkpoints.open import OWN_SETTINGS, open_checkpoint
 from stylegan.checkpoints.state_dict.like import current_like, settings_like
-from stylegan.config import Config, DiscriminatorConfig, GeneratorConfig, Stylegan3Config, preset
+from stylegan.config import Config
+from stylegan.config.describe import network_words
 from stylegan.device import resolve_device
-from stylegan.errors import CheckpointError, Note, SnapshotError, UserError
-from stylegan.models import build
-from stylegan.models.discriminator import Discriminator
-from stylegan.models.generator import Generator
-from stylegan.models.weights import fill
-from stylegan.models.wrapped import plain_names, unwrapped
+from stylegan.errors import CheckpointError, Note, UserError
+from stylegan.models.wrapped import unwrapped
+from stylegan.placement import Device, Placement, device_of, dtype_of
+from stylegan.snapshot_files import (
+    NETWORKS,
+    new_snapshot,
+    read_label_vectors,
+    read_network,
+    write_files,
+)
 from stylegan.snapshots import (
     AVERAGED,
-    CONFIG,
-    FORMAT,
-    VERSION,
     find_snapshot,
     read_config,
     snapshot_around,
     with_snapshot,
 )
-from stylegan.words import one_line
-
-NETWORKS = ("G_ema", "G", "D")
-LABELS = "labels.safetensors"  # labels of images that the networks were trained on
-
-
-def build_generator(
-    config: str | Config | GeneratorConfig | Stylegan3Config = "auto", **fields: Any
-) -> Generator:
-    """A generator with fresh weights, on the CPU, in training mode.
-
-    Args:
-        config: a preset's name, a `Config`, a `GeneratorConfig` or a `Stylegan3Config`.
-        fields: fields of the network's config to replace: `resolution=256, channel_base=16384`.
-    Raises: UserError (a ValueError) for a preset or a field that does not exist, or a value that
-        does not fit.
-    """
-    if isinstance(config, str):
-        config = preset(config)
-    return build.build_generator(config.G if isinstance(config, Config) else config, **fields)
-
-
-def build_discriminator(
-    config: str | Config | DiscriminatorConfig = "auto", **fields: Any
-) -> Discriminator:
-    """A discriminator with fresh weights; arguments as `build_generator`, fields of
-    `DiscriminatorConfig`."""
-    if isinstance(config, str):
-        config = preset(config)
-    return build.build_discriminator(config.D if isinstance(config, Config) else config, **fields)
+from stylegan.training_data import class_counts_of, class_names_of, label_words
+from stylegan.words import one_line, printable, short
 
 
 class Networks:
@@ -103,12 +75,19 @@ class Networks:
         checkpoint: Any = None,
         label_vectors: torch.Tensor | None = None,
     ) -> None:
-        self.config, self.meta, self.folder, self.device = config, meta, folder, device
+        self.config, self.meta, self.folder = config, meta, folder
+        self._device = device
+        self._dtype: torch.dtype | None = None  # as the files are read
         self.path, self.checkpoint = path or folder, checkpoint
         self._loaded: dict[str, Any] = {
             k: unwrapped(v) for k, v in (("G_ema", G_ema), ("G", G), ("D", D)) if v is not None
         }
         self._label_vectors = label_vectors
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "auto") -> Networks:
+        """The networks of a snapshot, a run or another program's file; same as `load_networks`."""
+        return load_networks(path, device)
 
     @property
     def G_ema(self) -> Any:
@@ -134,37 +113,20 @@ class Networks:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their numbers; empty if the network is
         unconditional."""
-        data = self.meta.get("dataset")
-        names = data.get("class_names") if isinstance(data, dict) else None
-        return tuple(names) if names and self.config.G.c_dim else ()
+        return class_names_of(self.meta, self.config.G.c_dim)
 
     @property
     def class_counts(self) -> tuple[int, ...]:
         """How many training images each class has; empty if that is not known or labels are not
         classes."""
-        data = self.meta.get("dataset")
-        counts = data.get("class_counts") if isinstance(data, dict) else None
-        if not isinstance(counts, list) or len(counts) != self.config.G.c_dim:
-            return ()
-        return tuple(counts) if all(type(n) is int for n in counts) else ()
+        return class_counts_of(self.meta, self.config.G.c_dim)
 
     @property
     def label_vectors(self) -> torch.Tensor | None:
         """Labels of some of the training images: float32 [K, c_dim] on the CPU. None if labels are
         classes, or the networks come from a file that does not keep them."""
-        if self._label_vectors is None and self.folder and (self.folder / LABELS).is_file():
-            path = self.folder / LABELS
-            try:
-                with safe_open(path, "pt") as f:
-                    vectors = f.get_tensor("vectors")
-            except (SafetensorError, OSError) as e:
-                raise SnapshotError(path, f"is damaged ({one_line(e, 200)})") from e
-            if vectors.ndim != 2 or vectors.shape[1] != self.config.G.c_dim:
-                raise SnapshotError(
-                    path,
-                    f"its vectors are {list(vectors.shape)}, expected [K, {self.config.G.c_dim}]",
-                )
-            self._label_vectors = vectors.float()
+        if self._label_vectors is None and self.folder:
+            self._label_vectors = read_label_vectors(self.folder, self.config.G.c_dim)
         with torch.inference_mode(False):  # what is handed out may be changed
             return None if self._label_vectors is None else self._label_vectors.clone()
 
@@ -174,30 +136,93 @@ class Networks:
             self._loaded["G_ema"] = self.G
         return self
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, and where those go that are not read yet."""
+        return device_of(self._first, resolve_device(self._device))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return dtype_of(self._first, self._dtype or torch.get_default_dtype())
+
+    @property
+    def _first(self) -> Any:
+        """A network that was read already, or None."""
+        return next((network for network in self._loaded.values() if network is not None), None)
+
+    def to(
+        self, device: Device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> Networks:
+        """Move all networks, those too that are read later. They are changed in place.
+
+        Args:
+            device: "cuda", "cuda:1", "cpu", "auto", a torch.device, or a dtype in its place.
+            dtype: of the weights. float16 and bfloat16 take less memory, and the arithmetic stays
+                as it is; float64 computes in float64.
+        Returns: these networks.
+        Raises: UserError if this machine does not have the device, or for another dtype.
+        """
+        place = Placement.of(device, dtype)
+        with torch.inference_mode(False):
+            for network in self._loaded.values():
+                if isinstance(network, torch.nn.Module):
+                    place.move(network)
+        self._device, self._dtype = place.device or self._device, place.dtype or self._dtype
+        return self
+
     def save(self, folder: str | Path) -> None:
         """Write config.json, a file per network and the label vectors into an existing folder."""
-        folder = Path(folder)
-        for name in NETWORKS:
-            self._network(name)
-        content = {
-            **self.meta,
-            "format": FORMAT,
-            "version": VERSION,
-            "config": self.config.to_dict(),
-        }
-        (folder / CONFIG).write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
-        for name, network in self._loaded.items():
-            if network is None:
-                continue
-            state = plain_names(network.state_dict())
-            state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-            self._save(state, folder / f"{name}.safetensors")
-        if self.label_vectors is not None:
-            self._save({"vectors": self.label_vectors.contiguous()}, folder / LABELS)
+        self._write(Path(folder), NETWORKS)
 
-    def _save(self, tensors: dict[str, torch.Tensor], path: Path) -> None:
-        save_file(tensors, path, metadata={"format": "pt"})
-        path.chmod((path.parent / CONFIG).stat().st_mode)  # else only the owner could read it
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        overwrite: bool = False,
+        networks: Sequence[str] = NETWORKS,
+    ) -> Path:
+        """Write a snapshot folder, which `load_networks` and every command read. It appears
+        complete or not at all.
+
+        Args:
+            folder: is made, with the folders above it.
+            overwrite: replace a snapshot that is there.
+            networks: those to write, of G_ema, G and D. Networks that do not exist are left out.
+        Returns: the folder.
+        Raises: UserError if something is there that may not be replaced, or there is nothing to
+            write; OSError if the disk is full or cannot be written.
+        """
+        if not any(name in NETWORKS and self._network(name) is not None for name in networks):
+            raise UserError("networks", f"there is none of {', '.join(networks)} to save")
+        with new_snapshot(folder, overwrite) as part:
+            self._write(part, networks)
+        return Path(folder)
+
+    def _write(self, folder: Path, names: Sequence[str]) -> None:
+        found = {name: self._network(name) for name in NETWORKS if name in names}
+        found = {name: network for name, network in found.items() if network is not None}
+        write_files(folder, self.config, self.meta, found, self.label_vectors)
+
+    def __repr__(self) -> str:
+        names = [" ".join(self._names())]
+        return f"Networks({', '.join(filter(None, names + self.facts()))})"
+
+    def facts(self) -> list[str]:
+        """What a person wants to know first, in words. Nothing is read for it."""
+        kimg = self.meta.get("kimg")
+        facts = [network_words(self.config.G), label_words(self.meta, self.config.G.c_dim)]
+        facts.append(f"{short(kimg)} kimg" if isinstance(kimg, (int, float)) else "")
+        stored = "" if self.dtype == torch.float32 else f" in {self.dtype}"
+        where = f"on {self.device}{stored.replace('torch.', '')}"
+        return [fact for fact in (*facts, printable(self.path or ""), where) if fact]
+
+    def _names(self) -> list[str]:
+        """The networks that there are, as far as that is known without reading them."""
+        names = {name for name, network in self._loaded.items() if network is not None}
+        if self.folder is not None:
+            names |= {name for name in NETWORKS if (self.folder / f"{name}.safetensors").is_file()}
+        names |= set(self.checkpoint.tensors or ()) if self.checkpoint is not None else set()
+        return [name for name in NETWORKS if name in names]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without an open file, which is opened again when a network of it is needed."""
@@ -208,9 +233,12 @@ class Networks:
             if self.checkpoint is None and self.path is not None and self.folder is None:
                 self.checkpoint = open_checkpoint(self.path)
             with torch.inference_mode(False):  # weights of an ordinary network
-                network = self._from_checkpoint(name) if self.checkpoint else self._read(name)
+                if self.checkpoint:
+                    network = self._from_checkpoint(name)
+                else:
+                    network = self.folder and read_network(self.folder, name, self.config)
                 if network is not None:
-                    network = network.to(self.device).eval().requires_grad_(False)
+                    network.to(self._device, self._dtype).eval().requires_grad_(False)
             self._loaded[name] = network
         return self._loaded[name]
 
@@ -222,30 +250,6 @@ class Networks:
         except (ValueError, RuntimeError, TypeError) as e:
             reason = one_line(e, 200)
             raise CheckpointError(self.path, f"{name} cannot be read ({reason})") from e
-
-    def _read(self, name: str) -> Any:
-        """A network from the folder, or None."""
-        if self.folder and not self.folder.is_dir():
-            raise SnapshotError(self.folder, "has been deleted by the run; try again")
-        path = self.folder and self.folder / f"{name}.safetensors"
-        if not path or not path.is_file():
-            return None
-        try:
-            with build.Unfilled():
-                network: Any
-                if name == "D":
-                    network = build.build_discriminator(self.config.D)
-                else:
-                    network = build.build_generator(self.config.G)
-            fill(network, path)
-        except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
-            reason = one_line(e, 200)
-            raise SnapshotError(
-                path,
-                f"does not fit its config.json, or is damaged ({reason}); copy the folder "
-                "again, or use an earlier snapshot",
-            ) from e
-        return network
 
 
 def load_networks(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}  # images by channels
+
 
 def one_line(text: object, max_length: int | None = None) -> str:
     """`text` (a string, or an error's message) without line breaks and repeated spaces, cut to
@@ -68,6 +70,11 @@ def duration(seconds: float) -> str:
 def pixels(size: tuple[int, int]) -> str:
     """A size (height, width) in px as "640x480", width first, as people write it."""
     return f"{size[1]}x{size[0]}"
+
+
+def image_words(size: tuple[int, int], channels: int) -> str:
+    """What images are: "64x64 RGB"."""
+    return f"{pixels(size)} {KINDS[channels]}"
 
 
 def shown(value: Any) -> str:

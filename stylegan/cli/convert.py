@@ -29,10 +29,6 @@ BY_SUFFIX = {
     ".safetensors": "safetensors",
 }
 
-# What a snapshot holds that this command wrote.
-WRITTEN = {"config.json", "labels.safetensors"}
-WRITTEN |= {f"{name}.safetensors" for name in ("G_ema", "G", "D")}
-
 
 @click.command("convert", cls=Command, short_help="Convert networks between file formats.")
 @click.argument("source", metavar="IN", type=click.Path())
@@ -74,6 +70,8 @@ def command(source: str, out: str, to: str | None, overwrite: bool) -> None:
 
 def _check_out(source: Path, out: Path, kind: str, overwrite: bool) -> None:
     """Raises: UserError if something is at `out` that may not be replaced."""
+    from stylegan.snapshot_files import WRITTEN
+
     folder = out.is_dir()
     if kind == "snapshot" and folder and not any(out.iterdir()):
         return

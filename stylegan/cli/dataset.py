@@ -13,7 +13,7 @@ from stylegan.cli.params import Command, Size, check_folder, range_option
 from stylegan.words import pixels, printable
 
 if TYPE_CHECKING:
-    from stylegan.data.prepare import Prepared
+    from stylegan.data.preparation import Prepared
 
 
 @click.command(
@@ -89,7 +89,7 @@ def command(
     check_folder(Path(dest).parent, "DEST")
     from stylegan.bars import Bar
     from stylegan.data.pixels.encode import Encoding
-    from stylegan.data.prepare import prepare
+    from stylegan.data.preparation import prepare
     from stylegan.errors import LabelError
 
     try:

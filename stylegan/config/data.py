@@ -8,12 +8,18 @@ from dataclasses import dataclass
 
 from stylegan.config.network import CHANNELS
 from stylegan.config.numbers import as_range, as_size
-from stylegan.config.options import Automatic, check_options, option, plain_numbers
+from stylegan.config.options import (
+    Automatic,
+    check_options,
+    option,
+    plain_numbers,
+    short_repr,
+)
 
 _option = functools.partial(option, group="Data")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataConfig:
     """Which images, and how they are read."""
 
@@ -61,6 +67,8 @@ class DataConfig:
         min=0,
         automatic=Automatic("0 if the decoded images fit in memory, else one per CPU, at most 8"),
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.resolution is not None:

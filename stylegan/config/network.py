@@ -17,6 +17,7 @@ from stylegan.config.options import (
     like,
     option,
     plain_numbers,
+    short_repr,
 )
 from stylegan.errors import UserError
 
@@ -44,7 +45,7 @@ def _channel_base(k: Known) -> int:
     return default_channel_base((k.height, k.width))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GeneratorConfig:
     """What a generator of StyleGAN2 is built from."""
 
@@ -104,6 +105,8 @@ class GeneratorConfig:
     )
     w_avg_beta: float = _option(0.995, "Decay per batch of the running mean of w.", min=0, max=1)
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         _check_network(self)
 
@@ -116,7 +119,7 @@ class GeneratorConfig:
 _as_stylegan2 = functools.partial(like, GeneratorConfig)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stylegan3Config:
     """What a generator of StyleGAN3 is built from. Fields that StyleGAN2 has too mean the same.
 
@@ -177,6 +180,8 @@ class Stylegan3Config:
         20.0, "Half-life in kimg of the running mean of magnitudes in StyleGAN3.", above=0
     )
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         _check_network(self)
         if not 0 <= self.num_critical < self.num_layers:
@@ -201,7 +206,7 @@ class Stylegan3Config:
         return "StyleGAN3" + kinds.get((self.conv_kernel, self.radial_filters), "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DiscriminatorConfig:
     """What a discriminator is built from. Fields that the generator has too mean the same."""
 
@@ -234,6 +239,8 @@ class DiscriminatorConfig:
     mbstd_channels: int = _option(
         1, "Channels that the minibatch standard deviation appends; 0: none.", min=0
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         _check_network(self)

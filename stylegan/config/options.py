@@ -130,6 +130,18 @@ def check_options(settings: Any, names: Iterable[str] | None = None) -> None:
             shown.check(field.name, getattr(settings, field.name))
 
 
+def short_repr(settings: Any) -> str:
+    """The repr of a dataclass of settings, without fields that have their defaults."""
+    shown = []
+    for field in dataclasses.fields(settings):
+        value, default = getattr(settings, field.name), field.default
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        if value != default:
+            shown.append(f"{field.name}={value!r}")
+    return f"{type(settings).__name__}({', '.join(shown)})"
+
+
 def plain_numbers(settings: Any) -> None:
     """Replace numbers of NumPy and PyTorch in the fields by Python's, which JSON takes.
 

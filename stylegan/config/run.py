@@ -15,7 +15,7 @@ from stylegan.config.network import (
     Stylegan3Config,
     model_config,
 )
-from stylegan.config.options import Known, automatic_values
+from stylegan.config.options import Known, automatic_values, short_repr
 from stylegan.config.train import TrainConfig, auto_batch
 from stylegan.errors import UserError
 
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of each part of a Config
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """A whole run; saved in every snapshot."""
 
@@ -35,6 +35,8 @@ class Config:
     D: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, Any]:
         """As plain dictionaries and lists, for JSON."""

@@ -7,7 +7,15 @@ import functools
 from dataclasses import dataclass, fields
 
 from stylegan.config.numbers import whole_groups
-from stylegan.config.options import Auto, Automatic, Known, check_options, option, plain_numbers
+from stylegan.config.options import (
+    Auto,
+    Automatic,
+    Known,
+    check_options,
+    option,
+    plain_numbers,
+    short_repr,
+)
 from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
@@ -42,7 +50,7 @@ def _r1_gamma(k: Known) -> float:
     return gamma * k.height * k.width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainConfig:
     """How to train. kimg counts thousands of real images shown to the discriminator."""
 
@@ -151,6 +159,8 @@ class TrainConfig:
         choices=("auto", "native", "reference"),
         none="$STYLEGAN_OPS, or auto",
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         plain_numbers(self)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from stylegan.config.numbers import as_size
 from stylegan.data import decode
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
@@ -25,8 +26,8 @@ from stylegan.data.survey import (
     survey,
 )
 from stylegan.errors import UserError, reason_for
+from stylegan.words import image_words, printable, shown
 from stylegan.words import pixels as px
-from stylegan.words import printable
 
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
 OPEN_FIRST = 64  # images, to learn sizes and channels
@@ -46,8 +47,8 @@ class ImageDataset(Dataset):
     Args:
         path: folder, zip or tar, also with nested folders; or an embedded data set, "faces" (4000
             images, ten labels each) or "emoji" (3080 images in 8 classes). None: the faces.
-        resolution: (height, width) in px; images are cropped at the centre and resized to it. None:
-            all images have the same size.
+        resolution: 64, or (height, width) in px; images are cropped at the centre and resized to
+            it. None: all images have the same size.
         channels: 1, 3 or 4. None: 4 if half of the images have transparency, else 3 if any has
             colour, else 1.
         max_images: use a random subset of this many.
@@ -64,7 +65,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         path: str | Path | None = None,
-        resolution: tuple[int, int] | None = None,
+        resolution: int | tuple[int, int] | None = None,
         channels: int | None = None,
         max_images: int | None = None,
         seed: int = 0,
@@ -72,6 +73,9 @@ class ImageDataset(Dataset):
         cond: bool = True,
         zip_encoding: str | None = None,
     ) -> None:
+        size = None if resolution is None else as_size(resolution)
+        if channels is not None and channels not in decode.KINDS:
+            raise UserError("channels", f"expected one of 1, 3, 4, got {shown(channels)}")
         self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
@@ -85,14 +89,14 @@ class ImageDataset(Dataset):
         if cond and self.labels and (empty := empty_classes(self.labels)):
             self.label_notes.append(empty)
         self.notes = [*self.source.notes, *self.label_notes, *map(str, self.source.problems)]
-        self.resize = resolution is not None
+        self.resize = size is not None
         seen = survey(self.source, self.files, OPEN_FIRST)
-        self.notes += [*range_notes(self.deep, value_range), *seen.notes(resolution), *archives]
-        height, width = resolution or seen.one_size(self.path)
+        self.notes += [*range_notes(self.deep, value_range), *seen.notes(size), *archives]
+        height, width = size or seen.one_size(self.path)
         self.resolution = height, width
         self.channels = channels or seen.common_channels
-        size = len(self.files) * self.channels * self.resolution[0] * self.resolution[1]
-        self.cache_bytes = size if size <= CACHE_BYTES else 0
+        total = len(self.files) * self.channels * height * width
+        self.cache_bytes = total if total <= CACHE_BYTES else 0
         self._cache: dict[int, np.ndarray] | None = {} if self.cache_bytes else None
         # Loader processes write into these, because they share no other memory.
         self.skipped = torch.zeros(len(self.files), dtype=torch.uint8).share_memory_()
@@ -131,6 +135,14 @@ class ImageDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def __repr__(self) -> str:
+        facts = [printable(self.path), f"{len(self):,} images"]
+        facts.append(image_words(self.resolution, self.channels))
+        if self.labels:
+            names = len(self.class_names)
+            facts.append(f"{names} classes" if names else f"labels of {self.c_dim} numbers")
+        return f"ImageDataset({', '.join(facts)})"
 
     def __getitem__(self, item: int | tuple[int, bool]) -> tuple[torch.Tensor, torch.Tensor]:
         """item, or (item, flip) -> (uint8 [channels, H, W], float32 [c_dim])."""

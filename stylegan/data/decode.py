@@ -17,10 +17,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegan.data.pixels import colour, deep, ranges
 from stylegan.errors import UserError
 from stylegan.identify import not_an_image
+from stylegan.words import KINDS as KINDS
 from stylegan.words import one_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 ORIENTATION = 0x0112  # the EXIF tag
 # Where Pillow looks for it in the common formats; looking takes 4 % of the time of a small PNG.

@@ -51,8 +51,10 @@ def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) ->
     """The labels of one image for each seed.
 
     Args:
-        label: class number or name, or a vector [c_dim], for all images; or [N, c_dim], one for
-            each. None: by seed, see `default_labels`.
+        label: for all images: the number or the name of a class, or a vector [c_dim]. For each: a
+            list of N classes, or vectors [N, c_dim]. None: by seed, see `default_labels`.
+            If the network has classes, integers in a list are classes: [0, 1] is class 0 and
+            class 1, [0.0, 1.0] is a vector.
         seeds: integers, one for each image.
         space: the labels that the network takes.
     Raises: UserError for a label that the network does not have.
@@ -67,6 +69,9 @@ def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) ->
     if _is_class(label):
         number = class_number(label, space)
         return Labels(one_hot([number] * n, c_dim), [number] * n)
+    classes = _classes_of(label, space)
+    if classes is not None:
+        return _one_each(classes, n, space)
     expected = f"a class, or {c_dim} numbers" if space.has_classes else f"{c_dim} numbers"
     c = floats_of(label, "label", expected)
     if c.shape == (c_dim,):
@@ -75,6 +80,33 @@ def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) ->
         each = f" or [{n}, {c_dim}]" if c.ndim == 2 else ""
         raise UserError("label", f"expected [{c_dim}]{each}, got {list(c.shape)}")
     return Labels(c.cpu(), None)
+
+
+def _classes_of(label: Any, space: LabelSpace) -> list[Any] | None:
+    """The classes in a list, array or tensor of names or integers; None if it holds vectors.
+
+    In a network whose labels are no classes, integers are the numbers of a vector.
+    """
+    if getattr(label, "ndim", 1) != 1:
+        return None
+    items = label.tolist() if hasattr(label, "tolist") else list(label)
+    if any(isinstance(item, str) for item in items):
+        return items
+    integers = bool(items) and space.has_classes and all(map(_is_integer, items))
+    return items if integers else None
+
+
+def _one_each(classes: Sequence[Any], n: int, space: LabelSpace) -> Labels:
+    """A class for each of n images. Raises: UserError."""
+    if len(classes) != n:
+        why = f"expected {n} classes, one for each image, got {len(classes)}"
+        if len(classes) == space.c_dim and not any(isinstance(item, str) for item in classes):
+            why += "; a vector needs decimal points, as in 1.0"
+        raise UserError("label", why)
+    numbers = [class_number(item, space) for item in classes if _is_class(item)]
+    if len(numbers) < n:
+        raise UserError("label", "expected classes or vectors, got a mixture of both")
+    return Labels(one_hot(numbers, space.c_dim), numbers)
 
 
 def default_labels(seeds: Sequence[int], space: LabelSpace) -> Labels:
@@ -134,6 +166,15 @@ def _is_class(label: Any) -> bool:
             "label",
             f"expected the number or the name of a class, or a vector, got {shown(label)}",
         ) from e
+    return True
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether it is one integer of any library; True and False are none."""
+    try:
+        as_int(value)
+    except (TypeError, ValueError):
+        return False
     return True
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into a pipeline's parts, and what comes out."""
+"""What the parts of a pipeline hand to each other."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 
-@dataclass(frozen=True)
-class PipelineOutput:
-    """The result of a call of a `Pipeline`."""
-
-    images: list[Image.Image]  # grey, RGB or RGBA
-    ws: torch.Tensor  # [N, num_ws, w_dim] on the CPU, from which the images were made
-    labels: list[int | None]  # class numbers; None without classes or if the label is a vector
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Mapped:
     """Latents after the mapping network."""
 
     ws: torch.Tensor  # [N, num_ws, w_dim] on the device of the network
-    labels: list[int] | None
+    labels: list[int] | None  # class numbers; None without classes or if the label is a vector
+
+    def __repr__(self) -> str:
+        known = f", labels {', '.join(map(str, self.labels[:8]))}" if self.labels else ""
+        more = ", ..." if self.labels and len(self.labels) > 8 else ""
+        return f"Mapped(ws {list(self.ws.shape)} on {self.ws.device}{known}{more})"
 
 
 @dataclass(frozen=True)

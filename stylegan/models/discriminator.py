@@ -14,7 +14,13 @@ import torch.nn as nn
 
 from stylegan.config import DiscriminatorConfig
 from stylegan.errors import UserError
-from stylegan.models.layers import EqualConv2d, EqualLinear, MinibatchStd, register_filter
+from stylegan.models.layers import (
+    EqualConv2d,
+    EqualLinear,
+    MinibatchStd,
+    network_facts,
+    register_filter,
+)
 from stylegan.models.mapping import Mapping
 from stylegan.models.precision import block_dtype, block_format, own_precision, wide_dtype
 from stylegan.models.sizes import blocks_of, channels_of
@@ -45,6 +51,9 @@ class Discriminator(nn.Module):
             self.mapping = Mapping(0, config.c_dim, self.cmap_dim, None, config.mapping_layers)
         self.b4 = Epilogue(sizes[4], config, self.cmap_dim or 1)
         accept_wrapped_names(self)
+
+    def extra_repr(self) -> str:
+        return network_facts(self.config, self.config.architecture, network=self)
 
     @own_precision
     def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:

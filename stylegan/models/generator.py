@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 
 from stylegan.config import GeneratorConfig, Stylegan3Config
+from stylegan.models.layers import network_facts
 from stylegan.models.mapping import Mapping
 from stylegan.models.wrapped import accept_wrapped_names
 
@@ -39,6 +40,10 @@ class Generator(nn.Module):
             config.w_avg_beta,
         )
         accept_wrapped_names(self)
+
+    def extra_repr(self) -> str:
+        sizes = f"z {self.z_dim}, w {self.w_dim}, {self.num_ws} ws"
+        return network_facts(self.config, sizes, network=self)
 
     def forward(
         self,

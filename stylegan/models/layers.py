@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from stylegan.config.describe import network_words
 from stylegan.config.numbers import group_size
 from stylegan.models.fold import Constant
 from stylegan.models.precision import wide
@@ -52,6 +54,9 @@ class EqualLinear(nn.Module):
         if self.act == "linear":
             return F.linear(x, weight, bias)
         return bias_act(F.linear(x, weight), bias, act=self.act)
+
+    def extra_repr(self) -> str:
+        return f"{weight_words(self.weight)}, act={self.act}"
 
     def effective(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias, scaled."""
@@ -103,6 +108,9 @@ class EqualConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         register_filter(self, resample_filter if max(up, down) > 1 else None)
 
+    def extra_repr(self) -> str:
+        return f"{weight_words(self.weight, self.up, self.down)}, act={self.act}"
+
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
         """x [N, I, H, W] -> [N, O, H*up/down, W*up/down], dtype of x."""
         weight = (wide(self.weight) * self.weight_gain).to(x.dtype)
@@ -145,6 +153,9 @@ class MinibatchStd(nn.Module):
         super().__init__()
         self.group, self.channels = group, channels
 
+    def extra_repr(self) -> str:
+        return f"group={self.group}, channels={self.channels}"
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, C, H, W] -> [N, C + channels, H, W]."""
         n, c, h, w = x.shape
@@ -154,6 +165,21 @@ class MinibatchStd(nn.Module):
         y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[2, 3, 4])
         y = y.repeat(group, 1)[:, :, None, None].expand(n, self.channels, h, w)
         return torch.cat([x, y], dim=1)
+
+
+def weight_words(weight: torch.Tensor, up: int = 1, down: int = 1) -> str:
+    """What `print` shows of a layer: "512, 256, kernel=3, up=2", inputs first."""
+    out, into, *kernel = weight.shape
+    sizes = [f"{into}, {out}"] + [f"kernel={k}" for k in kernel[:1]]
+    sizes += [f"{name}={factor}" for name, factor in (("up", up), ("down", down)) if factor > 1]
+    return ", ".join(sizes)
+
+
+def network_facts(config: Any, *more: str, network: nn.Module) -> str:
+    """The first line that `print` shows of a network, above its layers."""
+    count = sum(p.numel() for p in network.parameters())
+    labels = f"c_dim {config.c_dim}" if config.c_dim else "no labels"
+    return ", ".join([network_words(config), *more, labels, f"{count:,} parameters"])
 
 
 def register_filter(module: nn.Module, taps: Sequence[float] | None) -> None:

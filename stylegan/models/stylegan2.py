@@ -16,7 +16,13 @@ import torch.nn as nn
 
 from stylegan.config import GeneratorConfig
 from stylegan.models.fold import Constant, fold_modulated
-from stylegan.models.layers import EqualConv2d, EqualLinear, check_ws, register_filter
+from stylegan.models.layers import (
+    EqualConv2d,
+    EqualLinear,
+    check_ws,
+    register_filter,
+    weight_words,
+)
 from stylegan.models.precision import (
     block_dtype,
     block_format,
@@ -25,6 +31,7 @@ from stylegan.models.precision import (
     wide_dtype,
 )
 from stylegan.models.sizes import blocks_of, channels_of
+from stylegan.words import pixels
 from stylegan_ops import ACTIVATIONS, modulated_conv2d, upsample2d
 
 
@@ -218,6 +225,10 @@ class SynthesisLayer(nn.Module):
             noise = torch.randn(shape, generator=generator, device=device).to(x.device)
         return noise * wide(self.noise_strength)
 
+    def extra_repr(self) -> str:
+        noise = ", noise" if self.use_noise else ""
+        return f"{weight_words(self.weight, self.up)}, {pixels(self.size)} px{noise}"
+
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""
         size = [n // self.up for n in self.size]
@@ -243,6 +254,9 @@ class ToRGB(nn.Module):
         weight = self.folded and self.folded.get(self.weight) or wide(self.weight)
         bias = wide(self.bias)
         return modulated_conv2d(x, weight, styles, demodulate=False, bias=bias, clamp=self.clamp)
+
+    def extra_repr(self) -> str:
+        return weight_words(self.weight)
 
     def fold(self, dtype: torch.dtype) -> None:
         """See `fold_constants`."""

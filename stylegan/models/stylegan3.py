@@ -17,7 +17,7 @@ from stylegan.config import Stylegan3Config
 from stylegan.config.numbers import as_float
 from stylegan.errors import UserError
 from stylegan.models.fold import Constant, fold_modulated
-from stylegan.models.layers import EqualLinear, check_ws, from_cpu
+from stylegan.models.layers import EqualLinear, check_ws, from_cpu, weight_words
 from stylegan.models.precision import (
     block_dtype,
     block_format,
@@ -179,6 +179,9 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("down_filter", down_filter)
         self.folded: Constant[Any] | None = None
         self.folded_gain: Constant[torch.Tensor] | None = None
+
+    def extra_repr(self) -> str:
+        return weight_words(self.weight, self.up, self.down)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, update_emas: bool = False) -> torch.Tensor:
         """x [N, I, H, W], w [N, w_dim] -> [N, O, H', W'], in `dtype_on` the device."""

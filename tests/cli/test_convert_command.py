@@ -177,7 +177,7 @@ def test_what_fails_in_the_middle_leaves_nothing(run, tmp_path, monkeypatch):
     def fails(*args, **kwargs):
         raise ValueError("in the middle")
 
-    monkeypatch.setattr("stylegan.networks.save_file", fails)
+    monkeypatch.setattr("stylegan.snapshot_files.save_file", fails)
     monkeypatch.setattr("safetensors.torch.save_file", fails)
     monkeypatch.setattr("torch.save", fails)
     for out in ("snapshot", "a.pt", "a.safetensors"):

@@ -13,7 +13,7 @@ from stylegan import UserError
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import Labels, labels_of
-from stylegan.data.prepare import prepare
+from stylegan.data.preparation import prepare
 
 IMAGE = encoded(picture())
 NAMES = ("a.png", "b.png", "c.png", "d.png")

@@ -16,7 +16,7 @@ from stylegan import UserError
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.files import encoding
 from stylegan.data.files.names import class_order, clean_name, is_junk
-from stylegan.data.prepare import prepare
+from stylegan.data.preparation import prepare
 from stylegan.data.source import open_source
 
 IMAGE = encoded(picture())

@@ -18,7 +18,7 @@ from support.pictures import encoded, picture
 from stylegan import UserError
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.files import tars
-from stylegan.data.prepare import prepare
+from stylegan.data.preparation import prepare
 from stylegan.data.source import open_source
 
 IMAGES = [encoded(picture(seed=i)) for i in range(4)]

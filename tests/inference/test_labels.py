@@ -68,6 +68,47 @@ def test_a_vector_for_all_and_one_for_each(space, kind):
 
 
 @pytest.mark.parametrize(
+    "label, numbers",
+    [
+        ([0, 2], [0, 2]),
+        ((1, 1), [1, 1]),
+        (["dog", "CAFÉ"], [1, 0]),
+        (["dog", 0], [1, 0]),
+        (["7", 1], [2, 1]),
+        (np.array([2, 0], np.uint8), [2, 0]),
+        (np.array(["dog", "7"]), [1, 2]),
+        (torch.tensor([1, 0]), [1, 0]),
+        ([np.int64(2), torch.tensor(1)], [2, 1]),
+        (range(2), [0, 1]),
+    ],
+    ids=str,
+)
+def test_a_class_for_each_image(label, numbers):
+    found = find_labels(label, [7, 7], CLASSES)
+    assert found.numbers == numbers
+    assert found.c.argmax(1).tolist() == numbers and found.c.sum() == 2
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_as_many_images_as_classes(kind):
+    """Integers are classes, numbers with a decimal point a vector for all."""
+    two = LabelSpace(2, ("cat", "dog"))
+    assert find_labels(kind([0, 1]), [5, 6], two).c.tolist() == [[1, 0], [0, 1]]
+    assert find_labels(kind([0.0, 1.0]), [5, 6], two).c.tolist() == [[0, 1], [0, 1]]
+    numbers = LabelSpace(2, vectors=torch.zeros(1, 2), has_classes=False)
+    assert find_labels(kind([0, 1]), [5, 6], numbers).c.tolist() == [[0, 1], [0, 1]]
+
+
+def test_a_pipeline_draws_a_class_for_each_image():
+    pipe = conditional({"dataset": {"class_names": list(NAMES)}})
+    out = pipe(seeds=[4, 4, 9], label=["dog", 0, "7"])
+    assert out.labels == [1, 0, 2]
+    alone = [pipe(seeds=s, label=c).images[0] for s, c in ((4, 1), (4, 0), (9, 2))]
+    assert np.abs(arrays(out.images) - arrays(alone)).max() <= 1
+    assert pipe.map(seeds=[4, 9], label=[2, 1]).labels == [2, 1]
+
+
+@pytest.mark.parametrize(
     "label, space, message",
     [
         (1, VECTORS, "class '1': the labels of this network are vectors, not classes; give 3"),
@@ -83,7 +124,16 @@ def test_a_vector_for_all_and_one_for_each(space, kind):
         (np.zeros((4, 3)), CLASSES, r"label: expected \[3\] or \[2, 3\], got \[4, 3\]"),
         ([0, np.nan, 0], CLASSES, "label: expected finite numbers"),
         (np.zeros(3, complex), VECTORS, "label: expected real numbers, got torch.complex128"),
-        (["dog", "dog"], CLASSES, "label: expected a class, or 3 numbers, got"),
+        (["dog"], CLASSES, "label: expected 2 classes, one for each image, got 1"),
+        (["dog"] * 3, CLASSES, "label: expected 2 classes, one for each image, got 3$"),
+        ([0, 1, 0], CLASSES, "for each image, got 3; a vector needs decimal points, as in 1.0"),
+        (["dog", "fish"], CLASSES, "class 'fish': expected a number from 0 to 2 or one of"),
+        ([0, 3], CLASSES, "class '3': expected"),
+        (["dog", 1.0], CLASSES, "label: expected the number or the name of a class, or a vector"),
+        (["dog", [0, 1, 0]], CLASSES, "label: expected classes or vectors, got a mixture of both"),
+        (["dog", "dog"], VECTORS, "are vectors, not classes; give 3 numbers"),
+        ([0, 1], VECTORS, r"label: expected \[3\], got \[2\]"),
+        ([], CLASSES, r"label: expected \[3\], got \[0\]"),
         ([[1, 0, 0], [1]], VECTORS, "label: expected 3 numbers, got"),
         ((i for i in range(3)), VECTORS, "label: expected the number or the name"),
         (0, LabelSpace(0), "class 0: this network has no classes"),

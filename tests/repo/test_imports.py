@@ -29,6 +29,8 @@ FLOORS = [
     ["stylegan.models"],
     ["stylegan.checkpoints"],
     ["stylegan.snapshots"],
+    ["stylegan.placement", "stylegan.snapshot_files", "stylegan.training_data"],
+    ["stylegan.builders"],
     ["stylegan.networks", "stylegan.latents"],
     ["stylegan.inference"],
     ["stylegan.metrics"],

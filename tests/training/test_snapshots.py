@@ -73,7 +73,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
             patch = pytest.MonkeyPatch()
             target = {
                 "torch.save": (snapshots.torch, "save"),
-                "networks.save_file": (sys.modules["stylegan.networks"], "save_file"),
+                "networks.save_file": (sys.modules["stylegan.snapshot_files"], "save_file"),
                 "os.fsync": (os, "fsync"),
                 "log": (t.record.log, "path", tmp_path / "nowhere" / "log.jsonl"),
                 "png": (sys.modules["stylegan.runs.samples"], "save_image"),

@@ -12,9 +12,9 @@ import math
 import torch
 
 from stylegan.training.transfer.units import State
+from stylegan.words import KINDS
 
 LUMA = (0.299, 0.587, 0.114)
-KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def note(there: int, here: int) -> str:

@@ -27,14 +27,15 @@ from stylegan.data.survey import (
 )
 from stylegan.data.target import Target, check_target, open_target
 from stylegan.errors import UserError
+from stylegan.words import image_words, printable
 from stylegan.words import pixels as px
 
 OPEN_FIRST = 256  # images, to learn sizes and channels
 
 
-@dataclass
+@dataclass(repr=False)
 class Prepared:
-    """The result of `prepare`."""
+    """The result of `prepare`: how many images were written, and what happened to the others."""
 
     path: Path
     size: tuple[int, int]  # height, width in px
@@ -54,6 +55,14 @@ class Prepared:
     failures: list[Problem] = field(default_factory=list)  # files that are not in it
     ignored: Counter[str] = field(default_factory=Counter)  # {ending: files} that are no images
     notes: list[str] = field(default_factory=list)  # on all of the files
+
+    def __repr__(self) -> str:
+        facts = [printable(self.path), f"{self.written:,} images"]
+        facts.append(image_words(self.size, self.channels))
+        facts += [f"{len(self.class_names)} classes"] if self.class_names else []
+        facts += [f"{self.duplicates:,} duplicates left out"] if self.duplicates else []
+        facts += [f"{len(self.failures):,} not used, see .failures"] if self.failures else []
+        return f"Prepared({', '.join(facts)})"
 
     @property
     def changes(self) -> list[str]:
