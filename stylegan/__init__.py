@@ -24,6 +24,7 @@ _HOMES = {
     "build_generator": "stylegan.networks",
     "load_networks": "stylegan.networks",
     "preset": "stylegan.config",
+    "tune_threads": "stylegan.threads",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -16,11 +16,11 @@ from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
 from stylegan.data.loader import Batches
-from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import LabelError, UserError
 from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
+from stylegan.threads import cpu_count
 from stylegan.training.cautions import cautions
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
