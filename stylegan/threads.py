@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# How long a thread spins at a barrier before it sleeps. libgomp counts rounds (300000 by default,
-# milliseconds); the threads of a training step on two cores lose nothing from 1000 on, and beside
-# another busy process 500 to 5000 are equally good (benchmarks/bench_busy.py). Intel's and LLVM's
-# libraries take no rounds. See `docs/performance.md`.
-WAITING = {"GOMP_SPINCOUNT": "2000"}
+# How long a thread spins at a barrier before it sleeps. GNU's library counts rounds, 300000 by
+# default, which are milliseconds. Of Intel's and LLVM's the default is 200 ms; 1 ms is no better,
+# and 0 takes 18 % longer on an idle machine. Versions before 2023 do not know microseconds: they
+# print a warning and keep their default. Figures: benchmarks/bench_busy.py, docs/performance.md.
+WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "20us"}
+VARIABLE_OF = {
+    "libgomp": "GOMP_SPINCOUNT",
+    "libiomp5": "KMP_BLOCKTIME",
+    "libomp": "KMP_BLOCKTIME",
+}
 # If the user sets one of these, no other one is set.
 WAITING_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
 COUNT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
@@ -28,10 +33,11 @@ TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 def tune_threads() -> dict[str, str]:
     """Let the threads of PyTorch on a CPU get along with other busy processes.
 
-    By default the threads of GNU's OpenMP, which PyTorch's Linux builds have, spin for milliseconds
-    when they wait for each other. Beside another busy process they wait for a thread that does not
-    run, and everything gets many times slower. This sets `GOMP_SPINCOUNT`, so that they sleep
-    sooner. In a container that may use fewer CPUs than it sees, it sets `OMP_NUM_THREADS` too.
+    By default the threads of OpenMP spin for milliseconds when they wait for each other. Beside
+    another busy process they wait for a thread that does not run, and everything gets many times
+    slower. On Linux this sets `GOMP_SPINCOUNT` (PyTorch's wheels) and `KMP_BLOCKTIME` (conda's
+    builds), so that they sleep sooner. In a container that may use fewer CPUs than it sees, it sets
+    `OMP_NUM_THREADS` too.
 
     OpenMP reads these variables once, when PyTorch is loaded, so call this before `import torch`.
     Processes that are started later inherit them. Variables that the user has set stay. No import
@@ -49,7 +55,8 @@ def tune_threads() -> dict[str, str]:
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """What `tune_threads` adds to such an environment: {variable: value}."""
     found = {}
-    if not any(name in environment for name in WAITING_VARIABLES):
+    waiting_is_set = any(name in environment for name in WAITING_VARIABLES)
+    if sys.platform == "linux" and not waiting_is_set:
         found.update(WAITING)
     if not any(name in environment for name in COUNT_VARIABLES):
         count = cpu_count()
@@ -143,15 +150,19 @@ class Threads:
     def __str__(self) -> str:
         limit = "" if self.limit is None else f", of which the container may use {self.limit:g}"
         said = [f"{self.count}, for {self.cpus} CPUs{limit}", self.library or ""]
-        said += [f"{name}={value}" for name, value in self.variables.items()]
+        own = VARIABLE_OF.get(self.library or "")
+        for name, value in self.variables.items():
+            if own in (None, name) or name not in VARIABLE_OF.values():  # another library's
+                said.append(f"{name}={value}")
         return "; ".join(filter(None, said))
 
     @property
     def fix(self) -> str:
         """How they get along better with other busy processes; "" if nothing is to be done."""
-        if self.library == "libgomp" and not set(self.variables) & set(WAITING_VARIABLES):
-            return "export GOMP_SPINCOUNT=2000: faster while other programs compute"
-        return ""
+        if self.library is None or set(self.variables) & set(WAITING_VARIABLES):
+            return ""
+        variable = VARIABLE_OF[self.library]
+        return f"export {variable}={WAITING[variable]}: faster while other programs compute"
 
 
 def describe_threads() -> Threads:

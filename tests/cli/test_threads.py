@@ -9,7 +9,8 @@ import stylegan
 from stylegan import threads
 from stylegan.threads import Threads, cpu_count, cpu_limit, settings
 
-SPINS = {"GOMP_SPINCOUNT": "2000"}
+LINUX = sys.platform == "linux"
+SPINS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "20us"} if LINUX else {}
 MINE = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY"} | {
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -137,7 +138,7 @@ program(["generate", "no such network"])
 LIBRARY = """
 import os, stylegan
 assert "GOMP_SPINCOUNT" not in os.environ  # an import sets nothing
-assert stylegan.tune_threads()["GOMP_SPINCOUNT"] == "2000"
+assert stylegan.tune_threads()["GOMP_SPINCOUNT"] == os.environ["GOMP_SPINCOUNT"] == "2000"
 import torch
 """
 
@@ -164,7 +165,10 @@ def test_what_doctor_says():
     assert good.fix == ""
     assert "GOMP_SPINCOUNT=2000" in Threads(2, 2, None, "libgomp", {}).fix
     assert str(Threads(2, 2, None, None, {})) == "2, for 2 CPUs"
-    assert Threads(2, 2, None, "libomp", {}).fix == ""
+    assert "KMP_BLOCKTIME=20us" in Threads(2, 2, None, "libiomp5", {}).fix
+    assert Threads(2, 2, None, None, {}).fix == ""
+    both = Threads(2, 2, None, "libomp", {"GOMP_SPINCOUNT": "9", "KMP_BLOCKTIME": "1"})
+    assert str(both) == "2, for 2 CPUs; libomp; KMP_BLOCKTIME=1" and both.fix == ""
 
 
 def test_doctor_shows_them(run):
