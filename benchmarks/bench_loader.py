@@ -18,7 +18,7 @@ from PIL import Image
 
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
-from stylegan.data.survey import cpu_count
+from stylegan.threads import cpu_count
 
 CASES = {  # size of the files, format, mode, resolution to crop and resize to, container
     "64 px PNG, zip": ((64, 64), "PNG", "RGB", None, "zip"),

@@ -27,6 +27,7 @@ _HOMES = {
     "load_networks": "stylegan.networks",
     "preset": "stylegan.config",
     "train": "stylegan.training.api",
+    "tune_threads": "stylegan.threads",
 }
 _ROOMS = ("data",)  # public modules
 _OTHER_NAMES = {  # that people try: what to write here

@@ -11,6 +11,7 @@ from stylegan.inference.output import PipelineOutput as PipelineOutput
 from stylegan.inference.pipeline import Pipeline as Pipeline
 from stylegan.networks import Networks as Networks
 from stylegan.networks import load_networks as load_networks
+from stylegan.threads import tune_threads as tune_threads
 from stylegan.training.api import train as train
 
 __version__: str

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylegan.cli.params import Command
+from stylegan.threads import describe_threads
 
 if TYPE_CHECKING:
     from stylegan_ops.doctor import Row
@@ -36,6 +37,8 @@ def command(clean: bool) -> None:
     to_fix: list[Row] = []
     for row in doctor.tools():
         _show(row, to_fix)
+    threads = describe_threads()
+    _show(doctor.Row("threads", str(threads), threads.fix), to_fix)
     for device in doctor.devices():
         _show(doctor.loaded(device), to_fix)
     click.echo()

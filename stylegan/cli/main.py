@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from stylegan.threads import tune_threads
 from stylegan.words import one_line, printable
 
 # Each is `command` in stylegan.cli.<name>.
@@ -80,6 +81,7 @@ class Program(click.Group):
         self, args: Any = None, prog_name: str | None = "stylegan", **extra: Any
     ) -> Any:
         """Run. Exits with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
+        tune_threads()  # before anything imports torch
         args = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in args  # at any position
         args = [a for a in args if a != "--debug"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from stylegan.data import decode
 from stylegan.data.pixels.encode import Encoded, Encoding, encode, kept
 from stylegan.data.source import Source
-from stylegan.data.survey import cpu_count
 from stylegan.data.transforms import TRANSFORMS
 from stylegan.errors import UserError, reason_for
+from stylegan.threads import cpu_count
 from stylegan.words import pixels as px
 
 CHUNK = 8  # images that a process gets at once

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from os.path import splitext
@@ -193,10 +192,3 @@ def images_in(source: Source) -> list[str]:
     if not files:
         raise UserError(source.path, not_images(source.path, source.names))
     return files
-
-
-def cpu_count() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

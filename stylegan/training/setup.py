@@ -15,11 +15,11 @@ import stylegan_ops
 from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
-from stylegan.data.survey import cpu_count
 from stylegan.device import describe
 from stylegan.errors import LabelError, UserError
 from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
+from stylegan.threads import cpu_count
 
 
 def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:

@@ -20,7 +20,7 @@ FLOORS = [
     ["stylegan_ops.doctor"],
     ["stylegan_ops"],  # the public names
     ["stylegan"],  # the public names, imported at first use
-    ["stylegan.words"],
+    ["stylegan.words", "stylegan.threads"],
     ["stylegan.errors"],
     ["stylegan.files", "stylegan.bars", "stylegan.device", "stylegan.identify"],
     ["stylegan.imaging"],
