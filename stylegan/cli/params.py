@@ -14,17 +14,21 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from stylegan.cli.translate import translate
 from stylegan.errors import UserError
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, unless its values add up.
+    """A command that knows options of other programs, and refuses an option given twice, unless
+    its values add up.
 
     Click itself would take the last one and drop the others.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse. Raises: click.UsageError for a repeated option, besides click's own errors."""
+        """Parse. Raises: click.UsageError for a repeated option or one that only another program
+        has, besides click's own errors."""
+        args = translate(self, args, ctx.resilient_parsing)
         order = self.make_parser(ctx).parse_args(args=list(args))[2]
         for option in dict.fromkeys(order):
             count = order.count(option)
