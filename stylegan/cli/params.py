@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from stylegan.cli.translate import translate
 from stylegan.errors import UserError
+from stylegan.identify import is_address
 
 
 class Command(click.Command):
@@ -178,6 +179,7 @@ def refuse_beside(ctx: click.Context, option: str, names: Sequence[str]) -> None
 
 def make_folder(path: str | Path, option: str) -> Path:
     """Make a folder for output. Raises: click.BadParameter that names the option."""
+    _refuse_address(path, option)
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -191,6 +193,7 @@ def make_folder(path: str | Path, option: str) -> Path:
 def check_folder(path: str | Path, option: str) -> None:
     """Whether a folder can be made, without making it. Raises: click.BadParameter as
     `make_folder`."""
+    _refuse_address(path, option)
     there = Path(path).absolute()
     while not os.path.lexists(there):
         there = there.parent
@@ -198,6 +201,12 @@ def check_folder(path: str | Path, option: str) -> None:
     code = code if there.is_dir() else errno.EEXIST
     if code:
         raise _no_folder(path, option, OSError(code, os.strerror(code)))
+
+
+def _refuse_address(path: str | Path, option: str) -> None:
+    if is_address(path):
+        reason = f"{path} is an address; write to a folder of this machine, then upload it"
+        raise click.BadParameter(reason, param_hint=option)
 
 
 def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParameter:

@@ -234,7 +234,7 @@ def test_help_has_an_example(run, name):
         ("generate {trained} --trunc 0,7", "'0,7' is not a number like 0.7\n"),
         ("generate {trained} --trunc nan", "expected a finite number"),
         ("generate {trained} --outdir {text}/x", "cannot make the folder"),
-        ("generate {trained} --device meta", "device 'meta': not available here"),
+        ("generate {trained} --device meta", "device 'meta': expected auto, cpu, cuda"),
         (
             "generate {trained} --seeds 0-2000 --grid --columns 2000 --format webp",
             "at most 16383 px a side",
