@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan.errors import SnapshotError, UserError
-from stylegan.identify import identify, is_address, not_a_network
+from stylegan.identify import identify, is_address, not_a_network, shown_address
 
 CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 
@@ -18,7 +18,7 @@ def find_snapshot(path: str | Path) -> Path:
     """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
     newest run in a folder of runs. Raises: UserError."""
     if is_address(path):
-        raise UserError(path, not_a_network(path))
+        raise UserError(shown_address(path), not_a_network(path))
     path = Path(path)
     snapshots = snapshots_of(path) or snapshots_of_runs(path)
     if snapshots:

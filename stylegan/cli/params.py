@@ -16,7 +16,6 @@ from click.core import ParameterSource
 
 from stylegan.cli.translate import translate
 from stylegan.errors import UserError
-from stylegan.identify import is_address
 
 
 class Command(click.Command):
@@ -203,9 +202,19 @@ def check_folder(path: str | Path, option: str) -> None:
         raise _no_folder(path, option, OSError(code, os.strerror(code)))
 
 
+def here(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Option callback: refuses an address as a folder of output."""
+    if value is not None and not ctx.resilient_parsing:
+        _refuse_address(value, param.opts[0])
+    return value
+
+
 def _refuse_address(path: str | Path, option: str) -> None:
+    from stylegan.identify import is_address, shown_address
+
     if is_address(path):
-        reason = f"{path} is an address; write to a folder of this machine, then upload it"
+        name = shown_address(path)
+        reason = f"{name} is an address; write to a folder of this machine, then upload it"
         raise click.BadParameter(reason, param_hint=option)
 
 
