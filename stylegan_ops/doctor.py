@@ -91,7 +91,9 @@ def tools() -> Iterator[Row]:
 
 def devices() -> list[str]:
     """The devices with kernels that ops can run on here."""
-    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the row of the GPU tells the same
+        return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def loaded(device: str) -> Row:

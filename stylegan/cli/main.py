@@ -163,9 +163,9 @@ def _no_such_option(e: click.NoSuchOption, ctx: click.Context) -> str | None:
     if ctx.command is not program:
         return no_such_option(e.option_name, ctx.command, commands)
     for command in commands:
-        if e.option_name in options_of(command):
-            start = f"stylegan {command.name} {e.option_name}"
-            return f"{e.option_name}; a command comes first, as in {start}"
+        option = e.option_name
+        if option in options_of(command):
+            return f"{option}; a command comes first, as in stylegan {command.name} {option}"
     return None
 
 

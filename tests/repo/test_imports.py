@@ -36,6 +36,7 @@ FLOORS = [
     ["stylegan.training"],
     ["stylegan.video"],
     ["stylegan.cli"],
+    ["stylegan.__main__"],
 ]
 
 
