@@ -2,16 +2,18 @@
 """Command lines of other programs: all of the tables, option by option."""
 
 import re
+import subprocess
+import sys
 
 import click
 import pytest
+from support.native import ROOT
 
 from stylegan.cli.foreign import COMMANDS as OTHER_COMMANDS
 from stylegan.cli.foreign import OPTIONS
 from stylegan.cli.main import COMMANDS, program
 from stylegan.cli.translate import no_such_command, translate
 
-NUMBER = {"--seeds", "--rows", "--columns"}
 CASES = [(command, option) for command, table in OPTIONS.items() for option in table]
 
 
@@ -55,11 +57,9 @@ def test_every_option_works_or_has_a_hint(command, option):
         for line in (f"{option} 7", f"{option.replace('-', '_').replace('__', '--')} 7"):
             assert translated(f"{command} {line}") == [foreign.same, "7"]
         assert translated(f"{command} {option}=7") == [foreign.same, "7"]
-    elif foreign.hint:
+    elif foreign.hint and "0|1" not in foreign.means:
         given = option if foreign.flag and not foreign.means.get("1") else f"{option} 1234"
-        check_hint(command, given, hint(f"{command} {given}")) if not foreign.means.get(
-            "0|1"
-        ) == "" else None
+        check_hint(command, given, hint(f"{command} {given}"))
     for pattern, text in foreign.hints.items():
         assert re.compile(pattern) and ";" not in text
         check_options(command, text)
@@ -150,13 +150,13 @@ def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("command", sorted(OTHER_COMMANDS))
 def test_every_other_command_is_answered(command):
     line = no_such_command(command, COMMANDS)
-    assert (
-        command not in COMMANDS
-        and line == f"No such command '{command}'; " + line[len(f"No such command '{command}'; ") :]
-    )
-    for name in re.findall("stylegan ([a-z]+)", line):
-        assert name in COMMANDS
-    check_options((re.findall("stylegan ([a-z]+)", line) or ["train"])[0], "")
+    start = f"No such command '{command}'; "
+    assert command not in COMMANDS and line.startswith(start)
+    rest = line.removeprefix(start)
+    assert ";" not in rest and "stylegan " in rest
+    assert {*re.findall("stylegan ([a-z]+)", rest)} <= {*COMMANDS}
+    if re.search("stylegan [a-z]+", rest):
+        check_options("train", rest)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,23 @@ def test_misspelt_commands(run, name, words):
 def test_wrong_options_in_one_line(run, line, words):
     code, out, err = run(*line.split())
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    "line", ["dataset a {}", "convert a {}", "train --dry-run --outdir {}", "info a --sheet {}.png"]
+)
+def test_an_address_is_no_output(run, tmp_path, line):
+    (tmp_path / "a").mkdir()
+    code, out, err = run(*line.format("s3://bucket/folder/x").split())
+    assert (code, out) == (2, "") and "is an address; write to a folder of this machine" in err
+    assert "s3://bucket/folder" in err and [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_python_m_stylegan():
+    command = [sys.executable, "-m", "stylegan", "trian"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "stylegan: No such command 'trian'; did you mean stylegan train?\n"
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids="-".join)
