@@ -122,7 +122,7 @@ class _Line:
 
     def read(self, args: Sequence[str]) -> list[Word]:
         """The words of a command line."""
-        left, words = list(args), []
+        left, words = list(args), list[Word]()
         while left:
             token = left.pop(0)
             if token == "--":

@@ -98,7 +98,7 @@ class TarTarget:
         entry = tarfile.TarInfo(name)  # its date and owner are fixed, as in a zip
         entry.size = len(data)
         self._archive.addfile(entry, io.BytesIO(data))
-        self._archive.members.clear()  # 1 kB for each file, needed only to read them
+        self._archive.getmembers().clear()  # 1 kB for each file, needed only to read them
 
 
 class FolderTarget:
