@@ -53,6 +53,7 @@ class Health:
     device: str
     backend: str
     found: str
+    needed: bool = True  # False: no network is faster with a kernel of it on this device
     faulty: bool = False  # the kernel disagrees with its reference, or is missing
 
 
@@ -79,18 +80,20 @@ def tools() -> Iterator[Row]:
     unused = torch.version.cuda is None and shutil.which("nvidia-smi")
     yield Row(
         "CUDA",
-        torch.version.cuda or "torch is a build without CUDA",
+        torch.version.cuda or "not used: this PyTorch is built without CUDA",
         "pip install torch: a build for CUDA, https://pytorch.org" if unused else "",
     )
     if torch.version.cuda:
         yield _row("nvcc", _nvcc)
-    yield Row("GPU", _gpus())
+    yield _gpus()
     yield _row("cache", _cache_folder)
 
 
 def devices() -> list[str]:
     """The devices with kernels that ops can run on here."""
-    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the row of the GPU tells the same
+        return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def loaded(device: str) -> Row:
@@ -115,10 +118,13 @@ def health() -> Iterator[Health]:
             if native and op in CHECKS:
                 error = CHECKS[op](device)
                 found = f"error {error:.1e} against the reference"
-                yield Health(op, device, "native", found, not error <= MAX_ERROR)
+                yield Health(op, device, "native", found, faulty=not error <= MAX_ERROR)
+            elif not native and not dispatch.has_kernel(op, device):
+                found = "PyTorch's own operations do it"
+                yield Health(op, device, "reference", found, needed=False)
             else:  # an op that is composed of others is checked with these
-                expected = dispatch.has_kernel(op, device) and dispatch.mode() != "reference"
-                yield Health(op, device, state["backend"], state["reason"], expected and not native)
+                faulty = not native and dispatch.mode() != "reference"
+                yield Health(op, device, state["backend"], state["reason"], faulty=faulty)
 
 
 def _check_bias_act(device: str) -> float:
@@ -260,11 +266,18 @@ def _nvcc() -> str:
     return f"{cuda.nvcc}, {cuda.home}, host compiler {compiler}, targets {targets}"
 
 
-def _gpus() -> str:
-    if not torch.cuda.is_available():
-        return "none"
+def _gpus() -> Row:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        works = torch.cuda.is_available()
+    if not works and caught and "no NVIDIA driver" not in str(caught[0].message):
+        why = " ".join(str(caught[0].message).split())[:200]
+        return Row("GPU", f"none that works: {why}", "nvidia-smi: whether the driver works")
+    if not works:
+        return Row("GPU", "none, everything runs on the CPU")
     found = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
-    return "; ".join(f"{p.name}, {p.total_memory / 1e9:.0f} GB, {p.major}.{p.minor}" for p in found)
+    texts = (f"{p.name}, {p.total_memory / 1e9:.0f} GB, {p.major}.{p.minor}" for p in found)
+    return Row("GPU", "; ".join(texts))
 
 
 def _cache_folder() -> str:

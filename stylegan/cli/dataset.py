@@ -76,8 +76,8 @@ def command(
 ) -> None:
     """Make a data set of the images in SOURCE, a folder, zip or tar.
 
-    DEST is a zip if it ends in .zip, else a folder. All its images have one size, and dataset.json
-    has their labels. Colours become sRGB.
+    DEST is a zip or a tar if it ends in .zip or .tar, else a folder. All its images have one size,
+    and dataset.json has their labels. Colours become sRGB.
 
     \b
     stylegan dataset photos photos.zip --resolution 256

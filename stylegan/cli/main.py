@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from stylegan.cli.translate import no_such_command, no_such_option, options_of
 from stylegan.threads import tune_threads
 from stylegan.words import one_line, printable
 
@@ -39,21 +40,6 @@ VARIABLES = {
 }
 
 
-# Options of other StyleGAN programs that do not exist here, and what to do instead.
-FOREIGN_OPTIONS = {
-    "--gpus": "training uses one GPU; choose it with --device cuda:0",
-    "--aug": "there is no adaptive augmentation (ADA) yet",
-    "--freezed": "layers cannot be frozen yet",
-    "--snap": "snapshots are counted in kimg: --snapshot-kimg 200",
-    "--projected-w": "use --latents, as in stylegan generate NETWORK --latents projected_w.npz",
-    "--network": "give the network without a name: stylegan generate NETWORK",
-    "--glr": "use --g-lr",
-    "--dlr": "use --d-lr",
-    "--cbase": "use --channel-base",
-    "--cmax": "use --channel-max",
-    "--map-depth": "use --mapping-layers",
-}
-
 # Click's words, and common ones.
 PLAIN = {
     "is not a valid float range.": "is not a number like 0.7",
@@ -62,7 +48,7 @@ PLAIN = {
     "is not a valid integer.": "is not a whole number",
 }
 # Messages of Click that do not say what to do.
-UNEXPLAINED = ("No such command", "No such option", "Missing ", "unexpected extra argument")
+UNEXPLAINED = ("No such option", "Missing ", "unexpected extra argument")
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # of a disk, a file or a quota
 
 
@@ -76,6 +62,14 @@ class Program(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"stylegan.cli.{name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's. Raises: click.UsageError that names the command that was meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(no_such_command(args[0], COMMANDS), ctx)
+        return super().resolve_command(ctx, args)
 
     def main(  # type: ignore[override]
         self, args: Any = None, prog_name: str | None = "stylegan", **extra: Any
@@ -130,8 +124,6 @@ def _explain(e: BaseException, args: list[str]) -> tuple[Any, str | None]:
         return e.exit_code, None
     if isinstance(e, (click.Abort, KeyboardInterrupt)):
         return 130, "interrupted"
-    if isinstance(e, click.NoSuchOption) and e.option_name in FOREIGN_OPTIONS:
-        return 2, f"{e.option_name}: {FOREIGN_OPTIONS[e.option_name]}"
     if isinstance(e, click.ClickException):
         return 2, printable(_usage(e))
     if isinstance(e, UserError):
@@ -157,18 +149,33 @@ def _usage(e: click.ClickException) -> str:
     for words, plain in PLAIN.items():
         text = text.replace(words, plain)
     ctx = getattr(e, "ctx", None)
-    if ctx is None or "Did you mean" in text or not any(words in text for words in UNEXPLAINED):
+    if isinstance(e, click.NoSuchOption) and ctx:
+        text = _no_such_option(e, ctx) or f"No such option {e.option_name!r}"
+    if ctx is None or ";" in text or not any(words in text for words in UNEXPLAINED):
         return text
     if ctx.info_name == "train" and "extra argument" in text:
         return f"{text}; --data gives the images, as in stylegan train --data photos"
     return f"{text.rstrip('.')}; {ctx.command_path} --help shows what there is"
 
 
+def _no_such_option(e: click.NoSuchOption, ctx: click.Context) -> str | None:
+    """The line for an option that does not exist; None if no other is near."""
+    found = (program.get_command(ctx, name) for name in ("train", "generate", *COMMANDS))
+    commands = [command for command in found if command]
+    if ctx.command is not program:
+        return no_such_option(e.option_name, ctx.command, commands)
+    for command in commands:
+        option = e.option_name
+        if option in options_of(command):
+            return f"{option}; a command comes first, as in stylegan {command.name} {option}"
+    return None
+
+
 def _less_memory(args: list[str]) -> str:
     """How the command of a command line needs less memory."""
     name = next((arg for arg in args if not arg.startswith("-")), "")
     command = program.get_command(click.Context(program), name)
-    options = {name for p in command.params for name in p.opts} if command else set()
+    options = options_of(command) if command else set()
     for name in ("--batch-gpu", "--batch"):
         if name in options:
             return f"{name} with a smaller number needs less"
@@ -179,7 +186,7 @@ def _less_memory(args: list[str]) -> str:
     "stylegan",
     cls=Program,
     invoke_without_command=True,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="stylegan")
 @click.option(

@@ -15,17 +15,21 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from stylegan.cli.translate import translate
 from stylegan.errors import UserError
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, unless its values add up.
+    """A command that knows options of other programs, and refuses an option given twice, unless
+    its values add up.
 
     Click itself would take the last one and drop the others.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse. Raises: click.UsageError for a repeated option, besides click's own errors."""
+        """Parse. Raises: click.UsageError for a repeated option or one that only another program
+        has, besides click's own errors."""
+        args = translate(self, args, ctx.resilient_parsing)
         order = self.make_parser(ctx).parse_args(args=list(args))[2]
         for option in dict.fromkeys(order):
             count = order.count(option)
@@ -175,6 +179,7 @@ def refuse_beside(ctx: click.Context, option: str, names: Sequence[str]) -> None
 
 def make_folder(path: str | Path, option: str) -> Path:
     """Make a folder for output. Raises: click.BadParameter that names the option."""
+    _refuse_address(path, option)
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -188,6 +193,7 @@ def make_folder(path: str | Path, option: str) -> Path:
 def check_folder(path: str | Path, option: str) -> None:
     """Whether a folder can be made, without making it. Raises: click.BadParameter as
     `make_folder`."""
+    _refuse_address(path, option)
     there = Path(path).absolute()
     while not os.path.lexists(there):
         there = there.parent
@@ -195,6 +201,22 @@ def check_folder(path: str | Path, option: str) -> None:
     code = code if there.is_dir() else errno.EEXIST
     if code:
         raise _no_folder(path, option, OSError(code, os.strerror(code)))
+
+
+def here(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Option callback: refuses an address as a folder of output."""
+    if value is not None and not ctx.resilient_parsing:
+        _refuse_address(value, param.opts[0])
+    return value
+
+
+def _refuse_address(path: str | Path, option: str) -> None:
+    from stylegan.identify import is_address, shown_address
+
+    if is_address(path):
+        name = shown_address(path)
+        reason = f"{name} is an address; write to a folder of this machine, then upload it"
+        raise click.BadParameter(reason, param_hint=option)
 
 
 def _no_folder(path: str | Path, option: str, error: OSError) -> click.BadParameter:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.options import GroupedOption, SettingsCommand, given_settings
-from stylegan.cli.params import use_settings_of
+from stylegan.cli.params import here, use_settings_of
 
 if TYPE_CHECKING:
     from stylegan.training.session import TrainingResult
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     cls=GroupedOption,
     type=click.Path(file_okay=False),
     default="runs",
+    callback=here,
     help="Folder of the runs.  [default: runs]",
 )
 @click.option(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any pictures to a data set of one size and kind: a zip or a folder with dataset.json."""
+"""Any pictures to a data set of one size and kind: a zip, a tar or a folder with dataset.json."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def prepare(
     Args:
         source: folder, zip or tar, also with nested folders. A folder per class, or dataset.json,
             gives labels.
-        dest: a path that ends in .zip, or a folder.
+        dest: a path that ends in .zip or .tar, or a folder.
         size: (height, width) in px; None: all images have the size of the first.
         transform: a key of TRANSFORMS.
         channels: 1, 3 or 4; None: as most images have.

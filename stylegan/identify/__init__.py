@@ -11,6 +11,7 @@ from stylegan.identify.identify import (
     not_a_network,
     not_an_image,
     not_images,
+    shown_address,
 )
 from stylegan.identify.kinds import KINDS, Kind, Role
 from stylegan.identify.pickles import begins_old
@@ -26,4 +27,5 @@ __all__ = [
     "not_a_network",
     "not_an_image",
     "not_images",
+    "shown_address",
 ]

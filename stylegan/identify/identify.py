@@ -43,6 +43,11 @@ def is_address(path: str | os.PathLike[str]) -> bool:
     return bool(ADDRESS.match(str(path))) and not os.path.exists(path)
 
 
+def shown_address(path: str | os.PathLike[str]) -> str:
+    """An address with both slashes, of which a Path keeps one; any other path as it is."""
+    return re.sub(":/+", "://", str(path), count=1) if is_address(path) else str(path)
+
+
 def not_images(path: str | os.PathLike[str], names: Sequence[str] = ()) -> str:
     """Why `path` cannot be used as a data set, and the one thing to do.
 
@@ -101,7 +106,7 @@ def _held(names: Sequence[str]) -> str:
 def _filled(step: str, path: str | os.PathLike[str]) -> str:
     """A step with the path and the name in it, quoted for a shell."""
     if is_address(path):
-        text = re.sub(":/+", "://", str(path), count=1)
+        text = shown_address(path)
         name = text.rstrip("/").rpartition("/")[2]
     else:
         text, name = str(path), Path(path).name

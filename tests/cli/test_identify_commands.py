@@ -120,7 +120,12 @@ def test_like_that_does_not_go(run, command, message):
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "info", "convert {} out", "train --data", "dataset {} out"]
+    "command",
+    [
+        *("generate", "mix", "video", "metrics {} --metrics eqt", "spectra {} --out a.npz", "info"),
+        *("convert {} out", "train --data", "train --init-from", "train --resume"),
+        "dataset {} out",
+    ],
 )
 def test_an_address_is_no_path(run, command):
     address = "https://example.org/a.pkl"

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tarfile
 import zipfile
 
 import numpy as np
@@ -29,7 +30,7 @@ def is_colour(pixel, name):
     return np.abs(np.asarray(pixel, int) - colours[name]).max() <= 3
 
 
-@pytest.mark.parametrize("suffix", ["", ".zip"])
+@pytest.mark.parametrize("suffix", ["", ".zip", ".tar", ".TAR"])
 def test_what_is_written_can_be_trained_on(store, tmp_path, suffix):
     files = {f"{c}/{i}.png": encoded(picture((9, 9), seed=i)) for c in "ab" for i in range(3)}
     source, dest = store(files), tmp_path / f"out{suffix}"
@@ -158,9 +159,23 @@ def test_duplicates(store, tmp_path):
 
 def test_the_same_images_give_the_same_archive(store, tmp_path):
     source = store({"a.png": encoded(picture()), "b.png": encoded(picture(seed=1))})
-    for name in ("1.zip", "2.zip"):
+    for suffix in (".zip", ".tar"):
+        first, second = tmp_path / f"1{suffix}", tmp_path / f"2{suffix}"
+        prepare.prepare(source, first, workers=0)
+        prepare.prepare(source, second, workers=0)
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_tar_has_the_files_of_a_zip(store, tmp_path):
+    source = store({f"{c}/{i}.png": encoded(picture(seed=i)) for c in "ab" for i in range(3)})
+    for name in ("a.zip", "a.tar"):
         prepare.prepare(source, tmp_path / name, workers=0)
-    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as z, tarfile.open(tmp_path / "a.tar", "r:") as t:
+        assert t.getnames() == z.namelist() and t.getnames()[-1] == "dataset.json"
+        for entry in t:
+            assert t.extractfile(entry).read() == z.read(entry.name) or entry.name[-1] == "n"
+            about = entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode
+            assert about == (0, 0, 0, "", 0o644)
 
 
 def test_without_labels_folders_are_no_classes(store, tmp_path):
@@ -185,6 +200,7 @@ def test_places_that_are_not_written_to(tmp_path):
         folder.mkdir()
         (folder / "a.png").write_bytes(encoded(picture()))
     (tmp_path / "text.zip").write_text("precious")
+    (tmp_path / "text.tar").write_text("precious")
     (tmp_path / "dataset.json").write_text("{}")
     zipfile.ZipFile(tmp_path / "zip without its ending", "w").close()
     for dest, overwrite, message in (
@@ -194,13 +210,16 @@ def test_places_that_are_not_written_to(tmp_path):
         (tmp_path, True, "holds the source, .*, and is not replaced"),
         (full, True, "is a folder without dataset.json, not a data set; not replaced"),
         (tmp_path / "text.zip", True, "is not a zip archive; not replaced"),
-        (tmp_path / "new.tar", False, "only zip archives are written; end the name in .zip"),
+        (tmp_path / "text.tar", True, "is not a tar archive; not replaced"),
+        (tmp_path / "new.tar.gz", False, "only .zip and .tar without compression are written"),
+        (tmp_path / "new.tgz", False, "end the name in .zip or .tar"),
+        (tmp_path / "new.7z", False, "end the name in .zip or .tar"),
         (tmp_path / "zip without its ending", True, "is not a zip archive; not replaced"),
     ):
         with pytest.raises(UserError, match=message):
             prepare.prepare(source, dest, overwrite=overwrite, workers=0)
     assert (tmp_path / "text.zip").read_text() == "precious" and (full / "a.png").exists()
-    for dest in (tmp_path / "new", tmp_path / "new.zip"):
+    for dest in (tmp_path / "new", tmp_path / "new.zip", tmp_path / "new.tar"):
         prepare.prepare(source, dest, workers=0)
         with pytest.raises(UserError, match="already exists; --overwrite replaces it"):
             prepare.prepare(source, dest, workers=0)
@@ -209,11 +228,12 @@ def test_places_that_are_not_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("name", ["out", "out.zip"])
+@pytest.mark.parametrize("name", ["out", "out.zip", "out.tar"])
 def test_whole_or_not_at_all(store, tmp_path, monkeypatch, error, name):
     source = store({f"{i}.png": encoded(picture(seed=i)) for i in range(20)})
     before = sorted(p.name for p in tmp_path.iterdir())
-    kind = target.ZipTarget if name.endswith("zip") else target.FolderTarget
+    kinds = {"": target.FolderTarget, ".zip": target.ZipTarget, ".tar": target.TarTarget}
+    kind = kinds[name[3:]]
     write, count = kind.write, iter(range(99))
 
     def fail(self, *args):

@@ -38,6 +38,7 @@ FLOORS = [
     ["stylegan.training"],
     ["stylegan.video"],
     ["stylegan.cli"],
+    ["stylegan.__main__"],
 ]
 
 
