@@ -218,7 +218,7 @@ def _captions(
 ) -> list[str]:
     """What is written below each cell, and in the corner."""
     numbers = _layers_text(layers)
-    corner = f"{'layer' if len(layers) == 1 else 'layers'} {numbers} from the top"
+    corner = f"{'layer' if len(layers) == 1 else 'layers'} {numbers} of the columns"
     if choice and choice.text:
         found = pipe.labels(choice.value, [0]).numbers
         names = pipe.networks.class_names

@@ -61,7 +61,7 @@ class Layout:
     @property
     def font_px(self) -> int:
         """The size of the letters of captions."""
-        return min(max(self.cell[0] // 9, 10), 32)
+        return min(max(self.cell[0] // 9, 10), 24)
 
     @property
     def line_px(self) -> int:
