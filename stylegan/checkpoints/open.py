@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from stylegan.checkpoints.contents import contents
 from stylegan.checkpoints.find import Found, find_networks
@@ -51,7 +50,6 @@ FORMATS = tuple(
         Named(FAMILIES),
     )
 )
-SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
 OWN_SETTINGS = "holds its own settings; leave --like out"
 # Errors of readers on a file that is damaged in a way that they do not check for.
 DAMAGE = (
@@ -63,12 +61,6 @@ DAMAGE = (
     ArithmeticError,
     RuntimeError,
 )
-
-
-def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one that holds networks, by its first bytes and its name."""
-    kind = identify(path) if Path(path).is_file() else None
-    return kind is not None and kind.role is Role.NETWORK
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

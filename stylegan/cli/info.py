@@ -78,7 +78,7 @@ def command(
     stylegan info ffhq.pkl
     stylegan info photos.zip --sheet photos.png --captions
     """
-    from stylegan.checkpoints.open import SUFFIXES, is_checkpoint
+    from stylegan.checkpoints.names import SUFFIXES, is_checkpoint
     from stylegan.data.source import is_embedded
     from stylegan.errors import UserError
     from stylegan.identify import is_address, not_a_network
@@ -149,7 +149,7 @@ def _lines(rows: dict[str, Any]) -> Iterator[str]:
 
 def _is_named_checkpoint(path: str) -> bool:
     """Whether a file that is neither a network nor images has the name of a network."""
-    from stylegan.checkpoints.open import SUFFIXES
+    from stylegan.checkpoints.names import SUFFIXES
     from stylegan.identify import Role, identify
 
     kind = identify(path)

@@ -33,12 +33,12 @@ def in_processes(
     if not workers:
         yield from (work([name])[0] for name in files)
         return
-    chunks, pool = _chunks(files), _pool(workers)
+    chunks, pool = _chunks(files), _pool(work, workers)
     waiting: deque[tuple[list[str], Future[list[Result | str]]]] = deque()
     try:
         while True:
             while len(waiting) < AHEAD * workers and (chunk := next(chunks, None)):
-                waiting.append((chunk, pool.submit(work, chunk)))
+                waiting.append((chunk, pool.submit(_do, chunk)))
             if not waiting:
                 return
             chunk, future = waiting.popleft()
@@ -47,8 +47,8 @@ def in_processes(
             except BrokenProcessPool:  # one process died, which ends the whole pool
                 pool.shutdown(wait=False, cancel_futures=True)
                 yield from (_alone(work, name) for name in chunk)
-                pool = _pool(workers)
-                waiting = deque((c, pool.submit(work, c)) for c, _ in waiting)
+                pool = _pool(work, workers)
+                waiting = deque((c, pool.submit(_do, c)) for c, _ in waiting)
     finally:
         # Python may print a traceback at its end if idle processes are still being ended then.
         pool.shutdown(wait=not waiting, cancel_futures=True)
@@ -56,18 +56,29 @@ def in_processes(
 
 def _alone(work: Work[Result], name: str) -> Result | str:
     """The result of one file in a process of its own, which it may kill."""
-    with _pool(1) as pool:
+    with _pool(work, 1) as pool:
         try:
-            return pool.submit(work, [name]).result()[0]
+            return pool.submit(_do, [name]).result()[0]
         except BrokenProcessPool:
             return KILLS
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Ctrl-C reaches all processes of a terminal; this one ends the others.
-    return ProcessPoolExecutor(
-        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )
+_work: list[Work] = []  # of this process
+
+
+def _begin(work: Work) -> None:
+    """Begin a process. The work, which may hold a long list of files, is sent once."""
+    # Ctrl-C reaches all processes of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work[:] = [work]
+
+
+def _do(names: list[str]) -> list:
+    return _work[0](names)
+
+
+def _pool(work: Work, workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, initializer=_begin, initargs=(work,))
 
 
 def _chunks(files: Iterable[str]) -> Iterator[list[str]]:

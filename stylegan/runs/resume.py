@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegan.checkpoints.open import is_checkpoint
+from stylegan.checkpoints.names import is_checkpoint
 from stylegan.config import Config
 from stylegan.config.options import Option, option_of
 from stylegan.errors import SnapshotError, UserError

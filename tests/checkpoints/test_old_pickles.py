@@ -12,7 +12,7 @@ from checkpoints.nvidia_pickles import CORES, STYLEGAN3, dump, published
 from checkpoints.small_networks import check, discriminator, generator
 from checkpoints.test_pickle_reader import Maker, read, resolved, same
 from stylegan import CheckpointError, load_networks
-from stylegan.checkpoints.open import is_checkpoint
+from stylegan.checkpoints.names import is_checkpoint
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.checkpoints.pickle.source import Escaped
 
