@@ -27,8 +27,12 @@ def folder_with(tmp_path, labels):
 
 
 def cell(sheet, row, column):
-    box = (16 * column, 16 * row, 16 * column + 16, 16 * row + 16)
-    return np.asarray(sheet.crop(box), dtype=int)
+    """An image of 16 px, which the sheet shows eight times as large."""
+    box = (128 * column, 128 * row, 128 * column + 128, 128 * row + 128)
+    large = np.asarray(sheet.crop(box), dtype=int)
+    small = large[::8, ::8]
+    assert (small.repeat(8, 0).repeat(8, 1) == large).all()
+    return small
 
 
 def last_sheet(run_dir):
@@ -43,7 +47,7 @@ def test_a_sheet_is_drawn_again_by_its_seeds(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     t.run()
     sheet = last_sheet(t.run_dir)
-    assert sheet.text == {"seeds": "0-95", "columns": "12"}
+    assert sheet.text == {"seeds": "0-95", "columns": "12", "scale": "8"}
     pipe = Pipeline.from_pretrained(t.run_dir, "cpu")
     for row, column in [(0, 0), (1, 2), (7, 11)]:
         (image,) = pipe([row * 12 + column]).images
