@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     "auto with --grid]",
     default=None,
 )
-@captions_option
+@captions_option("Write the seed and the class below each picture of the sheet.")
 @click.option(
     "--format", "suffix", type=click.Choice(["png", "webp"]), default="png", show_default=True
 )

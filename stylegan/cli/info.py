@@ -38,7 +38,7 @@ MIN_ROOM = 24  # characters of a line; on a narrower terminal the lines are left
     metavar="PNG",
     help="Draw a contact sheet of a data set into this file, with every class.",
 )
-@captions_option
+@captions_option("Write the classes, or the names of the files, on the sheet.")
 @range_option
 @click.option("--no-sheet", is_flag=True, hidden=True)  # what happens anyway; old scripts have it
 @click.option(

@@ -64,7 +64,7 @@ CHUNK = 64  # images between two steps of the progress bar
     help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )
 @scale_option("Enlarge by a whole number, each pixel to a square; auto: to 128 px or more.")
-@captions_option
+@captions_option("Write the seeds below the pictures, and the layers into the corner.")
 @drawing_options()
 @save_ws_option
 @click.option(

@@ -17,10 +17,6 @@ MAX_SCALE = 64
 MAX_PIXELS = 1 << 28  # of a picture that --scale makes: 800 MB of memory in RGB
 MAX_WEBP_SIDE = 16383  # px, the limit of the format
 
-captions_option = click.option(
-    "--captions", is_flag=True, help="Write below each picture what it is, such as its seed."
-)
-
 
 class ScaleType(click.ParamType):
     """How much pictures are enlarged: a whole number, or `auto`."""
@@ -51,6 +47,11 @@ def scale_option(help: str, default: str | None = "auto") -> Callable:
         show_default=default is not None,
         help=help,
     )
+
+
+def captions_option(help: str) -> Callable:
+    """--captions."""
+    return click.option("--captions", is_flag=True, help=help)
 
 
 def check_size(size: tuple[int, int], scale: int) -> None:

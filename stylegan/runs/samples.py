@@ -88,7 +88,7 @@ class Samples:
         path.parent.mkdir(exist_ok=True)
         columns = self.columns if len(images) == len(self.seeds) else None
         layout = Layout.of(len(images), images[0].size, columns, "auto")
-        square = layout.scale * max(round(8 / layout.scale), 1)  # so that the report can reduce it
+        square = 8 if layout.scale == 1 else 4 * layout.scale  # the report reduces it by the scale
         sheet = on_checkerboard(grid(images, layout.columns, layout.scale), square)
         save_image(sheet, path, {**about, "scale": layout.scale})
         return path

@@ -66,6 +66,14 @@ def test_a_row_shows_a_class(images, tmp_path):
     (shown,), reals = sheets_of(t.run_dir)[0][-1:], sheets_of(t.run_dir)[1]
     assert (shown.columns, shown.rows, shown.classes) == (12, 8, ("even", "odd") * 4)
     assert reals.columns == 0
+    assert (shown.width, shown.height) == (12 * 16, 8 * 16)  # the page has no enlarged pixels
+
+
+def test_few_real_images_leave_no_black_cells(tmp_path):
+    t = trainer(folder_with(tmp_path, [0] * 5), tmp_path / "run")
+    sheet = Image.open(t.samples.save_reals(tmp_path / "samples" / "reals.png"))
+    assert sheet.size == (3 * 128, 2 * 128) and sheet.text == {"scale": "8"}
+    assert sheet.crop((256, 128, 384, 256)).getcolors() == [(128 * 128, (140,) * 3)]
 
 
 def test_classes_without_images_are_not_on_the_sheet(tmp_path):
