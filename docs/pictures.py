@@ -7,7 +7,7 @@
 
 A comment right above a block of commands says what comes of it:
 
-    <!-- picture: images/mix.png from mix.png x2 -->    the file mix.png, enlarged twice
+    <!-- picture: images/mix.png from mix.png -->    the file mix.png
     <!-- picture: images/sheet.webp from sheet.png -->    in another format
     <!-- picture: images/report.png from runs/*/report.html -->    a page, as chromium shows it
     <!-- picture: images/samples.png from samples/*.png -->    some of several files side by side
@@ -36,7 +36,7 @@ MAX_BYTES = 1 << 20  # of a picture in the repository
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STRIP = 4  # pictures side by side
 
-PICTURE = re.compile(r"picture: (?P<name>\S+) from (?P<source>\S+)(?: x(?P<scale>\d+))?")
+PICTURE = re.compile(r"picture: (?P<name>\S+) from (?P<source>\S+)")
 NEEDS = re.compile(r"picture needs: (?P<path>\S+)")
 
 # Options that make a command short, in place of those that it has.
@@ -155,7 +155,7 @@ def main(work: str, only: str | None, quick: bool, out: str) -> None:
             sources = sorted(folder.glob(picture["source"]))
             if not sources:
                 raise click.ClickException(f"{_where(block)} did not make {picture['source']}")
-            if _make(sources, int(picture["scale"] or 1), target):
+            if _make(sources, target):
                 click.echo(f"{target}: {target.stat().st_size / 1000:.0f} kB")
                 if target.stat().st_size > MAX_BYTES:
                     raise click.ClickException(f"{target} has more than {MAX_BYTES >> 20} MiB")
@@ -173,7 +173,7 @@ def _run(block: Block, folder: Path, quick: bool) -> None:
         if words[0] != "stylegan":
             raise click.ClickException(f"{_where(block)}: only `stylegan` can make pictures")
         words = shortened(words) if quick else words
-        if words[1] in ("generate", "mix", "video", "spectra", "metrics"):
+        if words[1] in ("generate", "mix", "video", "spectra", "metrics", "info"):
             words = [*words, "--overwrite"]  # of the last time
         click.echo(f"$ {shlex.join(words)}")
         code = "from stylegan.cli.main import program; program()"
@@ -189,11 +189,11 @@ def _where(block: Block) -> str:
     return f"{block.page.name}:{block.line}"
 
 
-def _make(sources: Sequence[Path], scale: int, target: Path) -> bool:
+def _make(sources: Sequence[Path], target: Path) -> bool:
     """Make a picture of files. Returns: whether it was made."""
     if sources[0].suffix == ".html":
         return _screenshot(sources[0], target)
-    if len(sources) == 1 and scale == 1 and sources[0].suffix == target.suffix:
+    if len(sources) == 1 and sources[0].suffix == target.suffix:
         shutil.copy(sources[0], target)
         return True
     last = len(sources) - 1
@@ -206,8 +206,7 @@ def _make(sources: Sequence[Path], scale: int, target: Path) -> bool:
     for image in images:
         strip.paste(image, (x, 0))
         x += image.width + gap
-    size = (strip.width * scale, strip.height * scale)
-    strip.resize(size, Image.Resampling.NEAREST).save(target, optimize=True, quality=85)
+    strip.save(target, optimize=True, quality=85)
     return True
 
 

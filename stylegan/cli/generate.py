@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,19 +15,21 @@ from stylegan.cli.jobs import (
     Job,
     Motion,
     call,
+    caption_of,
     common_noise,
     jobs_of_files,
     jobs_of_seeds,
     label_of,
 )
 from stylegan.cli.latents import MAPPING, WsFile, check_save_ws, latents_option, save_ws_option
-from stylegan.cli.outputs import check_free, check_sheet, overwrite_option
+from stylegan.cli.outputs import check_free, overwrite_option
 from stylegan.cli.params import Command, Pair, Seeds, finite, joined, make_folder, refuse_beside
-from stylegan.words import ceil_div
+from stylegan.cli.pictures import captions_option, check_sheet, scale_option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from stylegan.imaging import Layout
     from stylegan.inference.pipeline import Pipeline
 
 
@@ -63,8 +65,15 @@ if TYPE_CHECKING:
 @click.option(
     "--columns",
     type=click.IntRange(min=1),
-    help="Columns of the sheet.  [default: as many as rows; a row for each class]",
+    help="Columns of the sheet.  [default: a full sheet, as square as that goes; a row for each "
+    "class]",
 )
+@scale_option(
+    "Enlarge by a whole number, each pixel to a square; auto: to 128 px or more.  [default: 1; "
+    "auto with --grid]",
+    default=None,
+)
+@captions_option("Write the seed and the class below each picture of the sheet.")
 @click.option(
     "--format", "suffix", type=click.Choice(["png", "webp"]), default="png", show_default=True
 )
@@ -87,6 +96,8 @@ def command(
     rotate: float | None,
     as_grid: bool,
     columns: int | None,
+    scale: int | Literal["auto"] | None,
+    captions: bool,
     suffix: str,
     save_ws: str | None,
     outdir: str,
@@ -106,6 +117,8 @@ def command(
         refuse_beside(ctx, "--latents", ("seeds", *MAPPING))
     if columns and not as_grid:
         raise click.UsageError("--columns goes with --grid, which writes one sheet")
+    if captions and not as_grid:
+        raise click.UsageError("--captions goes with --grid, which writes one sheet")
     check_save_ws(save_ws)
     pipe = drawing.open()
     motion = Motion(translate, rotate)
@@ -117,12 +130,14 @@ def command(
         seeds = seeds if as_grid else list(dict.fromkeys(seeds))
         jobs = jobs_of_seeds(pipe, drawing, seeds)
         inputs = {"seeds": ",".join(map(str, seeds))}
-    sheet = Sheet.of(pipe, drawing, jobs, motion, Path(outdir), suffix, columns, as_grid)
+    look = Look(Path(outdir), f".{suffix}", as_grid, columns, scale, captions)
+    sheet = Sheet.of(pipe, drawing, jobs, motion, look)
     outputs = [sheet.path] if as_grid else [sheet.path_of(name) for j in jobs for name in j.names]
     check_free([*dict.fromkeys(outputs)], overwrite, "--outdir")
     check_free([save_ws] if save_ws else [], overwrite, "--save-ws")
     make_folder(outdir, "--outdir")
-    metadata = drawing.metadata("generate", pipe, not latents, **motion.about)
+    about = {**motion.about, "scale": sheet.layout.scale}
+    metadata = drawing.metadata("generate", pipe, not latents, **about)
     whole = metadata | inputs | _about_labels(jobs)
     done = _draw(pipe, drawing, jobs, sheet, WsFile(save_ws), metadata, whole)
     images = "1 image" if done.count == 1 else f"{done.count:,} images"
@@ -135,50 +150,62 @@ def command(
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Where the images go: files, or one sheet."""
+class Look:
+    """What the options say of the files."""
 
     folder: Path
     suffix: str  # .png or .webp
+    as_grid: bool
+    columns: int | None
+    scale: int | Literal["auto"] | None
+    captions: bool
+
+    def variant(self, layout: Layout) -> str:
+        """For file names."""
+        given = isinstance(self.scale, int) if self.as_grid else layout.scale != 1
+        scale = f"-x{layout.scale}" if given else ""
+        return scale + ("-captions" if self.captions else "")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where the images go: files, or one sheet."""
+
+    look: Look
     variant: str  # of every file name
     motion: Motion
-    columns: int
-    as_grid: bool
+    layout: Layout  # of the sheet, or of one file
     grid_name: str
 
     @classmethod
     def of(
-        cls,
-        pipe: Pipeline,
-        drawing: Drawing,
-        jobs: Sequence[Job],
-        motion: Motion,
-        folder: Path,
-        suffix: str,
-        columns: int | None,
-        as_grid: bool,
+        cls, pipe: Pipeline, drawing: Drawing, jobs: Sequence[Job], motion: Motion, look: Look
     ) -> Sheet:
         """Raises: click.UsageError if the sheet is too large for its format."""
-        count = sum(len(job.names) for job in jobs)
+        from stylegan.imaging import Layout
+
         choices = list(dict.fromkeys(job.choice.name for job in jobs))
-        if not columns:
-            columns = max(round(count**0.5), 1)
-            if len(choices) > 1:
-                columns = count // len(choices)
-        columns = min(columns, count)
-        if as_grid:
-            height, width = pipe.G.config.resolution
-            size = (columns * width, ceil_div(count, columns) * height)
-            check_sheet(f".{suffix}", size, "--format png does")
+        height, width = pipe.G.config.resolution
+        if look.as_grid:
+            count = sum(len(job.names) for job in jobs)
+            columns = look.columns or (count // len(choices) if len(choices) > 1 else None)
+            lines = 0
+            if look.captions:
+                lines = 2 if pipe.G.c_dim or jobs[0].ws is not None else 1
+            layout = Layout.of(count, (width, height), columns, look.scale or "auto", lines)
+            check_sheet(look.suffix, layout, "--format png does")
+        else:
+            layout = Layout.of(1, (width, height), 1, look.scale or 1)
+            check_sheet(look.suffix, layout, "--format png does")
         labels = "".join(f"-{name}" for name in choices if name)
         if len(labels) > 100:
             labels = f"-{len(choices)}labels"
-        variant = drawing.variant + motion.variant
-        return cls(folder, f".{suffix}", variant, motion, columns, as_grid, f"grid{labels}")
+        variant = drawing.variant + motion.variant + look.variant(layout)
+        return cls(look, variant, motion, layout, f"grid{labels}")
 
     def path_of(self, name: str) -> Path:
         """The file of a picture."""
-        return self.folder / f"{name}{self.variant}{self.suffix}"
+        return self.look.folder / f"{name}{self.variant}{self.look.suffix}"
 
     @property
     def path(self) -> Path:
@@ -210,9 +237,11 @@ def _draw(
         whole: what the sheet and the file of latents say.
     """
     from stylegan.bars import Bar
-    from stylegan.imaging import grid, save_image
+    from stylegan.imaging import enlarged, grid, save_image
 
     images: list[Image] = []
+    captions: list[str] = []
+    as_grid, scale = sheet.look.as_grid, sheet.layout.scale
     done, count = Done(), sum(len(job.names) for job in jobs)
     with ws.opened(whole, common_noise(jobs) if ws.path else {}):
         try:
@@ -220,11 +249,12 @@ def _draw(
                 for job in jobs:
                     out = call(pipe, drawing, job, sheet.motion)
                     for i, (name, image) in enumerate(zip(job.names, out.images)):
-                        if sheet.as_grid:
+                        if as_grid:
                             images.append(image)
+                            captions.append(caption_of(pipe, job, out, i))
                         else:
                             own = {**metadata, **job.about[i], **label_of(pipe, job, out, i)}
-                            save_image(image, sheet.path_of(name), own)
+                            save_image(enlarged(image, scale), sheet.path_of(name), own)
                         ws.add(out.ws[i : i + 1])
                         done.count += 1
                     bar.update(len(job.names))
@@ -232,7 +262,9 @@ def _draw(
             done.interrupted = e
             whole["interrupted"] = f"after {done.count:,} of {count:,} images"
         if images:
-            save_image(grid(images, sheet.columns), sheet.path, whole)
+            texts = captions if sheet.look.captions else None
+            columns = min(sheet.layout.columns, len(images))
+            save_image(grid(images, columns, scale, texts), sheet.path, whole)
         if done.interrupted and not done.count:
             raise done.interrupted
     return done

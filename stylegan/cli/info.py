@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
 from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.checkpoint_info import checkpoint_rows, layers, training_rows
+from stylegan.cli.dataset_info import Wanted, describe
 from stylegan.cli.outputs import check_free, overwrite_option
 from stylegan.cli.params import Command, like_option, make_folder, range_option
+from stylegan.cli.pictures import captions_option
 from stylegan.words import printable
 
 if TYPE_CHECKING:
-    from stylegan.data.pixels.ranges import DeepImages
-    from stylegan.data.source import Problem, Source
     from stylegan.networks import Networks
 
-MAX_OPENED = 2000  # images that are opened for their size and channels
-MAX_SIZES = 6  # that are listed, the most common ones
-THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
+MAX_CLASSES = 100  # that are listed; --json has all
+MIN_ROOM = 24  # characters of a line; on a narrower terminal the lines are left alone
 
 
 @click.command("info", cls=Command, short_help="Describe a network, a run or a data set.")
@@ -34,10 +36,16 @@ THUMBS, THUMB = 96, 96  # pictures on the contact sheet, and their side in px
     "--sheet",
     type=click.Path(dir_okay=False),
     metavar="PNG",
-    help="File for the contact sheet of a data set. Default: <its name>-sheet.png in this folder.",
+    help="Draw a contact sheet of a data set into this file, with every class.",
 )
+@captions_option("Write the classes, or the names of the files, on the sheet.")
 @range_option
-@click.option("--no-sheet", is_flag=True, help="No contact sheet.")
+@click.option("--no-sheet", is_flag=True, hidden=True)  # what happens anyway; old scripts have it
+@click.option(
+    "--max-images",
+    type=click.IntRange(min=1),
+    help="Look at this many images of a data set, evenly spaced.  [default: all]",
+)
 @click.option(
     "--zip-encoding",
     metavar="NAME",
@@ -49,8 +57,10 @@ def command(
     path: str | None,
     as_json: bool,
     sheet: str | None,
+    captions: bool,
     value_range: tuple[float, float] | None,
     no_sheet: bool,
+    max_images: int | None,
     zip_encoding: str | None,
     overwrite: bool,
 ) -> None:
@@ -58,14 +68,15 @@ def command(
 
     A network is a run or snapshot folder, NVIDIA's .pkl or rosinality's .pt; no code in a file is
     run. Of a data set, a folder, zip or tar of images, it shows how many there are, their sizes,
-    channels and labels, and a contact sheet of some.
+    channels and labels, and which files cannot be used. It reads all of them; Ctrl-C shows what was
+    found until then.
 
     Without a path: the embedded faces. "emoji" is the other embedded data set.
 
     \b
     stylegan info runs
     stylegan info ffhq.pkl
-    stylegan info photos.zip
+    stylegan info photos.zip --sheet photos.png --captions
     """
     from stylegan.checkpoints.recognise import SUFFIXES, is_checkpoint
     from stylegan.data.source import is_embedded
@@ -83,6 +94,8 @@ def command(
         raise UserError(path, not_a_network(path))
     if sheet and no_sheet:
         raise click.UsageError("--sheet does not go with --no-sheet")
+    if captions and not sheet:
+        raise click.UsageError("--captions goes with --sheet, which draws a contact sheet")
     if sheet:
         if Path(sheet).suffix.lower() != ".png":
             raise click.BadParameter(
@@ -91,6 +104,7 @@ def command(
         check_free([sheet], overwrite, "--sheet")
         make_folder(Path(sheet).parent, "--sheet")
     rows: dict[str, Any]
+    interrupted: KeyboardInterrupt | None = None
     if path and (is_run(path) or is_network_folder(path)):
         rows = _network(path)
     elif path and (is_checkpoint(path) or _is_named_checkpoint(path)):
@@ -99,19 +113,38 @@ def command(
         given = click.get_current_context().get_parameter_source("like")
         if given is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--like is for networks; {path or 'faces'} is a data set")
-        how = SheetOptions(sheet, not no_sheet, overwrite)
-        rows = _dataset(path, how, zip_encoding, value_range)
-    if sheet and "sheet" not in rows:
-        raise click.UsageError(f"--sheet is for data sets; {path} is a network")
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-        return
+        wanted = Wanted(
+            Path(sheet) if sheet else None, captions, max_images, zip_encoding, value_range
+        )
+        found = describe(path, wanted)
+        rows, interrupted = found.rows, found.interrupted
+        sheet = max_images = None
+    if sheet or max_images:
+        option = "--sheet" if sheet else "--max-images"
+        raise click.UsageError(f"{option} is for data sets; {path} is a network")
+    click.echo(json.dumps(rows, indent=1) if as_json else "\n".join(_lines(rows)))
+    if interrupted:
+        raise interrupted
+
+
+def _lines(rows: dict[str, Any]) -> Iterator[str]:
+    """The rows as text. On a terminal long values go on below themselves."""
     width = max(map(len, rows)) + 2
+    room = 0
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - width
     for name, value in rows.items():
-        lines = value if isinstance(value, list) and name in ("notes", "problems") else [value]
-        for i, line in enumerate(lines):
-            line = ", ".join(line) if isinstance(line, list) else line
-            click.echo(f"{'' if i else name:{width}}{printable(line)}")
+        values = value if isinstance(value, list) and name in ("notes", "problems") else [value]
+        for i, line in enumerate(values):
+            if isinstance(line, list):
+                more = len(line) - MAX_CLASSES
+                line = ", ".join([*line[:MAX_CLASSES], *([f"{more:,} more"] if more > 0 else [])])
+            line = printable(line)
+            parts = [line]
+            if room >= MIN_ROOM:
+                parts = textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False)
+            for j, part in enumerate(parts or [""]):
+                yield f"{'' if i or j else name:{width}}{part}"
 
 
 def _is_named_checkpoint(path: str) -> bool:
@@ -173,126 +206,3 @@ def _unnamed_classes(nets: Networks) -> str:
         return f"{space.c_dim}, by number"
     known = 0 if space.vectors is None else len(space.vectors)
     return f"none; labels are lists of {space.c_dim} numbers, {known:,} of them are kept"
-
-
-@dataclass(frozen=True)
-class SheetOptions:
-    """What the options say of the contact sheet."""
-
-    path: str | None
-    wanted: bool
-    overwrite: bool
-
-
-def _dataset(
-    path: str | None,
-    sheet: SheetOptions,
-    encoding: str | None,
-    value_range: tuple[float, float] | None,
-) -> dict[str, Any]:
-    from stylegan.data.decode import KINDS
-    from stylegan.data.made import read_made
-    from stylegan.data.source import DEFAULT_DEMO, open_source
-    from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
-
-    source = open_source(DEFAULT_DEMO if path is None else path, encoding)
-    files = images_in(source)
-    seen = survey(source, files, MAX_OPENED)
-    some = "" if seen.opened == len(files) else f" (of {seen.opened:,} looked at)"
-    rows: dict[str, Any] = {"path": str(source.path), "images": f"{len(files):,}"}
-    sizes = [f"{w}x{h} px ({n:,})" for (h, w), n in seen.sizes.most_common(MAX_SIZES)]
-    more = len(seen.sizes) - MAX_SIZES
-    rows["sizes"] = ", ".join([*sizes, *([f"{more} more"] if more > 0 else [])]) + some
-    kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
-    rows["channels"] = f"{', '.join(kinds)}{some}; trains as {KINDS[seen.common_channels]}"
-    deep = deep_images(source, files, value_range)
-    if deep:
-        rows["values"] = str(deep)
-    made = read_made(source)
-    if made:
-        rows["made"] = made
-    others = other_files(source, files)
-    if others.endings:
-        rows["no images"] = str(others)
-    problems = [*source.problems, *others.archives, *seen.failures]
-    labels, notes, unfit = _labels(source, files)
-    rows |= labels
-    notes = [*notes, *range_notes(deep, value_range), *seen.notes()]
-    problems += unfit
-    if sheet.wanted:
-        out = Path(sheet.path or f"{source.path.stem}-sheet.png")
-        rows["sheet"], broken = _sheet(source, files, out, sheet.overwrite, deep)
-        problems += [problem for problem in broken if problem not in problems]
-    if notes:
-        rows["notes"] = notes
-    if problems:
-        rows["problems"] = [str(problem) for problem in problems]
-    return rows
-
-
-def _labels(source: Source, files: list[str]) -> tuple[dict[str, Any], list[str], list[Problem]]:
-    """The row on labels; notes; and files that labels do not fit."""
-    from stylegan.data.label_file import read_labels
-    from stylegan.data.labels import empty_classes
-    from stylegan.data.source import Problem
-    from stylegan.errors import UserError
-
-    try:
-        found = read_labels(source, files)
-    except UserError as e:
-        return {"labels": "not usable"}, list(source.notes), [Problem(str(e.subject), e.why)]
-    labels, notes = found.labels, [*source.notes, *found.notes]
-    problems = [Problem(name, "has no label in dataset.json") for name in found.unlabelled]
-    problems += [Problem(name, "has a label, but does not exist") for name in found.missing]
-    if not labels:
-        return {"labels": "none"}, notes, problems
-    if not labels.names:
-        of = f" ({', '.join(labels.attributes)})" if labels.attributes else ""
-        return {"labels": f"vectors of {labels.c_dim} numbers{of}"}, notes, problems
-    empty = empty_classes(labels)
-    counts = zip(labels.names, labels.class_counts)
-    classes = [f"{name} ({count:,})" for name, count in counts]
-    return {"classes": classes}, [*notes, *([empty] if empty else [])], problems
-
-
-def _sheet(
-    source: Source, files: list[str], path: Path, overwrite: bool, values: DeepImages | None
-) -> tuple[str, list[Problem]]:
-    """Write the contact sheet. Returns: its path, or why there is none; and files not on it."""
-    from PIL import Image, ImageOps
-
-    from stylegan.data import decode
-    from stylegan.data.source import Problem
-    from stylegan.errors import UserError, reason_for
-    from stylegan.imaging import grid, on_checkerboard, save_image
-
-    try:
-        check_free([path], overwrite, "--sheet")
-    except UserError as e:  # the rest of the description is still of use
-        return str(e), []
-    cells: list[Image.Image] = []
-    broken: list[Problem] = []
-    cell = (THUMB, THUMB)
-    for name in files[:: max(len(files) // THUMBS, 1)][:THUMBS]:
-        try:
-            data = source.read(name)
-            if values and not values.chosen:  # each image by a range of its own
-                image = decode.open_image(data, name)
-            else:
-                pair = values.chosen.pair if values and values.chosen else None
-                image = decode.read_image(data, name, pair).image
-            pixels = decode.to_pixels(image, 4)
-        except (UserError, ValueError, OSError) as e:
-            broken.append(Problem(name, reason_for(e, name)))
-            continue
-        thumb = ImageOps.contain(Image.fromarray(pixels.transpose(1, 2, 0)), cell)
-        background = Image.new("RGBA", cell)
-        background.paste(thumb, ((THUMB - thumb.width) // 2, (THUMB - thumb.height) // 2))
-        cells.append(background)
-    if not cells:
-        return "none of the images looked at can be read", broken
-    try:
-        save_image(on_checkerboard(grid(cells, 12)), path)
-    except OSError as e:
-        return f"{path}: cannot be written ({e.strerror})", broken
-    return str(path), broken

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan.cli.drawing import Drawing, note
 from stylegan.cli.labels import Choice, label_text
 from stylegan.cli.latents import read_files
+from stylegan.cli.pictures import class_text
 
 if TYPE_CHECKING:
     import torch
@@ -122,6 +123,18 @@ def label_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> dict[str,
         return {"label": job.choice.text} if job.choice.text else {}
     c = pipe.labels(None, job.seeds).c
     return {} if c is None else {"label": label_text(c[i].tolist())}
+
+
+def caption_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> str:
+    """What is written below one image: its seed and label, or its file and row."""
+    about = job.about[i]
+    if job.ws is not None:
+        return f"{Path(about['latents']).stem}\nrow {about['row']}"
+    seed = f"seed {about['seed']}"
+    label, number = label_of(pipe, job, out, i), out.labels[i]
+    if number is not None:
+        return f"{seed}\n{class_text(str(label['class']), number)}"
+    return f"{seed}\n{label['label']}" if "label" in label else seed
 
 
 def common_noise(jobs: Sequence[Job]) -> dict[str, torch.Tensor]:

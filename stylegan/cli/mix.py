@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,8 +20,9 @@ from stylegan.cli.latents import (
     read_files,
     save_ws_option,
 )
-from stylegan.cli.outputs import check_free, check_sheet, output_file, overwrite_option
+from stylegan.cli.outputs import check_free, output_file, overwrite_option
 from stylegan.cli.params import Command, Numbers, Seeds, joined, refuse_beside
+from stylegan.cli.pictures import captions_option, check_sheet, class_text, scale_option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,6 +63,8 @@ CHUNK = 64  # images between two steps of the progress bar
     callback=joined,
     help="Layers whose style comes from the column: low numbers are coarse, high ones fine.",
 )
+@scale_option("Enlarge by a whole number, each pixel to a square; auto: to 128 px or more.")
+@captions_option("Write the seeds below the pictures, and the layers into the corner.")
 @drawing_options()
 @save_ws_option
 @click.option(
@@ -80,6 +83,8 @@ def command(
     row_latents: tuple[str, ...],
     column_latents: tuple[str, ...],
     layers: list[int],
+    scale: int | Literal["auto"],
+    captions: bool,
     save_ws: str | None,
     out: str,
     overwrite: bool,
@@ -91,7 +96,7 @@ def command(
     stylegan mix runs --rows 1-4 --columns 10-15 --layers 0-3 --trunc 0.7
     stylegan mix runs --row-latents projected_w.npz --columns 10-15
     """
-    from stylegan.imaging import save_image
+    from stylegan.imaging import Layout, grid, save_image
     from stylegan.inference.inputs import layers_of
 
     drawing, path = Drawing(**options), Path(out)
@@ -116,14 +121,18 @@ def command(
     side = Side(rows, tuple(read_files(pipe, row_latents, "mix")))
     top = Side(columns, tuple(read_files(pipe, column_latents, "mix")))
     height, width = pipe.G.config.resolution
-    size = ((top.count + 1) * width, (side.count + 1) * height)
-    check_sheet(path.suffix.lower(), size, "--out with a name in .png does")
+    count = (side.count + 1) * (top.count + 1)
+    layout = Layout.of(count, (width, height), top.count + 1, scale, lines=int(captions))
+    check_sheet(path.suffix.lower(), layout, "--out with a name in .png does")
     about = {"rows": side.text, "columns": top.text, "layers": ",".join(map(str, layers))}
+    about["scale"] = str(layout.scale)
     label = {choice.kind: choice.text} if choice else {}
     metadata = drawing.metadata("mix", pipe, choice is not None, **about, **label)
     saved = WsFile(save_ws)
     with output_file(path, "--out") as part, saved.opened(metadata):
-        save_image(_draw(pipe, drawing, side, top, chosen, choice, saved), part, metadata)
+        cells = _draw(pipe, drawing, side, top, chosen, choice, saved)
+        texts = _captions(pipe, side, top, layers, choice) if captions else None
+        save_image(grid(cells, layout.columns, layout.scale, texts), part, metadata)
     click.echo(path)
     if save_ws:
         click.echo(save_ws)
@@ -140,6 +149,13 @@ class Side:
     def count(self) -> int:
         """How many images."""
         return sum(len(f.ws) for f in self.files) or len(self.seeds)
+
+    @property
+    def captions(self) -> list[str]:
+        """What is written below each image: a seed, or the file and row of its latents."""
+        if not self.files:
+            return [str(seed) for seed in self.seeds]
+        return [f"{f.path.stem}-{row}" for f in self.files for row in range(len(f.ws))]
 
     @property
     def text(self) -> str:
@@ -161,13 +177,12 @@ def _draw(
     layers: Sequence[int],
     choice: Choice | None,
     saved: WsFile,
-) -> Image:
-    """The sheet. Its latents go to `saved`: rows, columns, then the mixed ones row by row."""
-    import PIL.Image
+) -> list[Image | None]:
+    """The cells of the sheet, row by row; the corner is empty. Their latents go to `saved`: rows,
+    columns, then the mixed ones row by row."""
     import torch
 
     from stylegan.bars import Bar
-    from stylegan.imaging import grid
     from stylegan.inference.mixing import mixed_ws
 
     how: dict[str, Any] = {"noise_mode": drawing.noise_mode, "batch": drawing.batch}
@@ -192,7 +207,35 @@ def _draw(
         for ws in mixed.split(size):
             images += pipe(ws=ws, **how).images
             bar.update(len(ws))
-    cells = [PIL.Image.new(images[0].mode, images[0].size), *columns.images]  # an empty corner
+    cells: list[Image | None] = [None, *columns.images]
     for i, image in enumerate(rows.images):
         cells += [image, *images[i * top.count : (i + 1) * top.count]]
-    return grid(cells, top.count + 1)
+    return cells
+
+
+def _captions(
+    pipe: Pipeline, side: Side, top: Side, layers: Sequence[int], choice: Choice | None
+) -> list[str]:
+    """What is written below each cell, and in the corner."""
+    numbers = _layers_text(layers)
+    corner = f"{'layer' if len(layers) == 1 else 'layers'} {numbers} of the columns"
+    if choice and choice.text:
+        found = pipe.labels(choice.value, [0]).numbers
+        names = pipe.networks.class_names
+        name = names[found[0]] if found and names else ""
+        corner += f", {class_text(name, found[0]) if found else choice.text}"
+    texts = [corner, *top.captions]
+    for row in side.captions:
+        texts += [row, *(f"{row} + {column}" for column in top.captions)]
+    return texts
+
+
+def _layers_text(layers: Sequence[int]) -> str:
+    """Numbers as --layers takes them: 0-3,5."""
+    parts: list[list[int]] = []
+    for number in layers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)

@@ -14,8 +14,6 @@ from stylegan.cli.params import make_folder
 from stylegan.errors import UserError
 from stylegan.files import whole_file, whole_folder
 
-MAX_WEBP_SIDE = 16383  # px, the limit of the format
-
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 
 
@@ -43,22 +41,6 @@ def check_free(paths: Sequence[str | Path], overwrite: bool, option: str | None 
 def _is_there(path: str | Path) -> bool:
     """Whether a file, folder or link would be replaced; writing refuses a device or a pipe."""
     return os.path.isfile(path) or os.path.isdir(path) or os.path.islink(path)
-
-
-def check_sheet(suffix: str, size: tuple[int, int], fix: str) -> None:
-    """Whether a format holds a picture.
-
-    Args:
-        suffix: .png or .webp.
-        size: (width, height) in px.
-        fix: the option that helps, as in "--format png does".
-    Raises: click.UsageError if the picture is too large.
-    """
-    if suffix == ".webp" and max(size) > MAX_WEBP_SIDE:
-        raise click.UsageError(
-            f"a WebP holds at most {MAX_WEBP_SIDE} px a side, the sheet has {size[0]}x{size[1]}; "
-            f"{fix}"
-        )
 
 
 @contextlib.contextmanager

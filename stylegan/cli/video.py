@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,6 +21,7 @@ from stylegan.cli.latents import (
 )
 from stylegan.cli.outputs import check_free, overwrite_option
 from stylegan.cli.params import Command, Seeds, finite, joined, make_folder, refuse_beside
+from stylegan.cli.pictures import check_size, scale_option
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,10 @@ class Cells(click.ParamType):
     show_default=True,
     help="Continue from the last keyframe to the first, so that the video repeats seamlessly.",
 )
+@scale_option(
+    "Enlarge by a whole number, each pixel to a square; auto: until the shorter side has 256 px or "
+    "more."
+)
 @drawing_options(noise_modes=("const", "none"))  # fresh noise in every frame would flicker
 @save_ws_option
 @click.option(
@@ -114,6 +119,7 @@ def command(
     seconds: float | None,
     fps: int,
     loop: bool,
+    scale: int | Literal["auto"],
     save_ws: str | None,
     out: str,
     overwrite: bool,
@@ -135,6 +141,7 @@ def command(
         raise click.UsageError("--frames does not go with --seconds; give one of them")
     check_save_ws(save_ws)
     from stylegan.bars import Bar
+    from stylegan.imaging import scale_of_frames
     from stylegan.video import journeys
     from stylegan.video.writers import writer_for
 
@@ -144,8 +151,10 @@ def command(
     columns, rows = cells
     pipe = drawing.open()
     height, width = pipe.G.config.resolution
-    size = columns * width, rows * height
+    scale = scale_of_frames(scale, (columns * width, rows * height))
+    size = columns * width * scale, rows * height * scale
     Writer.check(out, size, fps)
+    check_size(size, scale)
     if not keyframes:
         seeds = seeds or list(range(SEEDS_PER_CELL * columns * rows))
         journeys.check_cells(len(seeds), columns * rows)
@@ -165,6 +174,7 @@ def command(
         frames=count,
         fps=fps,
         loop=loop,
+        scale=scale,
         **{"class": "; ".join(drawing.classes), "label": "; ".join(drawing.labels)},
     )
     make_folder(Path(out).parent, "--out")
@@ -172,7 +182,8 @@ def command(
     saved.add(ws)
     with saved.opened(metadata), Writer(out, size, fps, loop, metadata) as video:
         with Bar(total=count, unit="frame", desc="video") as bar:
-            for image in journeys.frames(pipe, points, count, loop, columns, drawing.noise_mode):
+            noise = drawing.noise_mode
+            for image in journeys.frames(pipe, points, count, loop, columns, noise, scale):
                 video.add(image)
                 bar.update()
     click.echo(f"{out}: {count} frames, {count / fps:.1f} s")

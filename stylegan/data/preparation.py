@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stylegan.data.convert import Conversion, Converted, convert_all
-from stylegan.data.label_file import read_labels
-from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
+from stylegan.data.convert import Conversion, Converted
+from stylegan.data.gather import Gathered, gather
+from stylegan.data.labels import FILE
 from stylegan.data.made import Made
 from stylegan.data.pixels.encode import KEEP, Encoding
 from stylegan.data.pixels.ranges import DeepImages, cut, no_numbers
-from stylegan.data.source import Problem, Source, open_source
+from stylegan.data.processes import in_processes
+from stylegan.data.source import Problem, open_source
 from stylegan.data.survey import (
     broken_profiles,
     deep_images,
     images_in,
     one_range,
-    other_files,
     range_notes,
     survey,
 )
@@ -80,17 +80,6 @@ class Prepared:
         return lines
 
 
-@dataclass
-class Gathered:
-    """The files of a source."""
-
-    images: list[str]
-    labels: Labels | None = None
-    failures: list[Problem] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
-
-
 def prepare(
     source: str | Path,
     dest: str | Path,
@@ -134,7 +123,7 @@ def prepare(
     files, path = open_source(source, zip_encoding), Path(dest)
     target_path = path.absolute()
     check_target(files.path, target_path, overwrite)
-    gathered = _gather(files, labels)
+    gathered = gather(files, labels)
     seen = survey(files, gathered.images, OPEN_FIRST)
     used = None if size is None else transform
     size, channels = size or seen.one_size(files.path), channels or seen.common_channels
@@ -142,7 +131,7 @@ def prepare(
     value_range = one_range(files.path, deep, value_range)
     convert = Conversion(files, size, used, channels, value_range, encoding)
     out = _planned(path, convert, deep, gathered)
-    results = convert_all(convert, progress(gathered.images), workers)
+    results = in_processes(convert, progress(gathered.images), workers)
     try:
         with open_target(target_path) as target:
             _fill(target, out, gathered, results, dedupe)
@@ -169,29 +158,6 @@ def _planned(
     out = Prepared(path, final, convert.channels, made, deep)
     out.failures, out.ignored, out.notes = gathered.failures, gathered.ignored, gathered.notes
     return out
-
-
-def _gather(source: Source, with_labels: bool) -> Gathered:
-    """Images and labels of a source, and what else is in it."""
-    found = Gathered(images_in(source), failures=list(source.problems), notes=list(source.notes))
-    others = other_files(source, found.images)
-    found.failures += others.archives
-    found.ignored = others.endings
-    if not with_labels:
-        return found
-    read = read_labels(source, found.images)
-    found.labels = read.labels
-    found.notes += read.notes
-    empty = read.labels and empty_classes(read.labels)
-    found.notes += [empty] if empty else []
-    found.failures += [Problem(name, "has a label, but does not exist") for name in read.missing]
-    found.failures += [Problem(name, "has no label in dataset.json") for name in read.unlabelled]
-    without = set(read.unlabelled)
-    found.images = [name for name in found.images if name not in without]
-    if not found.labels:
-        why = "lies beside the folders, so that they are not classes (it is used)"
-        found.failures += [Problem(name, why) for name in stray_images(found.images)]
-    return found
 
 
 def _fill(

@@ -36,6 +36,35 @@ class Survey:
     first: dict[tuple[int, int], str]  # {(height, width): a file of that size}
     broken_profiles: int = 0  # files with a colour profile that is not used
 
+    @classmethod
+    def empty(cls) -> Survey:
+        """One of no files."""
+        return cls(0, Counter(), Counter(), [], {})
+
+    def add(self, name: str, header: decode.Header | None, why: str | None) -> None:
+        """Count a file that was opened.
+
+        Args:
+            header: None if it cannot be read.
+            why: the reason why the file cannot be used; None if it can.
+        """
+        self.opened += 1
+        if why is not None:
+            self.failures.append(Problem(name, why))
+        if header is None:
+            return
+        size = header.height, header.width
+        self.sizes[size] += 1
+        self.channels[header.channels] += 1
+        self.broken_profiles += header.broken_profile
+        self.first.setdefault(size, name)
+
+    def require_one(self, path: Path) -> None:
+        """Raises: UserError that names `path` if none of the files can be used."""
+        if not self.sizes:
+            why = self.failures[0]
+            raise UserError(path, f"none of {self.opened} files looked at can be used; {why}")
+
     @property
     def common_channels(self) -> int:
         """The channels that suit the images: 4 if at least half have transparency, else 3 if any
@@ -89,23 +118,19 @@ def survey(source: Source, files: list[str], limit: int) -> Survey:
 
     Raises: UserError if none of them can be used.
     """
-    opened = files[:: max(len(files) // limit, 1)]
-    found = Survey(len(opened), Counter(), Counter(), [], {})
-    for name in opened:
+    found = Survey.empty()
+    for name in some_of(files, limit):
         try:
-            header = decode.look(source.read(name), name)
+            found.add(name, decode.look(source.read(name), name), None)
         except UserError as e:
-            found.failures.append(Problem(name, reason_for(e, name)))
-            continue
-        size = header.height, header.width
-        found.sizes[size] += 1
-        found.channels[header.channels] += 1
-        found.broken_profiles += header.broken_profile
-        found.first.setdefault(size, name)
-    if not found.sizes:
-        why = found.failures[0]
-        raise UserError(source.path, f"none of {len(opened)} files looked at can be used; {why}")
+            found.add(name, None, reason_for(e, name))
+    found.require_one(source.path)
     return found
+
+
+def some_of(files: list[str], limit: int) -> list[str]:
+    """About `limit` of the files, evenly spaced."""
+    return files[:: max(len(files) // limit, 1)]
 
 
 def deep_images(
@@ -120,7 +145,7 @@ def deep_images(
     """
     given = None if value_range is None else Range(*as_range(value_range), why="as --range says")
     extents: dict[str, deep.Extent] = {}
-    opened = files[:: max(len(files) // DEEP_FILES, 1)]
+    opened = some_of(files, DEEP_FILES)
     for name in opened:
         try:
             data = source.read(name)

@@ -14,7 +14,7 @@ from PIL import Image
 from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset, ImageStream
 from stylegan.errors import UserError
-from stylegan.imaging import grid, on_checkerboard, save_image, to_pil, to_tensor
+from stylegan.imaging import Layout, grid, on_checkerboard, save_image, to_pil, to_tensor
 from stylegan.inference.seeds import latents_of_seeds
 from stylegan.runs.training_labels import about_dataset, label_vectors
 
@@ -84,6 +84,11 @@ class Samples:
         return path
 
     def _save(self, images: list[Image.Image], path: Path, about: dict[str, Any]) -> Path:
+        """Write a sheet, enlarged if its images are small."""
         path.parent.mkdir(exist_ok=True)
-        save_image(on_checkerboard(grid(images, self.columns)), path, about)
+        columns = self.columns if len(images) == len(self.seeds) else None
+        layout = Layout.of(len(images), images[0].size, columns, "auto")
+        square = 8 if layout.scale == 1 else 4 * layout.scale  # the report reduces it by the scale
+        sheet = on_checkerboard(grid(images, layout.columns, layout.scale), square)
+        save_image(sheet, path, {**about, "scale": layout.scale})
         return path

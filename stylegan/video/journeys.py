@@ -65,6 +65,7 @@ def frames(
     loop: bool = True,
     columns: int | None = None,
     noise_mode: str = "const",
+    scale: int = 1,
 ) -> Iterator[Image.Image]:
     """The frames of a video along cubic splines through keyframes, one after the other.
 
@@ -76,6 +77,7 @@ def frames(
             the last frame is the last keyframe.
         columns: cells side by side; None: all.
         noise_mode: const or none.
+        scale: a whole number by which frames are enlarged, each pixel to a square.
     Yields: `count` PIL images.
     Raises: UserError for keyframes or numbers that do not fit.
     """
@@ -87,7 +89,8 @@ def frames(
     if keyframes.ndim != 4 or list(keyframes.shape[2:]) != item or not len(keyframes):
         raise UserError("keyframes", f"expected {shape}, got {list(keyframes.shape)}")
     check_cells(keyframes.shape[0] * keyframes.shape[1], len(keyframes))
-    return _frames(pipe, keyframes.cpu(), count, loop, columns, noise_mode)
+    scale = count_of(scale, "scale", 1)
+    return _frames(pipe, keyframes.cpu(), count, loop, columns, noise_mode, scale)
 
 
 def _frames(
@@ -97,6 +100,7 @@ def _frames(
     loop: bool,
     columns: int | None,
     noise_mode: str,
+    scale: int,
 ) -> Iterator[Image.Image]:
     cells, points = keyframes.shape[:2]
     curve = CubicSpline(keyframes.transpose(0, 1).numpy(), loop)
@@ -106,4 +110,4 @@ def _frames(
         ws = torch.from_numpy(curve(times[start : start + step])).float()
         images = pipe(ws=ws.flatten(0, 1), noise_mode=noise_mode).images
         for i in range(0, len(images), cells):
-            yield grid(images[i : i + cells], columns or cells)
+            yield grid(images[i : i + cells], columns or cells, scale)

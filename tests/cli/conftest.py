@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The run folder of a network trained for two steps on the embedded emoji, with their classes."""
+    """The run folder of a network trained for two steps on the emoji, with their classes."""
     return _train(tmp_path_factory.mktemp("runs"), "--data", "emoji", "--cond")
 
 

@@ -154,7 +154,7 @@ def test_generate_a_sheet_as_webp(run, trained, tmp_path):
     )
     assert code == 0, err
     with Image.open(tmp_path / "out" / "grid.webp") as image:
-        assert image.size == (48, 48)
+        assert image.size == (8 * 48, 8 * 48)
         assert json.loads(image.getexif()[0x010E])["seeds"] == "0,1,2,3,4,5,6"
 
 
@@ -164,7 +164,7 @@ def test_mix(run, trained, tmp_path):
     )
     assert code == 0, err
     with Image.open(tmp_path / "mix.png") as image:
-        assert image.size == (4 * 16, 3 * 16) and image.text["layers"] == "0,1"
+        assert image.size == (4 * 128, 3 * 128) and image.text["layers"] == "0,1"
 
 
 def test_info(run, trained):

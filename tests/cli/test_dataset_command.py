@@ -58,7 +58,7 @@ def test_wrong_input_is_one_line(run, photos, tmp_path, args, message):
 def test_info_shows_sizes_labels_problems_and_a_sheet(run, photos, tmp_path):
     (photos / "cats" / "broken.png").write_bytes(b"x")
     (photos / "cats" / "alpha.png").write_bytes(encoded(picture((30, 20), "RGBA")))
-    code, out, err = run("info", "photos")
+    code, out, err = run("info", "photos", "--sheet", "photos-sheet.png")
     assert code == 0, err
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert rows["images"] == "8" and rows["sizes"].startswith("30x20 px (2), ")
@@ -66,7 +66,7 @@ def test_info_shows_sizes_labels_problems_and_a_sheet(run, photos, tmp_path):
     assert rows["classes"] == "cats (5), dogs & co (3)"
     assert rows["problems"] == "cats/broken.png: not an image that Pillow can read"
     with Image.open(tmp_path / "photos-sheet.png") as sheet:
-        assert sheet.size == (7 * 96, 96) and sheet.mode == "RGB"
+        assert sheet.size == (4 * 128, 2 * 128) and sheet.mode == "RGB"  # four cats, three dogs
     code, out, _ = run("info", "photos", "--json", "--no-sheet")
     assert json.loads(out)["problems"] == [rows["problems"]]
     code, out, _ = run("info", "photos", "--sheet", "new/x.png")  # as in the other commands
@@ -83,8 +83,9 @@ def test_info_where_nothing_can_be_read_whole(run, tmp_path):
     for i in range(2):
         whole = encoded(picture((64, 64), seed=i), "JPEG")
         (tmp_path / "pics" / f"{i}.jpg").write_bytes(whole[: len(whole) // 2])
-    code, out, err = run("info", "pics")
-    assert code == 0 and "none of the images looked at can be read" in out, err
+    code, out, err = run("info", "pics", "--sheet", "a.png")
+    assert code == 0 and not (tmp_path / "a.png").exists(), err
+    assert "none of the images looked at can be read" in out, err
     assert out.count("broken image (image file is truncated") == 2
 
 

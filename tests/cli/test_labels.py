@@ -53,8 +53,8 @@ def test_each_class_has_files_of_its_own(run, nets, tmp_path):
     for p in (tmp_path / "both").iterdir():
         assert read(p).tobytes() == read(tmp_path / "out" / p.name).tobytes()
     assert read("both/seed0000-class1.png").text["class"] == "dog"
-    ok(run("generate", nets["classes"], *args, "--grid"))
-    sheet = read("out/grid-class0-class1.png")
+    ok(run("generate", nets["classes"], *args, "--grid", "--scale", "1"))
+    sheet = read("out/grid-class0-class1-x1.png")
     assert sheet.size == (32, 32) and sheet.text["class"] == "cat; dog"
     row = sheet.crop((0, 16, 16, 32)).tobytes()
     assert row == read("both/seed0000-class1.png").tobytes()

@@ -91,14 +91,11 @@ def test_generate_notices_them_before_it_draws(run, places, tmp_path, monkeypatc
     assert code == 2 and "seed0001.png: already exists" in err, err
 
 
-def test_info_describes_a_data_set_whose_sheet_exists(run, places, tmp_path):
-    for _ in range(2):
-        code, out, err = run("info", places["data"])
-        assert code == 0 and "3" in out, err
-    assert "data-sheet.png: already exists; --overwrite replaces it, --sheet writes" in out
-    (tmp_path / "data-sheet.png").write_bytes(b"mine")
-    assert run("info", places["data"], "--overwrite")[0] == 0
-    assert (tmp_path / "data-sheet.png").read_bytes() != b"mine"
+@pytest.mark.parametrize("options", [[], ["--no-sheet"], ["--overwrite"], ["--json"]])
+def test_info_writes_no_file_unless_asked(run, places, tmp_path, options):
+    code, out, err = run("info", places["data"], *options)
+    assert code == 0 and "3" in out and "sheet" not in out, err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_convert_replaces_only_what_it_wrote(run, places, tmp_path):
@@ -245,7 +242,7 @@ def test_ctrl_c_leaves_what_is_done(run, places, tmp_path, monkeypatch, args, le
     if "spectra" in args:
         assert list(json.loads((tmp_path / "a.json").read_text())) == ["data"]
     if "grid" in args:
-        assert Image.open("grid.png").size == (32, 16)
+        assert Image.open("grid.png").size == (2 * 128, 128)
 
 
 def test_ctrl_c_in_a_later_metric_keeps_the_first(run, places, tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def test_mix(run, trained3):
     code, _, err = run("mix", trained3, "--rows", "1", "--columns", "2,3", "--layers", "0-15")
     assert code == 0, err
     with Image.open("mix.png") as image:
-        assert image.size == (3 * 16, 2 * 16)
+        assert image.size == (3 * 128, 2 * 128)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def first_frame(path):
 
 def test_a_video_of_seeds(run, trained, tmp_path, pipe):
     args = ["--seeds", "1,2", "--trunc", "0.7", "--class", "food & drink", "--frames", "4"]
-    code, out, err = run("video", trained, *args, "--out", "new/a.gif")
+    args += ["--scale", "1", "--out", "new/a.gif"]
+    code, out, err = run("video", trained, *args)
     assert code == 0, err
     assert out == "new/a.gif: 8 frames, 0.3 s\n"
     still = pipe(seeds=[1], truncation_psi=0.7, label=2).images[0]
@@ -40,13 +41,13 @@ def test_a_grid(run, trained, tmp_path):
     assert code == 0, err
     assert out == "a.webp: 5 frames, 0.5 s\n"
     pixels, count = first_frame(tmp_path / "a.webp")
-    assert pixels.shape == (32, 48, 3) and count == 5
+    assert pixels.shape == (8 * 32, 8 * 48, 3) and count == 5
 
 
 def test_keyframes_from_a_file(run, trained, tmp_path, pipe):
     np.save(tmp_path / "ws.npy", pipe(seeds=[4, 5]).ws.numpy())
-    args = ["--keyframes", "ws.npy", "--frames", "2", "--no-loop", "--out", "a.gif"]
-    code, _, err = run("video", trained, *args)
+    args = ["--keyframes", "ws.npy", "--frames", "2", "--no-loop", "--scale", "1"]
+    code, _, err = run("video", trained, *args, "--out", "a.gif")
     assert code == 0, err
     pixels, count = first_frame(tmp_path / "a.gif")
     assert count == 3 and np.abs(pixels - np.asarray(pipe(seeds=[4]).images[0])).max() <= 2
@@ -59,7 +60,7 @@ def test_mp4_is_what_comes_without_options(run, trained, tmp_path):
     assert out == "video.mp4: 12 frames, 0.4 s\n"
     with av.open(str(tmp_path / "video.mp4")) as container:
         stream = container.streams.video[0]
-        assert (stream.width, stream.height, stream.average_rate) == (16, 16, 30)
+        assert (stream.width, stream.height, stream.average_rate) == (256, 256, 30)
         assert len(list(container.decode(stream))) == 12
 
 

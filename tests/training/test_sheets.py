@@ -27,8 +27,12 @@ def folder_with(tmp_path, labels):
 
 
 def cell(sheet, row, column):
-    box = (16 * column, 16 * row, 16 * column + 16, 16 * row + 16)
-    return np.asarray(sheet.crop(box), dtype=int)
+    """An image of 16 px, which the sheet shows eight times as large."""
+    box = (128 * column, 128 * row, 128 * column + 128, 128 * row + 128)
+    large = np.asarray(sheet.crop(box), dtype=int)
+    small = large[::8, ::8]
+    assert (small.repeat(8, 0).repeat(8, 1) == large).all()
+    return small
 
 
 def last_sheet(run_dir):
@@ -43,7 +47,7 @@ def test_a_sheet_is_drawn_again_by_its_seeds(images, tmp_path):
     t = trainer(images, tmp_path / "run")
     t.run()
     sheet = last_sheet(t.run_dir)
-    assert sheet.text == {"seeds": "0-95", "columns": "12"}
+    assert sheet.text == {"seeds": "0-95", "columns": "12", "scale": "8"}
     pipe = Pipeline.from_pretrained(t.run_dir, "cpu")
     for row, column in [(0, 0), (1, 2), (7, 11)]:
         (image,) = pipe([row * 12 + column]).images
@@ -62,6 +66,14 @@ def test_a_row_shows_a_class(images, tmp_path):
     (shown,), reals = sheets_of(t.run_dir)[0][-1:], sheets_of(t.run_dir)[1]
     assert (shown.columns, shown.rows, shown.classes) == (12, 8, ("even", "odd") * 4)
     assert reals.columns == 0
+    assert (shown.width, shown.height) == (12 * 16, 8 * 16)  # the page has no enlarged pixels
+
+
+def test_few_real_images_leave_no_black_cells(tmp_path):
+    t = trainer(folder_with(tmp_path, [0] * 5), tmp_path / "run")
+    sheet = Image.open(t.samples.save_reals(tmp_path / "samples" / "reals.png"))
+    assert sheet.size == (3 * 128, 2 * 128) and sheet.text == {"scale": "8"}
+    assert sheet.crop((256, 128, 384, 256)).getcolors() == [(128 * 128, (140,) * 3)]
 
 
 def test_classes_without_images_are_not_on_the_sheet(tmp_path):

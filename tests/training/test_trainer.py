@@ -31,7 +31,7 @@ def test_a_run_leaves_log_grids_and_snapshots(images, tmp_path):
         "reals.png",
     ]
     sheet = Image.open(t.run_dir / "samples" / names[-2])
-    assert sheet.size == (12 * 16, 8 * 16)
+    assert sheet.size == (12 * 128, 8 * 128)  # eight times as large
     assert [p.name for p in snapshots_of(t.run_dir)] == ["000000.020", "000000.040", "000000.048"]
     assert last.name == "000000.048"
     assert {p.name for p in last.iterdir()} == {

@@ -71,6 +71,7 @@ def _sheet(path: Path, kimg: float, mtime_ns: int, size: int) -> Sheet | None:
             warnings.simplefilter("ignore")  # Pillow warns of large sheets
             with Image.open(path, formats=["PNG"]) as file:
                 image, layout = _flat(file), _layout(file.text)
+                image = image.reduce(_scale(file.text, image.size))  # a browser enlarges it again
         data, (width, height) = _encoded(image)
     except Exception:  # a damaged file makes Pillow raise almost anything
         return None
@@ -92,6 +93,13 @@ def _layout(text: dict[str, str]) -> tuple[int, int, tuple[str, ...]]:
         classes = []
     fits = isinstance(classes, list) and len(classes) == rows
     return int(columns[0]), rows, tuple(map(str, classes)) if fits else ()
+
+
+def _scale(text: dict[str, str], size: tuple[int, int]) -> int:
+    """How much the images of a sheet were enlarged, by the text in its PNG."""
+    found = re.fullmatch(r"[1-9]\d{0,2}", text.get("scale", ""))
+    scale = int(found[0]) if found else 1
+    return scale if not any(side % scale for side in size) else 1
 
 
 def _flat(image: Image.Image) -> Image.Image:
