@@ -14,6 +14,7 @@ import torch
 import stylegan_ops
 from stylegan.config import Config, preset
 from stylegan.data.dataset import ImageDataset
+from stylegan.data.source import DEFAULT_DEMO
 from stylegan.device import resolve_device
 from stylegan.errors import UserError
 from stylegan.networks import load_networks
@@ -85,7 +86,10 @@ def make_plan(wanted: Request, say: Callable[[str], None]) -> Plan:
         return _continued(wanted, device, options)
     if "kimg" in options:  # a given length lifts the demo's time limit
         options.setdefault("minutes", None)
-    config = with_settings(preset(preset_of(wanted, device)), options)
+    start = preset(preset_of(wanted, device))
+    if options.get("path") not in (None, DEFAULT_DEMO):  # the demo's labels are those of its images
+        start = replace(start, data=replace(start.data, cond=False))
+    config = with_settings(start, options)
     dataset = open_data(config)
     if config.train.init_from:
         config = _like_source(config, dataset, options, wanted.preset, say)
