@@ -59,7 +59,8 @@ def make(device, work, seconds):
 def steps(device):
     """A function that does one step of the demo's training, without its rare parts."""
     stylegan_ops.tune_cpu_allocator()
-    config = preset("demo").resolved()
+    config = preset("demo")
+    config = config.with_fields(resolution=config.data.resolution).resolved()
     model = TrainingStep(config, torch.device(device))
     shape = (config.train.batch, config.G.channels, *config.G.resolution)
     reals = torch.rand(shape) * 2 - 1

@@ -75,8 +75,6 @@ _TRAIN_NVIDIA = {
     "--resume": Foreign(
         means={"noresume": ""},
         hints={
-            r"(?!\w+:/).*\.(pkl|pt|pth)": "--init-from {} starts with its weights, "
-            "while --resume continues a run of this program",
             "(ffhq|ffhqu|afhq|metfaces|brecahad|celebahq|lsundog)[a-z]*[0-9]*": DOWNLOAD,
         },
     ),

@@ -122,7 +122,6 @@ def test_the_same_meaning(line, ours):
         ("train --network-capacity 16 --image-size 256", "--channel-base 8192"),
         ("train --learning-rate 0.0002", "--g-lr 0.0002 --d-lr 0.0003"),
         ("train --cfg cifar", "--cfg cifar: this preset does not exist, its settings are"),
-        ("train --resume ffhq.pkl", "--init-from ffhq.pkl starts with its weights"),
         ("train --resume=ffhq512", "download the network, then give it with --init-from FILE"),
         ("train --gpus 8 --aug ada", "; --aug ada: there is no adaptive augmentation"),
         ("train --snap", "--snap: counts ticks there, here it is --snapshot-kimg ..."),
@@ -199,7 +198,13 @@ def test_wrong_options_in_one_line(run, line, words):
 
 
 @pytest.mark.parametrize(
-    "line", ["dataset a {}", "convert a {}", "train --dry-run --outdir {}", "info a --sheet {}.png"]
+    "line",
+    [
+        "dataset a {}",
+        f"convert {ROOT}/tests/fixtures/sg2ada-64.pkl {{}}",
+        "train --dry-run --outdir {}",
+        "info a --sheet {}.png",
+    ],
 )
 def test_an_address_is_no_output(run, tmp_path, line):
     (tmp_path / "a").mkdir()

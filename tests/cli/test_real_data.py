@@ -87,7 +87,7 @@ def test_a_zip_of_a_japanese_windows(run, tmp_path):
         assert good(run, command).count(guess) == 1
     chosen = good(run, "info a.zip --no-sheet --zip-encoding shift_jis")
     assert "classes   猫 (1), 表 (1)" in chosen and "guess" not in chosen
-    assert "guess" not in good(run, TRAIN.format("a.zip --zip-encoding cp932"))
+    assert "read as" not in good(run, TRAIN.format("a.zip --zip-encoding cp932"))
     assert "guess" not in good(run, "dataset a.zip out2 --zip-encoding cp932")
     assert "classes   猫 (1), 表 (1)" in good(run, "info out2 --no-sheet")
     # Spectra need no names, so there is nothing to choose.

@@ -101,7 +101,7 @@ def test_commands_that_draw_have_a_device_a_batch_and_truncation(name):
     ],
 )
 def test_batch_is_the_number_of_images_at_once(run, places, monkeypatch, args):
-    from stylegan.inference import pipeline
+    from stylegan.inference import drawer
 
     batches = []
 
@@ -109,8 +109,8 @@ def test_batch_is_the_number_of_images_at_once(run, places, monkeypatch, args):
         batches.append(min(batch, count))
         return in_batches(run, count, batch, *rest)
 
-    in_batches = pipeline.in_batches
-    monkeypatch.setattr(pipeline, "in_batches", noted)
+    in_batches = drawer.in_batches
+    monkeypatch.setattr(drawer, "in_batches", noted)
     code, _, err = run(*args.format(**places).split())
     assert code == 0 and set(batches) == {1}, err
 
@@ -122,7 +122,7 @@ def test_batch_is_the_number_of_images_at_once(run, places, monkeypatch, args):
         ("--trunc nan", "expected a finite number"),
         ("--trunc-cutoff -1", "-1 is not in the range x>=0"),
         ("--batch 0", "0 is not in the range x>=1"),
-        ("--device meta", "device 'meta': not available here"),
+        ("--device meta", "device 'meta': expected auto, cpu, cuda"),
         ("--noise-mode some", "'some' is not one of"),
         ("--save-ws text/a.npz", "cannot make the folder"),
         ("--save-ws folder.npz", "is a directory"),

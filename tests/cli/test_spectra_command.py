@@ -49,7 +49,7 @@ def test_other_sizes_are_made_one(run, pictures, tmp_path):
 
 def test_without_matplotlib_one_line_comes_before_the_work(run, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    code, _, err = run("spectra", "nothing")
+    code, _, err = run("spectra", "emoji")
     assert code == 2 and "pip install 'stylegan[plot]'" in err and err.count("\n") == 1
 
 

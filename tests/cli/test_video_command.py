@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.cases import by_tier
+from support.native import ROOT
 from support.processes import usual_signals
 
 from stylegan import Pipeline
@@ -66,7 +67,7 @@ def test_mp4_is_what_comes_without_options(run, trained, tmp_path):
 
 def test_without_pyav_one_line_comes_before_the_network_is_read(run, tmp_path, monkeypatch):
     monkeypatch.setattr(writers.importlib.util, "find_spec", lambda name: None)
-    code, _, err = run("video", "nothing", "--out", "a.mp4")
+    code, _, err = run("video", ROOT / "tests/fixtures/sg2ada-64.pkl", "--out", "a.mp4")
     assert code == 2 and "pip install 'stylegan[video]'" in err and err.count("\n") == 1
 
 

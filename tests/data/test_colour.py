@@ -12,7 +12,7 @@ from support.deep_images import png16, png_chunk
 from support.pictures import encoded, picture
 from support.profiles import PRIMARIES, cmyk_profile, grey_profile, rgb_profile, to_srgb
 
-from stylegan.data import decode, prepare
+from stylegan.data import decode, preparation
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.pixels import colour
 
@@ -70,7 +70,7 @@ def test_colours_of_a_profile_in_lossy_files(kind):
 def test_training_and_the_data_tool_agree(store, tmp_path):
     files = {f"{i}.png": saved(picture(seed=i), rgb_profile("adobe", 563 / 256)) for i in range(3)}
     source = store(files)
-    data, done = ImageDataset(source), prepare.prepare(source, tmp_path / "out", workers=2)
+    data, done = ImageDataset(source), preparation.prepare(source, tmp_path / "out", workers=2)
     assert done.broken_profiles == done.kept == 0
     made = ImageDataset(tmp_path / "out")
     for i in range(3):
@@ -165,7 +165,7 @@ def test_a_broken_profile_changes_nothing_and_is_counted(store, tmp_path, name):
     assert np.array_equal(data.pixels(0), np.asarray(image).transpose(2, 0, 1))
     told = "1 image has a broken colour profile; the values are taken unchanged"
     assert data.notes == [told]
-    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    done = preparation.prepare(source, tmp_path / "out", workers=0)
     assert done.broken_profiles == 1 and told in done.changes
     assert ImageDataset(tmp_path / "out").notes == []  # which has no profile any more
 

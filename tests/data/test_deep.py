@@ -11,7 +11,7 @@ from support.deep_images import encoded_deep, png16, tiff
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import decode, prepare
+from stylegan.data import decode, preparation
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.pixels import deep
 from stylegan.data.pixels.ranges import choose
@@ -128,7 +128,7 @@ def test_one_rule_for_the_set(store, tmp_path, kind):
         expected = scaled(v, *pair).reshape(8, 8, -1).transpose(2, 0, 1)
         assert np.abs(data.pixels(i) - expected).max() < 0.51
     assert (data.pixels(0) != data.pixels(1)).any()
-    done = prepare.prepare(source, tmp_path / "out.zip", workers=0)
+    done = preparation.prepare(source, tmp_path / "out.zip", workers=0)
     assert done.made.value_range == pair and done.kept == 0
     made = ImageDataset(tmp_path / "out.zip")
     assert made.deep is None and made.value_range is None
@@ -198,7 +198,7 @@ def test_numbers_that_are_none(store, tmp_path):
         "1 image has values that are no numbers; NaN becomes black",
         "1 image has values outside 0 to 1, which are cut",
     ]
-    done = prepare.prepare(source, tmp_path / "out", value_range=(0, 1), workers=0)
+    done = preparation.prepare(source, tmp_path / "out", value_range=(0, 1), workers=0)
     assert (done.cut, done.not_finite) == (1, 1)
 
 
@@ -230,7 +230,7 @@ def test_a_range_that_is_given(store, tmp_path):
     assert data.notes == ["1 image has values outside 1000 to 2000, which are cut"]
     assert data.take_cut() == "by now, 1 image has values outside 1000 to 2000, which are cut"
     assert data.take_cut() is None
-    done = prepare.prepare(source, tmp_path / "out", value_range=(1000, 2000), workers=0)
+    done = preparation.prepare(source, tmp_path / "out", value_range=(1000, 2000), workers=0)
     assert done.cut == 1 and done.changes[0] == data.notes[0]
     assert np.array_equal(ImageDataset(tmp_path / "out").pixels(0), data.pixels(0))
 
@@ -290,7 +290,7 @@ def test_a_deep_image_that_was_not_looked_at(store, tmp_path):
     data = ImageDataset(source)
     data[1]
     assert [str(p) for p in data.take_skipped()] == [f"001.png: {why}"]
-    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    done = preparation.prepare(source, tmp_path / "out", workers=0)
     assert [str(p) for p in done.failures] == [f"001.png: {why}"] and done.written == 199
     assert ImageDataset(source, value_range=(0, 4095)).pixels(1).max() == 255
 

@@ -13,7 +13,7 @@ from support.pictures import encoded, picture
 from support.profiles import rgb_profile
 
 from stylegan import UserError
-from stylegan.data import decode, prepare
+from stylegan.data import decode, preparation
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.made import read_made
 from stylegan.data.pixels import keep
@@ -87,7 +87,7 @@ KEPT = {
 @pytest.mark.parametrize("kind", KEPT)
 def test_bytes_are_kept_without_metadata(store, tmp_path, kind):
     file = KEPT[kind]
-    done = prepare.prepare(store({"a.png": file}), tmp_path / "out", workers=0)
+    done = preparation.prepare(store({"a.png": file}), tmp_path / "out", workers=0)
     (path,) = (tmp_path / "out" / "00000").iterdir()
     written = path.read_bytes()
     assert done.kept == 1 and len(written) <= len(file) and SECRET not in written
@@ -127,7 +127,7 @@ WRITTEN = {
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_what_changes_is_written_anew(store, tmp_path, kind):
     source = store({"a.png": WRITTEN[kind], "b.jpg": saved(photo(seed=2), "JPEG")})
-    done = prepare.prepare(source, tmp_path / "out", channels=3, workers=0)
+    done = preparation.prepare(source, tmp_path / "out", channels=3, workers=0)
     first = tmp_path / "out" / "00000" / "img00000000.png"
     if kind == "animated PNG":  # further frames are metadata, as it were
         assert done.kept == 2
@@ -141,19 +141,19 @@ def test_what_changes_is_written_anew(store, tmp_path, kind):
 @pytest.mark.parametrize("options", [{"size": (16, 16)}, {"channels": 1}, {"channels": 4}])
 def test_another_size_or_other_channels(store, tmp_path, options):
     source = store({"a.jpg": saved(photo(), "JPEG")})
-    done = prepare.prepare(source, tmp_path / "out", workers=0, **options)
+    done = preparation.prepare(source, tmp_path / "out", workers=0, **options)
     assert done.formats == {"png": 1} and done.kept == 0
 
 
 def test_the_same_size_asked_for(store, tmp_path):
     source = store({"a.jpg": saved(photo(), "JPEG"), "b.jpg": saved(photo((60, 40)), "JPEG")})
-    done = prepare.prepare(source, tmp_path / "out", size=(32, 48), workers=0)
+    done = preparation.prepare(source, tmp_path / "out", size=(32, 48), workers=0)
     assert done.formats == {"png": 1, "jpg": 1} and done.kept == 1
 
 
 def test_invisible_colours_are_not_kept(store, tmp_path):
     image = Image.new("RGBA", (8, 8), (200, 100, 50, 0))
-    done = prepare.prepare(store({"a.png": encoded(image)}), tmp_path / "out", workers=0)
+    done = preparation.prepare(store({"a.png": encoded(image)}), tmp_path / "out", workers=0)
     assert done.kept == 0 and not ImageDataset(tmp_path / "out").pixels(0).any()
 
 
@@ -170,7 +170,7 @@ def test_invisible_colours_are_not_kept(store, tmp_path):
 def test_formats(store, tmp_path, encoding, ending, lossless):
     files = {"a.jpg": with_metadata("JPEG"), "b.png": encoded(photo(seed=1))}
     source = store(files)
-    done = prepare.prepare(source, tmp_path / "out.zip", encoding=encoding, workers=2)
+    done = preparation.prepare(source, tmp_path / "out.zip", encoding=encoding, workers=2)
     assert done.formats == {ending: 2} and done.kept == 0
     data, made = ImageDataset(source), ImageDataset(tmp_path / "out.zip")
     for i in range(2):
@@ -187,14 +187,14 @@ def test_a_lower_quality_is_smaller(store, tmp_path):
     sizes = []
     for quality in (20, 60, None):
         dest = tmp_path / f"{quality}.zip"
-        prepare.prepare(source, dest, encoding=Encoding("jpeg", quality), workers=0)
+        preparation.prepare(source, dest, encoding=Encoding("jpeg", quality), workers=0)
         sizes.append(dest.stat().st_size)
     assert sizes == sorted(sizes) and sizes[0] < sizes[1] < sizes[2]
 
 
 def test_webp_keeps_transparency(store, tmp_path):
     source = store({"a.png": encoded(picture((16, 16), "RGBA"))})
-    prepare.prepare(source, tmp_path / "out", encoding=Encoding("webp"), workers=0)
+    preparation.prepare(source, tmp_path / "out", encoding=Encoding("webp"), workers=0)
     assert np.array_equal(ImageDataset(tmp_path / "out").pixels(0), ImageDataset(source).pixels(0))
 
 
@@ -211,7 +211,7 @@ def test_webp_keeps_transparency(store, tmp_path):
 def test_formats_that_do_not_fit(store, tmp_path, encoding, message):
     source = store({"a.png": encoded(picture((16, 16), "RGBA"))})
     with pytest.raises(UserError, match=message):
-        prepare.prepare(source, tmp_path / "out", encoding=encoding, workers=0)
+        preparation.prepare(source, tmp_path / "out", encoding=encoding, workers=0)
     assert not (tmp_path / "out").exists()
 
 
@@ -236,14 +236,14 @@ def test_damaged_files_are_no_puzzle(kind):
 def test_a_kept_file_is_checked_by_decoding(store, tmp_path, monkeypatch):
     monkeypatch.setattr(keep, "picture_only", lambda data, kind: encoded(picture((48, 32))))
     source = store({"a.png": encoded(photo())})
-    assert prepare.prepare(source, tmp_path / "out", workers=0).kept == 0
+    assert preparation.prepare(source, tmp_path / "out", workers=0).kept == 0
     assert np.array_equal(ImageDataset(tmp_path / "out").pixels(0), ImageDataset(source).pixels(0))
 
 
 def test_how_it_was_made_is_recorded(store, tmp_path):
     source = store({"a.png": png16(np.full((16, 12, 1), 900, np.uint16))})
     dest = tmp_path / "out.zip"
-    prepare.prepare(source, dest, size=(8, 8), transform="pad", workers=0)
+    preparation.prepare(source, dest, size=(8, 8), transform="pad", workers=0)
     with zipfile.ZipFile(dest) as z:
         made = json.loads(z.read("dataset.json"))["made"]
     assert made["by"].startswith("stylegan ") and made["source"] == source.name
@@ -284,6 +284,6 @@ def test_the_ending_of_mpo(store):
 
 def test_a_file_that_claims_to_be_another(store, tmp_path):
     source = store({"a.png": saved(photo(), "JPEG")})
-    prepare.prepare(source, tmp_path / "out", workers=0)
+    preparation.prepare(source, tmp_path / "out", workers=0)
     assert [p.suffix for p in (tmp_path / "out" / "00000").iterdir()] == [".jpg"]
     assert decode.look(saved(photo(), "JPEG"), "a.png").channels == 3

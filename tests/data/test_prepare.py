@@ -13,7 +13,7 @@ from PIL import Image
 from support.pictures import encoded, picture
 
 from stylegan import UserError
-from stylegan.data import decode, prepare, target
+from stylegan.data import decode, preparation, target
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.source import Problem
 
@@ -34,7 +34,7 @@ def is_colour(pixel, name):
 def test_what_is_written_can_be_trained_on(store, tmp_path, suffix):
     files = {f"{c}/{i}.png": encoded(picture((9, 9), seed=i)) for c in "ab" for i in range(3)}
     source, dest = store(files), tmp_path / f"out{suffix}"
-    done = prepare.prepare(source, dest, size=(8, 8), workers=0)
+    done = preparation.prepare(source, dest, size=(8, 8), workers=0)
     assert (done.written, done.class_names, done.failures) == (6, ("a", "b"), [])
     data, direct = ImageDataset(dest), ImageDataset(source, resolution=(8, 8))
     assert data.class_names == ("a", "b") and data.resolution == (8, 8)
@@ -45,7 +45,7 @@ def test_what_is_written_can_be_trained_on(store, tmp_path, suffix):
 def test_processes_change_nothing(store, tmp_path):
     files = {f"{i:02}.png": encoded(picture((9, 9), seed=i)) for i in range(50)}
     source, dests = store({**files, "07.png": b"x"}), [tmp_path / f"{i}.zip" for i in range(3)]
-    results = [prepare.prepare(source, d, (8, 8), workers=w) for d, w in zip(dests, (0, 1, 3))]
+    results = [preparation.prepare(source, d, (8, 8), workers=w) for d, w in zip(dests, (0, 1, 3))]
     assert [r.failures for r in results] == [
         [Problem("07.png", "not an image that Pillow can read")]
     ] * 3
@@ -56,7 +56,7 @@ def test_no_process_is_left(store, tmp_path):
     """Or Python may print a traceback when it ends."""
     source = store({f"{i:02}.png": encoded(picture(seed=i)) for i in range(20)})
     before = set(multiprocessing.active_children())
-    prepare.prepare(source, tmp_path / "out", workers=2)
+    preparation.prepare(source, tmp_path / "out", workers=2)
     assert set(multiprocessing.active_children()) <= before
 
 
@@ -74,7 +74,7 @@ def kill_at(name):
 def test_a_file_that_kills_the_process_that_reads_it(store, tmp_path, monkeypatch):
     files = {f"{i:02}.png": encoded(picture(seed=i)) for i in range(60)}
     monkeypatch.setattr(decode, "open_image", kill_at("31.png"))  # processes are forked
-    done = prepare.prepare(store(files), tmp_path / "out.zip", workers=2)
+    done = preparation.prepare(store(files), tmp_path / "out.zip", workers=2)
     assert done.failures == [Problem("31.png", "kills the process that reads it")]
     assert done.written == 59
     data = ImageDataset(tmp_path / "out.zip")
@@ -103,7 +103,7 @@ def test_a_file_that_kills_the_process_that_reads_it(store, tmp_path, monkeypatc
 @pytest.mark.parametrize("channels", [3, 4])
 def test_transforms(store, tmp_path, transform, size, shape, at, channels):
     source = store({"a.png": encoded(split())})
-    done = prepare.prepare(source, tmp_path / "out", size, transform, channels, workers=0)
+    done = preparation.prepare(source, tmp_path / "out", size, transform, channels, workers=0)
     pixels = ImageDataset(tmp_path / "out", channels=channels).pixels(0)
     assert done.size == shape and pixels.shape == (channels, *shape)
     for (y, x), colour in at.items():
@@ -116,7 +116,7 @@ def test_transforms(store, tmp_path, transform, size, shape, at, channels):
 @pytest.mark.parametrize("transform", ["center-crop", "center-crop-wide", "fit", "pad"])
 def test_odd_shapes(store, tmp_path, size, transform):
     source = store({"a.png": encoded(Image.new("RGB", size, "blue"))})
-    done = prepare.prepare(source, tmp_path / "out", (16, 24), transform, workers=0)
+    done = preparation.prepare(source, tmp_path / "out", (16, 24), transform, workers=0)
     pixels = ImageDataset(tmp_path / "out").pixels(0)
     assert done.written == 1 and np.abs(pixels.max(axis=(1, 2)) - [0, 0, 255]).max() <= 3
 
@@ -128,13 +128,13 @@ def test_odd_shapes(store, tmp_path, size, transform):
 def test_channels_are_what_most_images_have(store, tmp_path, modes, channels):
     images = [picture((8, 8), "RGBA", i).convert(m) for i, m in enumerate(modes.split())]
     source = store({f"{i}.png": encoded(image) for i, image in enumerate(images)})
-    assert prepare.prepare(source, tmp_path / "out", workers=0).channels == channels
+    assert preparation.prepare(source, tmp_path / "out", workers=0).channels == channels
     assert ImageDataset(source).channels == channels
 
 
 def test_opaque_alpha_is_no_transparency(store, tmp_path):
     source = store({"a.png": encoded(picture().convert("RGBA"))})
-    assert prepare.prepare(source, tmp_path / "out", workers=0).channels == 3
+    assert preparation.prepare(source, tmp_path / "out", workers=0).channels == 3
 
 
 def test_colours_that_cannot_be_seen_are_gone(store, tmp_path):
@@ -150,26 +150,26 @@ def test_duplicates(store, tmp_path):
     files = {"a/1.png": encoded(image), "a/2.bmp": encoded(image, "BMP")}
     files |= {"b/3.png": encoded(picture(seed=5)), "b/4.webp": encoded(image, "PNG")}
     source = store(files)
-    done = prepare.prepare(source, tmp_path / "out.zip", dedupe=True, workers=2)
+    done = preparation.prepare(source, tmp_path / "out.zip", dedupe=True, workers=2)
     assert done.written == 2 and done.duplicates == 2
     with zipfile.ZipFile(tmp_path / "out.zip") as z:
         assert [label for _, label in json.loads(z.read("dataset.json"))["labels"]] == [0, 1]
-    assert prepare.prepare(source, tmp_path / "all.zip", workers=0).written == 4
+    assert preparation.prepare(source, tmp_path / "all.zip", workers=0).written == 4
 
 
 def test_the_same_images_give_the_same_archive(store, tmp_path):
     source = store({"a.png": encoded(picture()), "b.png": encoded(picture(seed=1))})
     for suffix in (".zip", ".tar"):
         first, second = tmp_path / f"1{suffix}", tmp_path / f"2{suffix}"
-        prepare.prepare(source, first, workers=0)
-        prepare.prepare(source, second, workers=0)
+        preparation.prepare(source, first, workers=0)
+        preparation.prepare(source, second, workers=0)
         assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_tar_has_the_files_of_a_zip(store, tmp_path):
     source = store({f"{c}/{i}.png": encoded(picture(seed=i)) for c in "ab" for i in range(3)})
     for name in ("a.zip", "a.tar"):
-        prepare.prepare(source, tmp_path / name, workers=0)
+        preparation.prepare(source, tmp_path / name, workers=0)
     with zipfile.ZipFile(tmp_path / "a.zip") as z, tarfile.open(tmp_path / "a.tar", "r:") as t:
         assert t.getnames() == z.namelist() and t.getnames()[-1] == "dataset.json"
         for entry in t:
@@ -180,14 +180,14 @@ def test_a_tar_has_the_files_of_a_zip(store, tmp_path):
 
 def test_without_labels_folders_are_no_classes(store, tmp_path):
     source = store({f"{c}/0.png": encoded(picture()) for c in "ab"})
-    prepare.prepare(source, tmp_path / "out", labels=False, workers=0)
+    preparation.prepare(source, tmp_path / "out", labels=False, workers=0)
     assert ImageDataset(tmp_path / "out").labels is None
 
 
 def test_small_and_other_files_are_counted(store, tmp_path):
     files = {"a.png": encoded(picture((4, 9))), "b.png": encoded(picture((9, 9)))}
     source = store({**files, "notes.txt": b"", "Makefile": b"", "x.tar.gz": b""})
-    done = prepare.prepare(source, tmp_path / "out", (8, 8), workers=0)
+    done = preparation.prepare(source, tmp_path / "out", (8, 8), workers=0)
     assert done.enlarged == 1 and done.ignored == {".txt": 1, "no ending": 1}
     assert done.failures == [
         Problem("x.tar.gz", "an archive in the data is not opened; unpack it first")
@@ -217,13 +217,13 @@ def test_places_that_are_not_written_to(tmp_path):
         (tmp_path / "zip without its ending", True, "is not a zip archive; not replaced"),
     ):
         with pytest.raises(UserError, match=message):
-            prepare.prepare(source, dest, overwrite=overwrite, workers=0)
+            preparation.prepare(source, dest, overwrite=overwrite, workers=0)
     assert (tmp_path / "text.zip").read_text() == "precious" and (full / "a.png").exists()
     for dest in (tmp_path / "new", tmp_path / "new.zip", tmp_path / "new.tar"):
-        prepare.prepare(source, dest, workers=0)
+        preparation.prepare(source, dest, workers=0)
         with pytest.raises(UserError, match="already exists; --overwrite replaces it"):
-            prepare.prepare(source, dest, workers=0)
-        prepare.prepare(source, dest, workers=0, overwrite=True)
+            preparation.prepare(source, dest, workers=0)
+        preparation.prepare(source, dest, workers=0, overwrite=True)
         assert len(ImageDataset(dest)) == 1
 
 
@@ -243,7 +243,7 @@ def test_whole_or_not_at_all(store, tmp_path, monkeypatch, error, name):
 
     monkeypatch.setattr(kind, "write", fail)
     with pytest.raises(type(error)):
-        prepare.prepare(source, tmp_path / name, workers=2)
+        preparation.prepare(source, tmp_path / name, workers=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
@@ -259,14 +259,14 @@ def test_what_a_killed_process_left_is_cleared(store, tmp_path, monkeypatch, nam
             mine.rename(left)  # as if it had been killed
             raise ZeroDivisionError
 
-        patch.setattr(prepare, "_fill", fill)
+        patch.setattr(preparation, "_fill", fill)
         with pytest.raises(ZeroDivisionError):
-            prepare.prepare(source, tmp_path / name, workers=0)
+            preparation.prepare(source, tmp_path / name, workers=0)
     assert list(tmp_path.glob(".*")) == [left]
     others = [tmp_path / f".{name}.backup", tmp_path / f".part-1-{name}.backup"]
     for other in others:
         other.write_text("precious")
-    prepare.prepare(source, tmp_path / name, workers=0)
+    preparation.prepare(source, tmp_path / name, workers=0)
     assert sorted(tmp_path.glob(".*")) == sorted(others)
     assert len(ImageDataset(tmp_path / name)) == 1
 
@@ -278,8 +278,8 @@ def test_into_a_folder_that_is_there(store, tmp_path, monkeypatch):
     dest.mkdir()
     monkeypatch.chdir(dest)
     inode = dest.stat().st_ino
-    prepare.prepare(source, ".", workers=0)
-    prepare.prepare(source, ".", size=(4, 4), workers=0, overwrite=True)
+    preparation.prepare(source, ".", workers=0)
+    preparation.prepare(source, ".", size=(4, 4), workers=0, overwrite=True)
     assert dest.stat().st_ino == inode
     assert sorted(p.name for p in dest.iterdir()) == ["00000", "dataset.json"]
     assert ImageDataset(dest).resolution == (4, 4)
@@ -288,7 +288,7 @@ def test_into_a_folder_that_is_there(store, tmp_path, monkeypatch):
 def test_one_image_beside_the_classes_is_named(store, tmp_path):
     files = {f"{c}/{i}.png": encoded(picture(seed=i)) for c in "ab" for i in range(10)}
     source = store({**files, "stray.png": encoded(picture())})
-    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    done = preparation.prepare(source, tmp_path / "out", workers=0)
     assert done.written == 21 and not done.labelled
     told = "lies beside the folders, so that they are not classes"
     assert done.failures == [Problem("stray.png", f"{told} (it is used)")]
@@ -299,5 +299,5 @@ def test_many_images_without_a_label(store, tmp_path):
     labels = [[f"{i}.png", 0] for i in range(0, 4000, 2)]
     files = {f"{i}.png": b"" for i in range(1, 4000)} | {"0.png": encoded(picture())}
     source = store({**files, "dataset.json": json.dumps({"labels": labels}).encode()})
-    done = prepare.prepare(source, tmp_path / "out", workers=0)
+    done = preparation.prepare(source, tmp_path / "out", workers=0)
     assert done.written == 1 and len(done.failures) == 3999

@@ -174,7 +174,7 @@ def prepare(folder):
         (folder / f"runs/{number:05d}-photos-32x32").rename(
             folder / f"runs/{number:05d}-photos-256x256"
         )
-    playground.run("stylegan train --data faces --cfg demo --outdir faces-run".split())
+    playground.run("stylegan train --outdir faces-run".split())
     for number, cfg in enumerate(("demo", "stylegan3-r")):
         playground.run(["stylegan", "train", "--cfg", cfg, "--outdir", f"demo{number}"])
         (folder / f"demo{number}/00000-faces-64-32x32").rename(

@@ -73,14 +73,22 @@ def sends(*signals):
     return send
 
 
-def test_ctrl_c_returns(images, tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C works, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_returns(images, tmp_path, ctrl_c):
     before = signal.getsignal(signal.SIGINT)
     result = train(images, tmp_path, kimg=1, progress=sends(signal.SIGINT))
     assert result.ended == "signal" and result.signal == signal.SIGINT and result.snapshot
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_ctrl_c_is_a_keyboard_interrupt(images, tmp_path):
+def test_a_second_ctrl_c_is_a_keyboard_interrupt(images, tmp_path, ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         train(images, tmp_path, kimg=1, progress=sends(signal.SIGINT, signal.SIGINT))
     assert snapshots_of(next((tmp_path / "runs").iterdir()))

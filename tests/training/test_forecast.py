@@ -49,7 +49,7 @@ def test_shapes(side, kimg):
             "about 10 images/s; first shapes after 20 minutes (12 kimg, a guess), the end after "
             "30 minutes (about 18 kimg, --minutes)",
         ),
-        (dict(kimg=100), 90_000, "about 10 images/s; the end after 17 minutes (--kimg)"),
+        (dict(kimg=100), 90_000, "about 10 images/s; the end after 16 minutes (--kimg)"),
         (dict(kimg=5), 0, "about 10 images/s; the end after 8 minutes (--kimg)"),
         (dict(kimg=100, init_from="net"), 0, "about 10 images/s; the end after 2.8 hours (--kimg)"),
     ],
