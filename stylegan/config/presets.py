@@ -106,8 +106,8 @@ _DEMO64 = Config(
 )
 
 # For own pictures on a CPU or the GPU of a laptop: a quarter of the channels of auto, so a twelfth
-# of its work. Many small steps and a strong R1 penalty give shapes soon, as in the demo. Path length
-# and style mixing pay off in long runs only. A short average follows a short run.
+# of its work. Many small steps and a strong R1 penalty give shapes soon, as in the demo. Path
+# length and style mixing pay off in long runs only. A short average follows a short run.
 _SMALL = _AUTO.with_fields(
     channel_base=4096,
     channel_max=128,
