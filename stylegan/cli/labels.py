@@ -82,11 +82,11 @@ def rare(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
     """The labels by name among `choices` that no training image has, as far as it is known."""
     from stylegan.inference.named import Names, fitting
 
-    named = [c for c in choices if isinstance(c.value, Mapping)]
+    named = {c.text: c.value for c in choices if isinstance(c.value, Mapping)}
     names, vectors = Names(pipe.networks.label_names), pipe.networks.label_vectors
     if not named or vectors is None:
         return []
-    return [c.text for c in named if fitting(names.values(c.value), vectors) is None]
+    return [text for text, v in named.items() if fitting(names.values(v), vectors) is None]
 
 
 def _named(pipe: Pipeline, text: str) -> Choice | None:

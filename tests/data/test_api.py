@@ -21,7 +21,7 @@ from stylegan import UserError
 from stylegan.cli.main import program
 
 ROOT = Path(__file__).parents[2]
-TEN = "10 labels (glasses, sunglasses, beard, moustache, hat, long_hair, ...)"
+TEN = "10 labels (glasses, sunglasses, beard, moustache, hat, long_hair, smile, ...)"
 
 
 @pytest.fixture
