@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan.cli.pictures import class_text
+from stylegan.words import named_labels
 
 if TYPE_CHECKING:
     from stylegan.data.check import Check
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stylegan.data.survey import Survey
 
 MAX_SIZES = 6  # that are listed, the most common ones
+MAX_NAMES = 2000  # characters of the names of labels
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ def _labels(found: Found) -> dict[str, Any]:
     if not labels:
         return {"labels": "none"}
     if not labels.names:
-        of = f" ({', '.join(labels.attributes)})" if labels.attributes else ""
-        return {"labels": f"vectors of {labels.c_dim} numbers{of}"}
+        if labels.attributes:
+            return {"labels": named_labels(labels.attributes, MAX_NAMES)}
+        return {"labels": f"vectors of {labels.c_dim} numbers"}
     counts = zip(labels.names, labels.class_counts)
     return {"classes": [f"{name} ({count:,})" for name, count in counts]}
 

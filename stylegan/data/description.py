@@ -14,7 +14,7 @@ from stylegan.data.made import read_made
 from stylegan.data.source import DEFAULT_DEMO, Problem, Source, open_source
 from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
 from stylegan.errors import UserError
-from stylegan.words import KINDS, pixels, printable
+from stylegan.words import KINDS, named_labels, pixels, printable
 
 MAX_OPENED = 2000  # images that are opened for their size and channels, by default
 MAX_LISTED = 6  # sizes in the table
@@ -30,6 +30,7 @@ class Description:
         sizes: {(height, width) in px: images opened}, the most common ones first.
         channels: {1, 3 or 4: images opened}; training uses `common_channels`.
         class_names, class_counts: the classes, and how many images each has; empty without.
+        label_names: of the numbers of label vectors; empty without.
         c_dim: length of a label; 0 without.
         values: a line on images of more than 8 bits; None without.
         made: how `stylegan dataset` made it; None if that is not known.
@@ -46,6 +47,7 @@ class Description:
     common_channels: int
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
+    label_names: tuple[str, ...]
     c_dim: int
     values: str | None
     made: str | None
@@ -72,7 +74,8 @@ class Description:
             pairs = zip(self.class_names, self.class_counts)
             rows["classes"] = ", ".join(f"{name} ({n:,})" for name, n in pairs)
         else:
-            rows["labels"] = f"vectors of {self.c_dim} numbers" if self.c_dim else "none"
+            vectors = f"vectors of {self.c_dim} numbers" if self.c_dim else "none"
+            rows["labels"] = named_labels(self.label_names) if self.label_names else vectors
         if self.notes:
             rows["notes"] = self.notes
         if self.problems:
@@ -120,6 +123,7 @@ def describe(
         common_channels=seen.common_channels,
         class_names=found.names if found else (),
         class_counts=found.class_counts if found else (),
+        label_names=found.attributes if found and not found.names else (),
         c_dim=found.c_dim if found else 0,
         values=str(deep) if deep else None,
         made=read_made(source),

@@ -25,7 +25,8 @@ def test_train_prints_the_header_and_leaves_a_run(run, tmp_path):
     assert code == 0, err
     for part in (
         "4,000, 16x16 px, RGB",
-        "label vectors of 10 numbers, not used",
+        "labels  10 labels (glasses, sunglasses, beard, moustache, hat, long_hair, smile",
+        "), used",
         "parameters",
         "memory  about",
         "snapshot: ",
