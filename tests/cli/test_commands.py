@@ -64,7 +64,7 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
     assert lines[-1]["kimg"] == 0.012
     (tmp_path / "grey").mkdir()
     (tmp_path / "grey" / "a.png").write_bytes(encoded(picture((16, 16), "L")))
-    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey")
+    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey", "--no-cond")
     assert code == 2 and re.search(r"--channels +3 +1\n", err) and "is a run with other" in err
     code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
     assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err
