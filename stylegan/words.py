@@ -81,7 +81,7 @@ def image_words(size: tuple[int, int], channels: int) -> str:
 def named_labels(names: Sequence[str], length: int = 60) -> str:
     """Labels by their names, as many of them as `length` characters hold: "10 labels (glasses,
     sunglasses, ...)"."""
-    some = list(names)
+    some = [printable(name) for name in names]
     while len(some) > 1 and len(", ".join(some)) > length:
         some.pop()
     more = ["..."] if len(some) < len(names) else []

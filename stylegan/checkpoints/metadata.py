@@ -49,10 +49,9 @@ def own_meta(meta: object) -> dict[str, Any]:
     if type(meta.get("dataset")) is dict:
         given = meta["dataset"]
         kept["dataset"] = {k: v for k, v in plain(given).items() if k in ("name", "images")}
-        for key in ("class_names", "label_names"):
-            names = given.get(key)
-            if type(names) is list and len(names) <= MAX_CLASSES and all(map(is_name, names)):
-                kept["dataset"][key] = list(names)
+        names = given.get("class_names")
+        if type(names) is list and len(names) <= MAX_CLASSES and all(map(is_name, names)):
+            kept["dataset"]["class_names"] = list(names)
         if type(given.get("arguments")) is dict:
             kept["dataset"]["arguments"] = plain(given["arguments"])
     return kept

@@ -92,12 +92,16 @@ def rare(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
 def _named(pipe: Pipeline, text: str) -> Choice | None:
     """A label by name. None for numbers, for a file and if the labels of the network have no names.
 
-    Raises: UserError for a name that the network does not have.
+    Raises: UserError for a name that the network does not have, or that of a class.
     """
     from stylegan.inference.named import Names
 
     names = Names(pipe.networks.label_names)
-    if not names.names or _is_row(text):
+    if _is_row(text):
+        return None
+    if Names(pipe.networks.class_names).index(text) is not None:
+        raise UserError(f"--label {text}", f"is a class of this network; give --class {text}")
+    if not names.names:
         return None
     if Path(text).suffix.lower() in FILES and names.index(text) is None:
         return None
