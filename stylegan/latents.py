@@ -23,6 +23,7 @@ import torch
 from stylegan.checkpoints.pickle.arrays import Array
 from stylegan.checkpoints.pickle.container import read_root
 from stylegan.errors import UserError
+from stylegan.identify import refuse_address
 from stylegan.words import one_line
 
 NOISE = "noise."  # how the names of noise maps begin
@@ -47,6 +48,7 @@ def read_latents(path: str | os.PathLike[str], num_ws: int, w_dim: int) -> Laten
     Raises: UserError if the file cannot be read, does not fit the network, or can be read in two
         ways: [num_ws, w_dim] is one latent, or num_ws of them.
     """
+    refuse_address(path)
     path = Path(path)
     try:
         value, noise = _content(path)

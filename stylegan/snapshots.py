@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from stylegan.config import Config
 from stylegan.errors import SnapshotError, UserError
-from stylegan.identify import identify, is_address, not_a_network, shown_address
+from stylegan.identify import identify, not_a_network, refuse_address
 
 T = TypeVar("T")
 MAX_TRIES = 20  # to read a snapshot of a run that deletes it meanwhile
@@ -22,8 +22,7 @@ CONFIG, AVERAGED, TRAINED = "config.json", "G_ema.safetensors", "G.safetensors"
 def find_snapshot(path: str | Path) -> Path:
     """The snapshot folder that `path` means: itself, the newest of a run, or the newest of the
     newest run in a folder of runs. Raises: UserError."""
-    if is_address(path):
-        raise UserError(shown_address(path), not_a_network(path))
+    refuse_address(path)
     path = Path(path)
     snapshots = snapshots_of(path) or snapshots_of_runs(path)
     if snapshots:

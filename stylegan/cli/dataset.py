@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.outputs import overwrite_option
-from stylegan.cli.params import Command, Size, check_folder, range_option
+from stylegan.cli.params import Command, check_folder, range_option
+from stylegan.cli.values import Size
 from stylegan.words import pixels, printable
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan.cli.pictures import class_text
-from stylegan.words import named_labels
 
 if TYPE_CHECKING:
     from stylegan.data.check import Check
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from stylegan.data.pixels.ranges import DeepImages
     from stylegan.data.source import Problem, Source
     from stylegan.data.survey import Survey
-
-MAX_SIZES = 6  # that are listed, the most common ones
-MAX_NAMES = 2000  # characters of the names of labels
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,15 @@ def describe(path: str | None, wanted: Wanted) -> Described:
 
     Raises: UserError if it is none, or none of its images can be read.
     """
+    from stylegan.data.description import size_rows
+    from stylegan.data.gather import gather_all
     from stylegan.data.made import read_made
     from stylegan.data.source import DEFAULT_DEMO, open_source
     from stylegan.data.survey import OtherFiles, Survey, deep_images, images_in, range_notes
 
     source = open_source(DEFAULT_DEMO if path is None else path, wanted.encoding)
     files = images_in(source)
-    found = _gathered(source)
+    found = gather_all(source)
     deep = deep_images(source, files, wanted.value_range)
     check = _check(source, deep, wanted.value_range)
     seen = Survey.empty()
@@ -63,45 +61,27 @@ def describe(path: str | None, wanted: Wanted) -> Described:
             raise
         interrupted = e
     rows: dict[str, Any] = {"path": str(source.path), "images": f"{len(files):,}"}
-    rows |= _sizes(seen, len(files))
+    counts = dict(seen.sizes.most_common()), dict(seen.channels.most_common())
+    rows |= size_rows(len(files), seen.opened, *counts, seen.common_channels)
     if deep:
         rows["values"] = str(deep)
     if made := read_made(source):
         rows["made"] = made
-    if found.files.ignored:
-        rows["no images"] = str(OtherFiles([], found.files.ignored))
+    if found.ignored:
+        rows["no images"] = str(OtherFiles([], found.ignored))
     rows |= _labels(found)
-    unlabelled = set(files) - set(found.files.images)  # these are among the failures already
-    problems = [*found.files.failures, *([found.bad_labels] if found.bad_labels else [])]
+    unlabelled = set(files) - set(found.images)  # these are among the failures already
+    problems = list(found.failures)
     problems += [problem for problem in seen.failures if problem.name not in unlabelled]
     if wanted.sheet and not interrupted:
         sheet = _sheet(check, found, seen, wanted)
         rows["sheet"] = sheet.row
         problems += [problem for problem in sheet.failures if problem not in problems]
-    if notes := [*found.files.notes, *range_notes(deep, wanted.value_range), *seen.notes()]:
+    if notes := [*found.notes, *range_notes(deep, wanted.value_range), *seen.notes()]:
         rows["notes"] = notes
     if problems:
         rows["problems"] = [str(problem) for problem in problems]
     return Described(rows, interrupted)
-
-
-@dataclass(frozen=True)
-class Found:
-    """The files of a data set, and whether its labels can be used."""
-
-    files: Gathered
-    bad_labels: Problem | None = None
-
-
-def _gathered(source: Source) -> Found:
-    from stylegan.data.gather import gather
-    from stylegan.data.source import Problem
-    from stylegan.errors import UserError
-
-    try:
-        return Found(gather(source, with_labels=True))
-    except UserError as e:
-        return Found(gather(source, with_labels=False), Problem(str(e.subject), e.why))
 
 
 def _check(source: Source, deep: DeepImages | None, given: tuple[float, float] | None) -> Check:
@@ -130,30 +110,15 @@ def _look(check: Check, files: list[str], max_images: int | None, seen: Survey) 
     )
 
 
-def _sizes(seen: Survey, count: int) -> dict[str, str]:
-    from stylegan.data.decode import KINDS
+def _labels(found: Gathered) -> dict[str, Any]:
+    from stylegan.data.description import class_lines, vector_text
 
-    some = "" if seen.opened == count else f" (of {seen.opened:,} looked at)"
-    sizes = [f"{w}x{h} px ({n:,})" for (h, w), n in seen.sizes.most_common(MAX_SIZES)]
-    more = len(seen.sizes) - MAX_SIZES
-    sizes += [f"{more} more"] if more > 0 else []
-    kinds = [f"{KINDS[c]} ({n:,})" for c, n in seen.channels.most_common()]
-    trains = f"trains as {KINDS[seen.common_channels]}"
-    return {"sizes": ", ".join(sizes) + some, "channels": f"{', '.join(kinds)}{some}; {trains}"}
-
-
-def _labels(found: Found) -> dict[str, Any]:
-    labels = found.files.labels
+    labels = found.labels
     if found.bad_labels:
         return {"labels": "not usable"}
-    if not labels:
-        return {"labels": "none"}
-    if not labels.names:
-        if labels.attributes:
-            return {"labels": named_labels(labels.attributes, MAX_NAMES)}
-        return {"labels": f"vectors of {labels.c_dim} numbers"}
-    counts = zip(labels.names, labels.class_counts)
-    return {"classes": [f"{name} ({count:,})" for name, count in counts]}
+    if labels and labels.names:
+        return {"classes": class_lines(labels.names, labels.class_counts)}
+    return {"labels": vector_text(labels.c_dim, labels.attributes) if labels else "none"}
 
 
 @dataclass(frozen=True)
@@ -164,15 +129,15 @@ class Sheet:
     failures: list[Problem]  # files that are not on it
 
 
-def _sheet(check: Check, found: Found, seen: Survey, wanted: Wanted) -> Sheet:
+def _sheet(check: Check, found: Gathered, seen: Survey, wanted: Wanted) -> Sheet:
     """Write the contact sheet."""
     from stylegan.data.contact import contact_sheet, picks_of
     from stylegan.imaging import save_image
 
-    path, labels = wanted.sheet, found.files.labels
+    path, labels = wanted.sheet, found.labels
     names = labels.names if labels else ()
     texts = [class_text(name, number) for number, name in enumerate(names)]
-    picks = picks_of(found.files.images, labels, texts, {p.name for p in seen.failures})
+    picks = picks_of(found.images, labels, texts, {p.name for p in seen.failures})
     done = contact_sheet(check, picks, wanted.captions)
     if done.image is None or path is None:
         return Sheet("none of the images looked at can be read", done.failures)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.labels import Choice, choices_of, rare, untrained
-from stylegan.cli.params import device_option, finite, network_argument
+from stylegan.cli.params import device_option, network_argument
 from stylegan.cli.provenance import made_by
+from stylegan.cli.values import finite
 
 if TYPE_CHECKING:
     from stylegan.inference.pipeline import Pipeline

@@ -23,8 +23,9 @@ from stylegan.cli.jobs import (
 )
 from stylegan.cli.latents import MAPPING, WsFile, check_save_ws, latents_option, save_ws_option
 from stylegan.cli.outputs import check_free, overwrite_option
-from stylegan.cli.params import Command, Pair, Seeds, finite, joined, make_folder, refuse_beside
+from stylegan.cli.params import Command, joined, make_folder, refuse_beside
 from stylegan.cli.pictures import captions_option, check_sheet, scale_option
+from stylegan.cli.values import Pair, Seeds, finite
 
 if TYPE_CHECKING:
     from PIL.Image import Image

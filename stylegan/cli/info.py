@@ -19,7 +19,7 @@ from stylegan.cli.dataset_info import Wanted, describe
 from stylegan.cli.outputs import check_free, overwrite_option
 from stylegan.cli.params import Command, like_option, make_folder, range_option
 from stylegan.cli.pictures import captions_option
-from stylegan.words import printable
+from stylegan.words import printable, short
 
 if TYPE_CHECKING:
     from stylegan.networks import Networks
@@ -168,7 +168,7 @@ def _network(path: str) -> dict[str, Any]:
     if source:
         rows["from"] = f"{source.get('file')} ({source.get('format')})"
     if "kimg" in nets.meta:
-        rows["trained"] = f"{nets.meta['kimg']:g} kimg"
+        rows["trained"] = f"{short(nets.meta['kimg'])} kimg"
     rows["images"] = f"{width}x{height} px, {config.G.channels} channels"
     for name in ("G_ema", "G", "D"):
         try:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
-from stylegan.cli.params import Command, device_option, finite, joined, network_argument
+from stylegan.cli.params import Command, device_option, joined, network_argument
 from stylegan.cli.provenance import made_by
+from stylegan.cli.values import finite
 from stylegan.metrics.registry import METRICS, Options
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from stylegan.cli.latents import (
     save_ws_option,
 )
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
-from stylegan.cli.params import Command, Numbers, Seeds, joined, refuse_beside
+from stylegan.cli.params import Command, joined, refuse_beside
 from stylegan.cli.pictures import captions_option, check_sheet, class_text, scale_option
+from stylegan.cli.values import Numbers, Seeds
 
 if TYPE_CHECKING:
     from PIL.Image import Image

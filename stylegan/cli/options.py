@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.params import Command, NumberList, Pair, Size, finite
+from stylegan.cli.params import Command
+from stylegan.cli.values import NumberList, Pair, Size, finite
 
 if TYPE_CHECKING:
     from stylegan.config import Config

@@ -64,8 +64,10 @@ def command(folder: str, as_json: bool, report: bool) -> None:
 def _runs(folder: Path) -> list[Path]:
     """The run folders that `folder` means, newest last. Raises: UserError if there are none."""
     from stylegan.errors import UserError
+    from stylegan.identify import refuse_address
     from stylegan.runs.history import looks_like_run
 
+    refuse_address(folder)
     if looks_like_run(folder):
         return [folder]
     if not folder.is_dir():

@@ -13,8 +13,9 @@ import click
 
 from stylegan.cli.drawing import note
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
-from stylegan.cli.params import Command, Size, check_sources, device_option, finite, range_option
+from stylegan.cli.params import Command, check_sources, device_option, range_option
 from stylegan.cli.provenance import made_by
+from stylegan.cli.values import Size, finite
 from stylegan.words import pixels, printable
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import click
 
 from stylegan.cli.options import GroupedOption, SettingsCommand, given_settings
 from stylegan.cli.params import here, use_settings_of
+from stylegan.words import short
 
 if TYPE_CHECKING:
     from stylegan.training.session import TrainingResult
@@ -96,7 +97,7 @@ def command(
         raise
     if plan.finished:
         at = kimg_of(plan.run_dir or "")
-        click.echo(f"{plan.run_dir} is finished, at {at:g} kimg")
+        click.echo(f"{plan.run_dir} is finished, at {short(at)} kimg")
         return
     result = carry_out(plan, click.echo, dry_run=dry_run)
     if result is None:
@@ -119,7 +120,7 @@ def _check_paths(options: dict[str, Any], resume: str | None) -> None:
 
 
 def _print_end(result: TrainingResult, minutes: float | None) -> None:
-    at = f"at {result.kimg:g} of {result.target_kimg:g} kimg"
+    at = f"at {short(result.kimg)} of {short(result.target_kimg)} kimg"
     hint = f"--resume {result.run_dir} continues"
     if result.snapshot is None:
         click.echo(

@@ -20,8 +20,9 @@ from stylegan.cli.latents import (
     save_ws_option,
 )
 from stylegan.cli.outputs import check_free, overwrite_option
-from stylegan.cli.params import Command, Seeds, finite, joined, make_folder, refuse_beside
+from stylegan.cli.params import Command, joined, make_folder, refuse_beside
 from stylegan.cli.pictures import check_size, scale_option
+from stylegan.cli.values import Seeds, finite
 
 if TYPE_CHECKING:
     import torch

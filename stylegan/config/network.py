@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stylegan.config.numbers import as_size, plain_list, reason_against_taps
+from stylegan.config.numbers import as_size, as_widths, plain_list, reason_against_taps
 from stylegan.config.options import (
     Auto,
     Automatic,
@@ -277,11 +276,7 @@ def _check_network(c: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -
         _check_mapping(c)
     widths = getattr(c, "widths", None)
     if widths is not None:
-        sizes = plain_list(widths)
-        sizes = tuple(sizes) if isinstance(sizes, Sequence) else ()
-        object.__setattr__(c, "widths", sizes)
-        if not sizes or not all(type(n) is int and n > 0 for n in sizes):
-            raise UserError("widths", f"expected channels of every block, got {widths}")
+        object.__setattr__(c, "widths", as_widths(widths))
     if c.channels not in CHANNELS:
         allowed = ", ".join(map(str, CHANNELS))
         raise UserError("channels", f"expected one of {allowed}, got {c.channels!r}")

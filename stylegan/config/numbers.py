@@ -131,3 +131,12 @@ def _is_bool(value: Any) -> bool:
 def _has_dimensions(value: Any) -> bool:
     shape = getattr(value, "shape", None)
     return shape is not None and len(shape) > 0
+
+
+def as_widths(value: Any) -> tuple[int, ...]:
+    """Channels of every block as a tuple. Raises: UserError if they are none."""
+    widths = plain_list(value)
+    widths = tuple(widths) if isinstance(widths, Sequence) else ()
+    if not widths or not all(type(n) is int and n > 0 for n in widths):
+        raise UserError("widths", f"expected channels of every block, got {value}")
+    return widths

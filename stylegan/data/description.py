@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylegan.config.numbers import as_range
-from stylegan.data.label_file import read_labels
-from stylegan.data.labels import Labels, empty_classes
+from stylegan.data.gather import gather_all
 from stylegan.data.made import read_made
-from stylegan.data.source import DEFAULT_DEMO, Problem, Source, open_source
-from stylegan.data.survey import deep_images, images_in, other_files, range_notes, survey
-from stylegan.errors import UserError
+from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
+from stylegan.data.survey import OtherFiles, deep_images, images_in, range_notes, survey
 from stylegan.words import KINDS, named_labels, pixels, printable
 
 MAX_OPENED = 2000  # images that are opened for their size and channels, by default
 MAX_LISTED = 6  # sizes in the table
+MAX_NAMES = 2000  # characters of the names of labels
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +37,7 @@ class Description:
         others: {ending: files} that are no images.
         notes: lines on what is unusual.
         problems: files that cannot be used, each with `name` and `why`.
+        labels_unusable: whether there are labels that cannot be used; `problems` says why.
     """
 
     path: Path
@@ -54,28 +55,24 @@ class Description:
     others: dict[str, int]
     notes: list[str]
     problems: list[Problem]
+    labels_unusable: bool = False
 
     def rows(self) -> dict[str, str | list[str]]:
         """The table: {name: text, or a list of lines}."""
-        some = "" if self.opened == self.images else f" (of {self.opened:,} looked at)"
-        sizes = [f"{pixels(size)} px ({n:,})" for size, n in self.sizes.items()]
-        more = [f"{len(sizes) - MAX_LISTED} more"] if len(sizes) > MAX_LISTED else []
-        kinds = [f"{KINDS[c]} ({n:,})" for c, n in self.channels.items()]
         rows: dict[str, str | list[str]] = {
             "path": str(self.path),
             "images": f"{self.images:,}",
-            "sizes": ", ".join([*sizes[:MAX_LISTED], *more]) + some,
-            "channels": f"{', '.join(kinds)}{some}; trains as {KINDS[self.common_channels]}",
+            **size_rows(self.images, self.opened, self.sizes, self.channels, self.common_channels),
         }
         rows |= {name: text for name in ("values", "made") if (text := getattr(self, name))}
         if self.others:
-            rows["no images"] = ", ".join(f"{n:,} {ending}" for ending, n in self.others.items())
-        if self.class_names:
-            pairs = zip(self.class_names, self.class_counts)
-            rows["classes"] = ", ".join(f"{name} ({n:,})" for name, n in pairs)
+            rows["no images"] = str(OtherFiles([], Counter(self.others)))
+        if self.labels_unusable:
+            rows["labels"] = "not usable"
+        elif self.class_names:
+            rows["classes"] = ", ".join(class_lines(self.class_names, self.class_counts))
         else:
-            vectors = f"vectors of {self.c_dim} numbers" if self.c_dim else "none"
-            rows["labels"] = named_labels(self.label_names) if self.label_names else vectors
+            rows["labels"] = vector_text(self.c_dim, self.label_names)
         if self.notes:
             rows["notes"] = self.notes
         if self.problems:
@@ -109,11 +106,12 @@ def describe(
     Raises: UserError if there are no images, or none can be used.
     """
     source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
-    files = images_in(source)
+    files, found = images_in(source), gather_all(source)
     seen = survey(source, files, max(max_opened, 1))
     given = None if value_range is None else as_range(value_range)
-    deep, others = deep_images(source, files, given), other_files(source, files)
-    found, notes, unfit = _labels(source, files)
+    deep, labels = deep_images(source, files, given), found.labels
+    unlabelled = set(files) - set(found.images)  # these are among the failures already
+    broken = [problem for problem in seen.failures if problem.name not in unlabelled]
     return Description(
         path=source.path,
         images=len(files),
@@ -121,25 +119,54 @@ def describe(
         sizes=dict(seen.sizes.most_common()),
         channels=dict(seen.channels.most_common()),
         common_channels=seen.common_channels,
-        class_names=found.names if found else (),
-        class_counts=found.class_counts if found else (),
-        label_names=found.attributes if found and not found.names else (),
-        c_dim=found.c_dim if found else 0,
+        class_names=labels.names if labels else (),
+        class_counts=labels.class_counts if labels else (),
+        label_names=labels.attributes if labels and not labels.names else (),
+        c_dim=labels.c_dim if labels else 0,
         values=str(deep) if deep else None,
         made=read_made(source),
-        others=dict(others.endings.most_common()),
-        notes=[*notes, *range_notes(deep, given), *seen.notes()],
-        problems=[*source.problems, *others.archives, *seen.failures, *unfit],
+        others=dict(found.ignored.most_common()),
+        notes=[*found.notes, *range_notes(deep, given), *seen.notes()],
+        problems=[*found.failures, *broken],
+        labels_unusable=found.bad_labels is not None,
     )
 
 
-def _labels(source: Source, files: list[str]) -> tuple[Labels | None, list[str], list[Problem]]:
-    """The labels, notes, and files that labels do not fit."""
-    try:
-        found = read_labels(source, files)
-    except UserError as e:
-        return None, list(source.notes), [Problem(str(e.subject), e.why)]
-    problems = [Problem(name, "has no label in dataset.json") for name in found.unlabelled]
-    problems += [Problem(name, "has a label, but does not exist") for name in found.missing]
-    empty = found.labels and empty_classes(found.labels)
-    return found.labels, [*source.notes, *found.notes, *([empty] if empty else [])], problems
+def size_rows(
+    images: int,
+    opened: int,
+    sizes: Mapping[tuple[int, int], int],
+    channels: Mapping[int, int],
+    common_channels: int,
+) -> dict[str, str]:
+    """The rows on sizes and channels of a table.
+
+    Args:
+        images: of the data set; `opened` of them were opened.
+        sizes: {(height, width): images opened}, the most common ones first.
+        channels: {1, 3 or 4: images opened}, the most common ones first.
+        common_channels: with which training uses them.
+    """
+    some = "" if opened == images else f" (of {opened:,} looked at)"
+    listed = [f"{pixels(size)} px ({n:,})" for size, n in sizes.items()]
+    more = [f"{len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
+    kinds = [f"{KINDS[c]} ({n:,})" for c, n in channels.items()]
+    return {
+        "sizes": ", ".join([*listed[:MAX_LISTED], *more]) + some,
+        "channels": f"{', '.join(kinds)}{some}; trains as {KINDS[common_channels]}",
+    }
+
+
+def class_lines(names: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Every class with its number of images."""
+    return [f"{name} ({count:,})" for name, count in zip(names, counts)]
+
+
+def vector_text(c_dim: int, names: Sequence[str] = ()) -> str:
+    """What labels are that are not classes.
+
+    Args: names: of the numbers of a label; empty if unknown.
+    """
+    if names:
+        return named_labels(names, MAX_NAMES)
+    return f"vectors of {c_dim} numbers" if c_dim else "none"

@@ -10,6 +10,7 @@ from stylegan.data.label_file import read_labels
 from stylegan.data.labels import Labels, empty_classes, stray_images
 from stylegan.data.source import Problem, Source
 from stylegan.data.survey import images_in, other_files
+from stylegan.errors import UserError
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Gathered:
     failures: list[Problem] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    bad_labels: Problem | None = None  # why the labels cannot be used, one of the failures
 
 
 def gather(source: Source, with_labels: bool) -> Gathered:
@@ -47,3 +49,17 @@ def gather(source: Source, with_labels: bool) -> Gathered:
         why = "lies beside the folders, so that they are not classes (it is used)"
         found.failures += [Problem(name, why) for name in stray_images(found.images)]
     return found
+
+
+def gather_all(source: Source) -> Gathered:
+    """As `gather`, to describe a source: labels that cannot be used are a problem among others.
+
+    Raises: UserError if it has no images.
+    """
+    try:
+        return gather(source, with_labels=True)
+    except UserError as e:
+        found = gather(source, with_labels=False)
+        found.bad_labels = Problem(str(e.subject), e.why)
+        found.failures.append(found.bad_labels)
+        return found

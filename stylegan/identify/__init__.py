@@ -11,6 +11,7 @@ from stylegan.identify.identify import (
     not_a_network,
     not_an_image,
     not_images,
+    refuse_address,
     shown_address,
 )
 from stylegan.identify.kinds import KINDS, Kind, Role
@@ -27,5 +28,6 @@ __all__ = [
     "not_a_network",
     "not_an_image",
     "not_images",
+    "refuse_address",
     "shown_address",
 ]

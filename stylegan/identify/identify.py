@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from stylegan.errors import UserError
 from stylegan.identify.files import HEAD, identify_bytes, identify_file
 from stylegan.identify.folders import identify_folder
 from stylegan.identify.kinds import KINDS, Kind, Role
@@ -46,6 +47,12 @@ def is_address(path: str | os.PathLike[str]) -> bool:
 def shown_address(path: str | os.PathLike[str]) -> str:
     """An address with both slashes, of which a Path keeps one; any other path as it is."""
     return re.sub(":/+", "://", str(path), count=1) if is_address(path) else str(path)
+
+
+def refuse_address(path: str | os.PathLike[str]) -> None:
+    """Raises: UserError if a path of a file is an address; it says how to get the file."""
+    if is_address(path):
+        raise UserError(shown_address(path), not_a_network(path))
 
 
 def not_images(path: str | os.PathLike[str], names: Sequence[str] = ()) -> str:

@@ -16,13 +16,14 @@ from PIL import Image
 
 from stylegan.errors import UserError
 from stylegan.imaging import grid, save_image, to_pil
+from stylegan.imaging.layout import Scale
 from stylegan.inference.inputs import count_of
-from stylegan.words import ceil_div, shown
+from stylegan.words import shown
 
 OUTPUT_TYPES = ("pil", "np", "pt")
 FORMATS = ("png", "webp")
 MAX_SHOWN, MAX_SHOWN_PX = 64, 128  # images in a notebook, and px of a side
-COLUMNS = 8  # of a sheet, at most, by default
+MAX_LABELS = 8  # that the repr lists
 
 Images = TypeVar("Images", list[Image.Image], np.ndarray, torch.Tensor)
 
@@ -94,13 +95,15 @@ class PipelineOutput(Generic[Images]):
             values = self.images
         return to_pil(values * 2 - 1)
 
-    def grid(self, columns: int | None = None) -> Image.Image:
+    def grid(self, columns: int | None = None, scale: Scale = 1) -> Image.Image:
         """One picture of all images, in rows.
 
-        Args: columns: images in a row; None: as square as possible, at most eight.
+        Args:
+            columns: images in a row; None: as many as leave the fewest cells empty.
+            scale: a whole number by which pixels are enlarged, or "auto": until one sees something.
         Raises: UserError if there are no images.
         """
-        return _sheet(self.pil(), columns)
+        return _sheet(self.pil(), columns, scale)
 
     def save(self, folder: str | Path, format: str = "png", overwrite: bool = False) -> list[Path]:
         """Write every image as a file of its own: seed0001.png if the seeds are known and differ,
@@ -140,29 +143,29 @@ class PipelineOutput(Generic[Images]):
             facts.append(f"{of} {list(self.images.shape)} in [0, 1]{where}")
         facts.append(f"ws {list(self.ws.shape)}")
         known = [label for label in self.labels if label is not None]
-        more = ", ..." * (len(known) > COLUMNS)
-        facts += [f"labels {', '.join(map(str, known[:COLUMNS]))}{more}"] if known else []
+        more = ", ..." * (len(known) > MAX_LABELS)
+        facts += [f"labels {', '.join(map(str, known[:MAX_LABELS]))}{more}"] if known else []
         return f"PipelineOutput({', '.join(facts)})"
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: a sheet of small copies of the first images."""
-        if not len(self):
-            return None
+        small = self._small()
+        return _png(small) if small else None
+
+    def _small(self) -> list[Image.Image]:
         small = [image.copy() for image in self[:MAX_SHOWN].pil()]
         for image in small:
             image.thumbnail((MAX_SHOWN_PX, MAX_SHOWN_PX))
-        buffer = io.BytesIO()
-        _sheet(small, None).save(buffer, "PNG")
-        return buffer.getvalue()
+        return small
 
     def _repr_html_(self) -> str | None:
         """The same with a line above. Images of few pixels are enlarged."""
-        png = self._repr_png_()
-        if png is None:
+        small = self._small()
+        if not small:
             return None
+        png = _png(small)
         with Image.open(io.BytesIO(png)) as sheet:
-            side = sheet.width / min(len(self), _columns(min(len(self), MAX_SHOWN)))
-            width = sheet.width * max(round(MAX_SHOWN_PX / 2 / side), 1)
+            width = sheet.width * max(round(MAX_SHOWN_PX / 2 / small[0].width), 1)
         first = f", the first {MAX_SHOWN}" if len(self) > MAX_SHOWN else ""
         text = base64.b64encode(png).decode()
         style = "image-rendering: pixelated; max-width: 100%"
@@ -172,13 +175,16 @@ class PipelineOutput(Generic[Images]):
         )
 
 
-def _columns(count: int) -> int:
-    """Columns of a sheet that is about square."""
-    return min(ceil_div(count, max(int(count**0.5), 1)), COLUMNS)
-
-
-def _sheet(images: Sequence[Image.Image], columns: int | None) -> Image.Image:
+def _sheet(
+    images: Sequence[Image.Image], columns: int | None = None, scale: Scale = 1
+) -> Image.Image:
     if not images:
         raise UserError("grid", "there are no images")
     count = None if columns is None else count_of(columns, "columns", 1)
-    return grid(images, count or _columns(len(images)))
+    return grid(images, count, scale)
+
+
+def _png(images: Sequence[Image.Image]) -> bytes:
+    buffer = io.BytesIO()
+    _sheet(images).save(buffer, "PNG")
+    return buffer.getvalue()

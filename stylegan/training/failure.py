@@ -11,6 +11,7 @@ from stylegan.errors import TrainingError
 from stylegan.snapshots import snapshots_of
 from stylegan.training.guards import LIMIT
 from stylegan.training.step import TrainingStep
+from stylegan.words import short
 
 
 def check_updates(
@@ -46,6 +47,6 @@ def failure(images_seen: int, why: str, run_dir: Path) -> TrainingError:
     else:
         good = "there is no earlier snapshot"
     return TrainingError(
-        f"training failed at {images_seen / 1000:g} kimg: {why}; {good}; a smaller --g-lr and "
+        f"training failed at {short(images_seen / 1000)} kimg: {why}; {good}; a smaller --g-lr and "
         "--d-lr, a larger --gamma or --precision float32 may help"
     )

@@ -21,7 +21,7 @@ SLOW_SECONDS = 24 * 3600  # shows shapes later than this, does not fit the machi
 MIN_SIDE = 32  # px, of the resolutions that are proposed
 MAX_PROPOSALS = 4
 MEASURE_SECONDS = 10  # in all
-TOLERANCE = 3  # factor by which a guess from the work may be wrong
+TOLERANCE = 4  # factor by which a guess from the work was wrong at most
 CAPACITY = 4  # a proposal has this fraction of the channels
 
 
@@ -58,6 +58,10 @@ class Proposal:
 
     options: str
     forecast: Forecast
+    measured: bool = False  # by steps of these settings; else estimated from their work
+
+    def __str__(self) -> str:
+        return f"{self.forecast}; {'measured' if self.measured else 'estimated'}"
 
     def within(self, seconds: float) -> bool:
         """Whether one sees shapes within so many seconds."""
@@ -115,7 +119,7 @@ def proposals(
         if not last.within(TOLERANCE * SLOW_SECONDS):
             continue
         if time.monotonic() - begun < MEASURE_SECONDS:
-            last = Proposal(options, forecast(config, measure(config)))
+            last = Proposal(options, forecast(config, measure(config)), measured=True)
         if last.within(SLOW_SECONDS):
             found.append(last)
         if len(found) == MAX_PROPOSALS:

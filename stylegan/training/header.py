@@ -64,7 +64,7 @@ def proposal_lines(found: list[Proposal]) -> list[str]:
         return []
     width = max(len(p.options) for p in found)
     lines = ["warning this takes too long on this machine; other settings, with their time:"]
-    return lines + [f"        {p.options:{width}}  {p.forecast}" for p in found]
+    return lines + [f"        {p.options:{width}}  {p}" for p in found]
 
 
 def cached_gb(config: Config, dataset: ImageDataset, device: torch.device) -> float:

@@ -26,6 +26,7 @@ from stylegan.training.transfer.settings import (
     structural_differences,
     with_structure_of,
 )
+from stylegan.words import short
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ def _continued(wanted: Request, device: torch.device, options: dict[str, Any]) -
     if saved.kimg >= config.train.kimg:
         raise UserError(
             resume,
-            f"is at {saved.kimg:g} kimg and ends at {config.train.kimg:g}; --kimg with a larger "
-            "number continues it",
+            f"is at {short(saved.kimg)} kimg and ends at {short(config.train.kimg)}; --kimg with a "
+            "larger number continues it",
         )
     return Plan(config, dataset, device, wanted, saved.run_dir, saved.snapshot)
 

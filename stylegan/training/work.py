@@ -17,8 +17,8 @@ from stylegan.models.build import Unfilled, build_discriminator, build_generator
 # in full takes two forward passes. Regularizers run backward twice, which takes six.
 OF_G, OF_D, TWICE = 4, 8, 6
 # A value that is written takes as long as this many operations of a convolution, measured on an
-# EPYC with `auto`, `small` and `demo` at 32 to 256 px. With it a comparison of two of them was
-# wrong by a factor of 2 at most.
+# EPYC with `auto`, `small` and `demo` at 32 to 256 px. A comparison of two settings is
+# a guess all the same: it is mostly within a factor of 2, but a factor of 4 was seen.
 OPERATIONS_PER_VALUE = 300
 
 

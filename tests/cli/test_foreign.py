@@ -213,6 +213,15 @@ def test_an_address_is_no_output(run, tmp_path, line):
     assert "s3://bucket/folder" in err and [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "line", ["runs {}", f"info {ROOT}/tests/fixtures/sg2ada-64.pkl --like {{}}", "info {}"]
+)
+def test_an_address_is_no_input(run, line):
+    code, out, err = run(*line.format("https://example.org/a.npz").split())
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "https://example.org/a.npz: is a web address; download the file first" in err
+
+
 def test_python_m_stylegan():
     command = [sys.executable, "-m", "stylegan", "trian"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -61,6 +61,17 @@ def test_describe_and_info_agree(photos):
     assert rows["classes"] == ", ".join(told["classes"])
 
 
+def test_describe_and_info_agree_on_labels(photos):
+    """About broken labels, and about images without a label that are broken too."""
+    for text in ("{", '{"labels": [["cat/0.png", [1, 2]]], "label_names": ["a", "b"]}'):
+        (photos / "dataset.json").write_text(text)
+        result = CliRunner().invoke(program, ["info", str(photos), "--json"])
+        rows, told = stylegan.data.describe(photos).rows(), json.loads(result.output)
+        assert rows["labels"] == told["labels"] and rows["problems"] == told["problems"]
+        assert rows.get("notes") == told.get("notes")
+    assert len(rows["problems"]) == 6
+
+
 @pytest.mark.parametrize("name", ["emoji", "faces"])
 def test_the_data_that_comes_with_the_package(name):
     assert name in stylegan.data.DEMOS

@@ -90,6 +90,15 @@ def test_a_sheet(output_type, count, columns, size):
     assert (np.asarray(last)[:16, :16] == np.asarray(out.pil()[-1])).all()
 
 
+def test_sheets_are_enlarged_and_have_no_empty_cells():
+    out = pipeline()(seeds=[1])
+    assert out.grid(scale=3).size == (48, 48) and out.grid(scale="auto").size == (128, 128)
+    fifteen = PipelineOutput([Image.new("RGB", (16, 16))] * 15, out.ws, [None] * 15)
+    assert fifteen.grid().size == (16 * 5, 16 * 3)
+    with pytest.raises(UserError, match="^scale: expected a whole number"):
+        out.grid(scale=0)
+
+
 def test_files(tmp_path):
     pipe = pipeline()
     out = pipe(seeds=[3, 12345])
@@ -119,7 +128,7 @@ def test_what_a_notebook_shows():
     assert "<div>100 images, the first 64</div>" in many._repr_html_()
     large = PipelineOutput([Image.new("RGB", (1024, 512))] * 2, out.ws[:2], [None] * 2)
     with Image.open(io.BytesIO(large._repr_png_())) as sheet:
-        assert sheet.size == (256, 64)
+        assert sheet.size == (128, 128)
     assert large.images[0].size == (1024, 512)
     assert PipelineOutput([], out.ws[:0], [])._repr_html_() is None
 

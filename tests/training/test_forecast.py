@@ -172,11 +172,13 @@ def test_proposals(slow_plan, monkeypatch):
     assert all(p.within(24 * 3600) for p in found)
     lines = session.proposal_lines(found)
     assert "other settings" in lines[0] and lines[1].startswith("        --preset small  ")
+    assert all(line.endswith("; measured") for line in lines[1:])
 
 
 def test_the_quickest_is_proposed_where_none_is_quick(slow_plan):
     (found,) = proposals(slow_plan, 1e6, lambda config: 1e5)
     assert found.options == "--preset small --resolution 32"
+    assert session.proposal_lines([found])[1].endswith("; estimated")
 
 
 def test_proposals_keep_what_the_user_gave(slow_plan):

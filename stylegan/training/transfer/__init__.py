@@ -23,6 +23,7 @@ from stylegan.training.step import TrainingStep
 from stylegan.training.transfer import channels, judgement
 from stylegan.training.transfer.labels import Classes, copy_mapping
 from stylegan.training.transfer.units import Part, State, block_of, copy_unit, trained, units
+from stylegan.words import short
 
 NetworkConfig = GeneratorConfig | Stylegan3Config | DiscriminatorConfig
 
@@ -165,7 +166,7 @@ def _sides(
 
 def _title(nets: Networks) -> str:
     height, width = nets.config.G.resolution
-    seen = f"{nets.meta['kimg']:g} kimg, " if "kimg" in nets.meta else ""
+    seen = f"{short(nets.meta['kimg'])} kimg, " if "kimg" in nets.meta else ""
     c_dim = nets.config.G.c_dim
     vectors = nets.label_vectors is not None
     labels = f"label vectors of {c_dim}" if vectors else f"{c_dim or 'no'} classes"
