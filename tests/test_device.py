@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from stylegan.device import resolve_device
+from stylegan.device import describe, resolve_device
 from stylegan.errors import Note, UserError
 
 BROKEN = (
@@ -117,3 +117,9 @@ def test_auto_is_silent_without_a_gpu(monkeypatch, recwarn):
     monkeypatch.setattr(torch.cuda, "is_available", available)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cpu") and not recwarn
+
+
+@pytest.mark.parametrize("threads, text", [(1, "cpu (1 thread)"), (2, "cpu (2 threads)")])
+def test_description_of_a_cpu(threads, text, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert describe(torch.device("cpu")) == text

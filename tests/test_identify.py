@@ -297,6 +297,12 @@ def test_folders(names, kind, words, tmp_path):
         assert why == not_a_network(path) and what in why
 
 
+def test_a_folder_of_runs_that_have_just_begun(tmp_path):
+    place(tmp_path, "00000-a-32x32/run.json", b"x")
+    why = "is a folder of runs without a snapshot; a run writes the first about a minute after"
+    assert not_a_network(tmp_path).startswith(why)
+
+
 def test_a_folder_of_networks_names_the_newest(tmp_path):
     for i, name in enumerate(("b.pkl", "a.pkl", "old/z.pt")):
         os.utime(place(tmp_path, name, b"x"), (i, i))

@@ -158,7 +158,7 @@ def command(
     check_size(size, scale)
     if not keyframes:
         seeds = seeds or list(range(SEEDS_PER_CELL * columns * rows))
-        journeys.check_cells(len(seeds), columns * rows)
+        journeys.check_cells(len(seeds), columns * rows, "--seeds")
     ws = _keyframes(pipe, drawing, seeds or [], keyframes)
     points = journeys.in_cells(ws, columns * rows)
     if seconds:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,7 +69,10 @@ class Config:
         parts: dict[str, dict[str, Any]] = {part: {} for part in KINDS}
         for name, value in fields.items():
             if not owners(name):
-                raise UserError("config", f"there is no setting {name!r}")
+                names = {n for kinds in KINDS.values() for kind in kinds for n in _names(kind)}
+                near = difflib.get_close_matches(name, sorted(names), 1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                raise UserError("config", f"there is no setting {name!r}{meant}")
             hits = [(p, attribute) for p, attribute in owners(name) if self._has(p, attribute)]
             if not hits:
                 raise UserError(name, f"{self.G.model} has no such setting; leave it out")

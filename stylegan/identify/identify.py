@@ -23,6 +23,7 @@ MAX_SIBLINGS = 2000  # files that a misspelt name is compared with
 READ_IMAGES = "expected a folder or a zip archive of images"
 NO_IMAGES = "holds no images that can be opened"
 READ_NETWORKS = "expected the folder of a run or of a snapshot, or a network file"
+FIRST_SNAPSHOT = "a run writes the first about a minute after training begins"
 
 
 def identify(path: str | os.PathLike[str]) -> Kind | None:
@@ -89,6 +90,8 @@ def not_a_network(path: str | os.PathLike[str]) -> str:
         return f"holds no snapshot, but images; {READ_NETWORKS}"
     if kind.role is Role.IMAGES:
         return f"is {kind.what}, not a network; {READ_NETWORKS}"
+    if kind is KINDS["runs"]:
+        return f"is {kind.what} without a snapshot; {FIRST_SNAPSHOT}"
     if kind.step:
         return f"is {kind.what}; {_filled(kind.step, path)}"
     what = f"{kind.what} without a snapshot" if Path(path).is_dir() else kind.what

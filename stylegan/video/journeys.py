@@ -39,11 +39,11 @@ def read_keyframes(path: str | os.PathLike[str], G: Generator) -> torch.Tensor:
     return read_latents(path, G.num_ws, G.w_dim).ws
 
 
-def check_cells(count: int, cells: int) -> None:
-    """Raises: UserError if `count` keyframes cannot be split evenly, at least two per cell."""
+def check_cells(count: int, cells: int, name: str = "keyframes") -> None:
+    """Raises: UserError if `count` of `name` cannot be split evenly, at least two per cell."""
     if count % cells or count < 2 * cells:
         each = f" for each of {cells} cells, the same number for all" if cells > 1 else ""
-        raise UserError("keyframes", f"expected two or more{each}; got {count}")
+        raise UserError(name, f"expected two or more{each}; got {count}")
 
 
 def in_cells(keyframes: torch.Tensor, cells: int) -> torch.Tensor:

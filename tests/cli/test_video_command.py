@@ -75,7 +75,7 @@ def test_without_pyav_one_line_comes_before_the_network_is_read(run, tmp_path, m
     "args, message",
     [
         ("--out a.avi", "a.avi: expected a name that ends in .mp4, .webp or .gif"),
-        ("--out a.gif --seeds 3", "keyframes: expected two or more; got 1"),
+        ("--out a.gif --seeds 3", "--seeds: expected two or more; got 1"),
         ("--out a.gif --seeds 0-4 --grid 2x1", "two or more for each of 2 cells"),
         ("--out a.gif --grid 2", "expected columns and rows like 3x2"),
         ("--out a.gif --keyframes nothing.npy", "nothing.npy: cannot be read"),

@@ -109,7 +109,8 @@ def test_sigterm_is_meant_for_the_program(images, tmp_path):
     [
         (dict(resume="nowhere"), "nowhere"),
         (dict(preset="huge"), "preset: expected one of auto, small"),
-        (dict(colour=3), "there is no setting 'colour'"),
+        (dict(colour=3), "there is no setting 'colour'$"),
+        (dict(kmig=1), "there is no setting 'kmig'; did you mean kimg?"),
         (dict(kimg=-1), "kimg: expected a number above 0"),
     ],
 )

@@ -24,7 +24,7 @@ class Chart:
 
 CHARTS = (
     Chart("Losses", {"loss/G": "G", "loss/D": "D"}),
-    Chart("Regularisation", {"loss/r1": "R1", "loss/path_length": "path length"}, two_axes=True),
+    Chart("Regularization", {"loss/r1": "R1", "loss/path_length": "path length"}, two_axes=True),
     Chart("Sign of D's output", {"sign/real": "real", "sign/fake": "generated"}),
     Chart("How much the images of a batch differ", {"std/real": "real", "std/fake": "generated"}),
     Chart("Speed and memory", {"images_per_s": "images/s", "memory_gb": "GB"}, two_axes=True),
