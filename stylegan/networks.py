@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks, and the snapshot folder or the file of another program that holds them.
 
-    config.json          format, settings, kimg, data set with class names
+    config.json          format, settings, kimg, data set with names of classes or labels
     G_ema.safetensors    what inference needs
     labels.safetensors   label vectors of some of the training images, if labels are vectors
     G.safetensors, D.safetensors, training_state.pt    what training needs as well
@@ -41,7 +41,7 @@ from stylegan.snapshots import (
     snapshot_around,
     with_snapshot,
 )
-from stylegan.training_data import class_counts_of, class_names_of, label_words
+from stylegan.training_data import class_counts_of, class_names_of, label_names_of, label_words
 from stylegan.words import one_line, printable, short
 
 
@@ -111,15 +111,18 @@ class Networks:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their numbers; empty if the network is
-        unconditional."""
+        """Names of the classes in the order of their numbers; empty without classes."""
         return class_names_of(self.meta, self.config.G.c_dim)
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """How many training images each class has; empty if that is not known or labels are not
-        classes."""
+        """Training images of each class; empty if unknown, or if labels are not classes."""
         return class_counts_of(self.meta, self.config.G.c_dim)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the numbers of a label vector; empty if they have none."""
+        return label_names_of(self.meta, self.config.G.c_dim)
 
     @property
     def label_vectors(self) -> torch.Tensor | None:
@@ -176,10 +179,7 @@ class Networks:
         self._write(Path(folder), NETWORKS)
 
     def save_pretrained(
-        self,
-        folder: str | Path,
-        overwrite: bool = False,
-        networks: Sequence[str] = NETWORKS,
+        self, folder: str | Path, overwrite: bool = False, networks: Sequence[str] = NETWORKS
     ) -> Path:
         """Write a snapshot folder, which `load_networks` and every command read. It appears
         complete or not at all.

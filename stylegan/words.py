@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}  # images by channels
@@ -75,6 +76,16 @@ def pixels(size: tuple[int, int]) -> str:
 def image_words(size: tuple[int, int], channels: int) -> str:
     """What images are: "64x64 RGB"."""
     return f"{pixels(size)} {KINDS[channels]}"
+
+
+def named_labels(names: Sequence[str], length: int = 60) -> str:
+    """Labels by their names, as many of them as `length` characters hold: "10 labels (glasses,
+    sunglasses, ...)"."""
+    some = [printable(name) for name in names]
+    while len(some) > 1 and len(", ".join(some)) > length:
+        some.pop()
+    more = ["..."] if len(some) < len(names) else []
+    return f"{len(names)} label{'s' * (len(names) != 1)} ({', '.join(some + more)})"
 
 
 def shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.labels import Choice, choices_of, untrained
+from stylegan.cli.labels import Choice, choices_of, rare, untrained
 from stylegan.cli.params import device_option, network_argument
 from stylegan.cli.provenance import made_by
 from stylegan.cli.values import finite
@@ -52,10 +52,12 @@ class Drawing:
 
     def choices(self, pipe: Pipeline) -> list[Choice]:
         """The labels to draw with, one or more. Prints a note on classes that the network has not
-        learned. Raises: UserError."""
+        learned, and on labels that no training image has together. Raises: UserError."""
         choices = choices_of(pipe, self.network, self.classes, self.labels)
         for name in untrained(pipe, choices):
             note(f"class {name} had no training images, so the network has not learned it")
+        for label in rare(pipe, choices):
+            note(f"no training image that the network keeps has {label}; other labels are 0")
         return choices
 
     def note_average(self, count: int) -> None:
@@ -144,9 +146,10 @@ def drawing_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
             "--label",
             "labels",
             multiple=True,
-            metavar="NUMBERS|FILE",
-            help="Label of a network whose labels are numbers: 0.2,1,0, or a .npy, .csv or .json "
-            "file with a label in each row.  [default: labels of training images]",
+            metavar="NAMES|NUMBERS|FILE",
+            help="Labels by name: glasses,hat or glasses=0.5,hat=0. Or all numbers of a label: "
+            "0.2,1,0, or a .npy, .csv or .json file with a label in each row.  [default: labels of "
+            "training images]",
         ),
         click.option(
             "--noise-mode",

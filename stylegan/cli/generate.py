@@ -110,6 +110,7 @@ def command(
     \b
     stylegan generate runs --seeds 0-31 --trunc 0.7 --grid
     stylegan generate runs --class cat --class dog --seeds 0-7
+    stylegan generate runs --label glasses,hat --seeds 0-15 --grid
     stylegan generate runs --translate 0.25,0 --rotate 30
     stylegan generate runs --latents projected_w.npz
     """

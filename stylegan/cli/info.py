@@ -187,6 +187,8 @@ def _network(path: str) -> dict[str, Any]:
         rows |= training_rows(nets.meta)
     else:
         rows["data"] = f"{dataset.get('name')}, {dataset.get('images')} images"
+    if nets.label_names:
+        rows["labels"] = list(nets.label_names)
     rows["classes"] = list(nets.class_names) or _unnamed_classes(nets)
     unlearned = [name for name, n in zip(nets.class_names, nets.class_counts) if not n]
     if unlearned:

@@ -114,19 +114,31 @@ def call(pipe: Pipeline, drawing: Drawing, job: Job, motion: Motion) -> Pipeline
 
 
 def label_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> dict[str, Any]:
-    """The class of one image, by name if there are names; or its label."""
+    """The class of one image, by name if there are names; or its label, and all numbers of it by
+    name."""
+    from stylegan.inference.named import Names
+
     number = out.labels[i]
     if number is not None:
         names = pipe.networks.class_names
         return {"class": names[number] if names else number}
-    if job.choice.text or not job.seeds or not pipe.G.c_dim:
-        return {"label": job.choice.text} if job.choice.text else {}
-    c = pipe.labels(None, job.seeds).c
-    return {} if c is None else {"label": label_text(c[i].tolist())}
+    row, names = _row(pipe, job, i), pipe.networks.label_names
+    if not row:
+        return {}
+    values = {"label_values": Names(names).all(row)} if names else {}
+    return {"label": job.choice.text or label_text(row), **values}
+
+
+def _row(pipe: Pipeline, job: Job, i: int) -> list[float]:
+    """The label vector of one image; empty without."""
+    c = pipe.labels(job.choice.value, job.seeds[i : i + 1]).c if job.seeds else None
+    return [] if c is None else c[0].tolist()
 
 
 def caption_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> str:
     """What is written below one image: its seed and label, or its file and row."""
+    from stylegan.inference.named import Names
+
     about = job.about[i]
     if job.ws is not None:
         return f"{Path(about['latents']).stem}\nrow {about['row']}"
@@ -134,6 +146,9 @@ def caption_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> str:
     label, number = label_of(pipe, job, out, i), out.labels[i]
     if number is not None:
         return f"{seed}\n{class_text(str(label['class']), number)}"
+    names = pipe.networks.label_names
+    if names and not job.choice.text:
+        return f"{seed}\n{Names(names).words(_row(pipe, job, i))}"
     return f"{seed}\n{label['label']}" if "label" in label else seed
 
 

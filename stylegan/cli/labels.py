@@ -7,8 +7,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stylegan.inference.pipeline import Pipeline
 
 MAX_NAME = 24  # characters of a label in a file name; a longer one is a hash
+MAX_NAMES = 48  # the same, of a label by name
+FILES = (".npy", ".csv", ".json")
+_SAFE = re.compile(r"[\w+.,=-]+")  # what a file name may say on every system
 MAX_FILE = 64 << 20  # bytes of a file of labels
 
 
@@ -26,14 +29,15 @@ MAX_FILE = 64 << 20  # bytes of a file of labels
 class Choice:
     """A label to draw with."""
 
-    value: str | tuple[float, ...] | None = None  # as `Pipeline` takes it; None: by seed
+    # As `Pipeline` takes it; None: by seed.
+    value: str | tuple[float, ...] | Mapping[str, float] | None = field(default=None, hash=False)
     name: str = ""  # what a file name says of it
-    text: str = ""  # as the user gave it
+    text: str = ""  # as the option takes it
 
     @property
     def kind(self) -> str:
         """What the metadata calls it."""
-        return "label" if isinstance(self.value, tuple) else "class"
+        return "label" if isinstance(self.value, (tuple, Mapping)) else "class"
 
 
 def choices_of(
@@ -44,7 +48,7 @@ def choices_of(
     Args:
         network: as the user named it, for messages.
         classes: numbers or names.
-        labels: numbers with commas, or names of files.
+        labels: numbers with commas, names of labels with commas, or names of files.
     Raises: UserError for a label that the network does not have.
     """
     c_dim = pipe.G.c_dim
@@ -60,7 +64,8 @@ def choices_of(
         )
     found = [_class(pipe, network, name) for name in classes]
     for text in labels:
-        found += [_vector(row) for row in _rows(text, c_dim)]
+        named = _named(pipe, text)
+        found += [named] if named else [_vector(row) for row in _rows(text, c_dim)]
     return list({choice.name: choice for choice in found}.values())
 
 
@@ -73,6 +78,39 @@ def untrained(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
     return [text for text, found in numbers.items() if text and found and not counts[found[0]]]
 
 
+def rare(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
+    """The labels by name among `choices` that no training image has, as far as it is known."""
+    from stylegan.inference.named import Names, fitting
+
+    named = {c.text: c.value for c in choices if isinstance(c.value, Mapping)}
+    names, vectors = Names(pipe.networks.label_names), pipe.networks.label_vectors
+    if not named or vectors is None:
+        return []
+    return [text for text, v in named.items() if fitting(names.values(v), vectors) is None]
+
+
+def _named(pipe: Pipeline, text: str) -> Choice | None:
+    """A label by name. None for numbers, for a file and if the labels of the network have no names.
+
+    Raises: UserError for a name that the network does not have, or that of a class.
+    """
+    from stylegan.inference.named import Names
+
+    names = Names(pipe.networks.label_names)
+    if _is_row(text):
+        return None
+    if Names(pipe.networks.class_names).index(text) is not None:
+        raise UserError(f"--label {text}", f"is a class of this network; give --class {text}")
+    if not names.names:
+        return None
+    if Path(text).suffix.lower() in FILES and names.index(text) is None:
+        return None
+    values = names.values(text)
+    own = names.text(values)
+    short = own if len(own) <= MAX_NAMES and _SAFE.fullmatch(own) else _hash(own)
+    return Choice({names.names[i]: v for i, v in values.items()}, f"label-{short}", own)
+
+
 def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
     """Raises: UserError if there are no labels to draw with by default."""
     try:
@@ -81,11 +119,17 @@ def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
         raise UserError(
             network,
             f"its labels are lists of {c_dim} numbers, and the file keeps none of them; give "
-            f"--label {_example(c_dim)}",
+            f"--label {_example(pipe)}",
         ) from e
 
 
-def _example(c_dim: int) -> str:
+def _example(pipe: Pipeline, given: str = "") -> str:
+    """A label that fits the network; `given`, if that is one of its names."""
+    from stylegan.inference.named import Names
+
+    names, c_dim = Names(pipe.networks.label_names), pipe.G.c_dim
+    if names.names:
+        return names.names[names.index(given) or 0]
     return ",".join(["0.5"] * c_dim) if c_dim < 4 else "0.5,0.5,..."
 
 
@@ -97,23 +141,31 @@ def _class(pipe: Pipeline, network: str, text: str) -> Choice:
         raise UserError(
             network,
             f"its labels are lists of {c_dim} numbers, not classes; give "
-            f"--label {_example(c_dim)} in place of --class {text}",
+            f"--label {_example(pipe, text)} in place of --class {text}",
         )
     numbers = pipe.labels(text, [0]).numbers
     return Choice(text, f"class{numbers[0] if numbers else text}", text)
 
 
 def label_text(row: Sequence[float]) -> str:
-    """A label as --label takes it: the shortest numbers that are the same in float32."""
-    import numpy as np
+    """A label as --label takes it."""
+    from stylegan.inference.named import number_text
 
-    return ",".join(np.format_float_positional(np.float32(x), trim="-") for x in row)
+    return ",".join(map(number_text, row))
 
 
 def _vector(row: tuple[float, ...]) -> Choice:
     text = label_text(row)
-    short = text if len(text) <= MAX_NAME else "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    short = text if len(text) <= MAX_NAME else f"-{_hash(text)}"
     return Choice(row, f"label{short}", text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _is_row(text: str) -> bool:
+    return all(map(_is_number, text.split(",")))
 
 
 def _rows(text: str, c_dim: int) -> list[tuple[float, ...]]:
@@ -144,7 +196,7 @@ def _read(text: str) -> Any:
     """The rows of a file: lists of numbers, or text that may be numbers."""
     path = Path(text)
     suffix = path.suffix.lower()
-    if suffix not in (".npy", ".csv", ".json"):
+    if suffix not in FILES:
         raise UserError(
             f"--label {text or repr(text)}",
             "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json",

@@ -205,7 +205,7 @@ def _keyframes(
     label: Any = choices[0].value
     if len(choices) > 1:
         in_turn = (choices[i % len(choices)] for i in range(len(seeds)))
-        vectors: list[Any] = [pipe.labels(choice.value, [0]).c for choice in in_turn]
+        vectors: list[Any] = [pipe.labels(c.value, [s]).c for c, s in zip(in_turn, seeds)]
         label = torch.cat(vectors)
     return pipe.map(seeds, label=label, **drawing.mapping).ws.cpu()
 

@@ -74,9 +74,9 @@ _DEMO = Config(
     # Many small steps and a strong R1 penalty give shapes soonest. Of gamma 0.3, 1, 2, 3 the first
     # is too weak and the others are alike. Twice the channels or 64 px learn less in the same time.
     train=TrainConfig(
-        kimg=64,
+        kimg=48,
         minutes=13,
-        batch=16,
+        batch=8,
         g_lr=0.0025,
         d_lr=0.0025,
         r1_gamma=2,

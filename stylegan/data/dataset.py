@@ -26,7 +26,7 @@ from stylegan.data.survey import (
     survey,
 )
 from stylegan.errors import UserError, reason_for
-from stylegan.words import image_words, printable, shown
+from stylegan.words import image_words, named_labels, printable, shown
 from stylegan.words import pixels as px
 
 CACHE_BYTES = 512 << 20  # decoded images are kept in memory up to here
@@ -140,8 +140,9 @@ class ImageDataset(Dataset):
         facts = [printable(self.path), f"{len(self):,} images"]
         facts.append(image_words(self.resolution, self.channels))
         if self.labels:
-            names = len(self.class_names)
-            facts.append(f"{names} classes" if names else f"labels of {self.c_dim} numbers")
+            names, attributes = len(self.class_names), self.labels.attributes
+            what = named_labels(attributes) if attributes else f"labels of {self.c_dim} numbers"
+            facts.append(f"{names} classes" if names else what)
         return f"ImageDataset({', '.join(facts)})"
 
     def __getitem__(self, item: int | tuple[int, bool]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from stylegan.data.gather import gather_all
 from stylegan.data.made import read_made
 from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
 from stylegan.data.survey import OtherFiles, deep_images, images_in, range_notes, survey
-from stylegan.words import KINDS, pixels, printable
+from stylegan.words import KINDS, named_labels, pixels, printable
 
 MAX_OPENED = 2000  # images that are opened for their size and channels, by default
 MAX_LISTED = 6  # sizes in the table
@@ -35,7 +35,7 @@ class Description:
         others: {ending: files} that are no images.
         notes: lines on what is unusual.
         problems: files that cannot be used, each with `name` and `why`.
-        attributes: names of the numbers of a label that is no class; empty if unknown.
+        label_names: of the numbers of label vectors; empty without.
         labels_unusable: whether there are labels that cannot be used; `problems` says why.
     """
 
@@ -53,7 +53,7 @@ class Description:
     others: dict[str, int]
     notes: list[str]
     problems: list[Problem]
-    attributes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     labels_unusable: bool = False
 
     def rows(self) -> dict[str, str | list[str]]:
@@ -71,7 +71,7 @@ class Description:
         elif self.class_names:
             rows["classes"] = ", ".join(class_lines(self.class_names, self.class_counts))
         else:
-            rows["labels"] = vector_text(self.c_dim, self.attributes)
+            rows["labels"] = vector_text(self.c_dim, self.label_names)
         if self.notes:
             rows["notes"] = self.notes
         if self.problems:
@@ -126,7 +126,7 @@ def describe(
         others=dict(found.ignored.most_common()),
         notes=[*found.notes, *range_notes(deep, given), *seen.notes()],
         problems=[*found.failures, *broken],
-        attributes=tuple(labels.attributes) if labels else (),
+        label_names=tuple(labels.attributes) if labels else (),
         labels_unusable=found.bad_labels is not None,
     )
 
@@ -161,7 +161,8 @@ def class_lines(names: Sequence[str], counts: Sequence[int]) -> list[str]:
     return [f"{name} ({count:,})" for name, count in zip(names, counts)]
 
 
-def vector_text(c_dim: int, attributes: Sequence[str] = ()) -> str:
+def vector_text(c_dim: int, names: Sequence[str] = (), max_chars: int | None = None) -> str:
     """What labels are that are not classes."""
-    of = f" ({', '.join(attributes)})" if attributes else ""
-    return f"vectors of {c_dim} numbers{of}" if c_dim else "none"
+    if names:
+        return named_labels(names) if max_chars is None else named_labels(names, max_chars)
+    return f"vectors of {c_dim} numbers" if c_dim else "none"

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,9 +13,10 @@ import torch
 from stylegan.config.numbers import as_int
 from stylegan.errors import UserError
 from stylegan.inference.inputs import floats_of
+from stylegan.inference.named import Names, nfc, row_of
 from stylegan.words import shown
 
-Label = int | str | Sequence[Any] | np.ndarray | torch.Tensor
+Label = int | str | Mapping[str, float] | Sequence[Any] | np.ndarray | torch.Tensor
 
 
 class Labels(NamedTuple):
@@ -35,6 +35,7 @@ class LabelSpace:
     counts: Sequence[int] = ()  # training images of every class; empty if unknown
     vectors: torch.Tensor | None = None  # [K, c_dim], labels of training images that are no classes
     has_classes: bool = True  # whether a class number means anything
+    label_names: Sequence[str] = ()  # of the numbers of a vector; empty without
 
     @classmethod
     def of(cls, networks: Any, c_dim: int) -> LabelSpace:
@@ -44,15 +45,17 @@ class LabelSpace:
             return cls(0)
         names, vectors = networks.class_names, networks.label_vectors
         has_classes = vectors is None and (bool(names) or not networks.meta.get("dataset"))
-        return cls(c_dim, names, networks.class_counts, vectors, has_classes)
+        label_names = () if has_classes else networks.label_names
+        return cls(c_dim, names, networks.class_counts, vectors, has_classes, label_names)
 
 
 def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) -> Labels:
     """The labels of one image for each seed.
 
     Args:
-        label: for all images: the number or the name of a class, or a vector [c_dim]. For each: a
-            list of N classes, or vectors [N, c_dim]. None: by seed, see `default_labels`.
+        label: for all images: the number or the name of a class, a vector [c_dim], or labels by
+            name, as `Names.values` takes them. For each: a list of N classes, of N labels by name,
+            or vectors [N, c_dim]. None: by seed, see `default_labels`.
             If the network has classes, integers in a list are classes: [0, 1] is class 0 and
             class 1, [0.0, 1.0] is a vector.
         seeds: integers, one for each image.
@@ -66,6 +69,10 @@ def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) ->
         return Labels(None, None)
     if label is None:
         return default_labels(seeds, space)
+    named = _named(label, space)
+    if named is not None:
+        one = isinstance(label, (str, Mapping))
+        return _by_name(named * n if one else named, seeds, space)
     if _is_class(label):
         number = class_number(label, space)
         return Labels(one_hot([number] * n, c_dim), [number] * n)
@@ -80,6 +87,39 @@ def find_labels(label: Label | None, seeds: Sequence[int], space: LabelSpace) ->
         each = f" or [{n}, {c_dim}]" if c.ndim == 2 else ""
         raise UserError("label", f"expected [{c_dim}]{each}, got {list(c.shape)}")
     return Labels(c.cpu(), None)
+
+
+def _named(label: Any, space: LabelSpace) -> list[Any] | None:
+    """The labels by name in `label`, of each image or one in a list; None for other labels.
+
+    Raises: UserError if the labels of this network have no names.
+    """
+    if isinstance(label, (str, Mapping)):
+        items = [label]
+    elif isinstance(label, (list, tuple)):
+        items = [*label]
+    else:
+        items = label.tolist() if isinstance(label, np.ndarray) and label.ndim == 1 else []
+    mappings = any(isinstance(item, Mapping) for item in items)
+    if space.label_names and (mappings or any(isinstance(item, str) for item in items)):
+        return items
+    if mappings:
+        kind = "a class" if space.has_classes else f"{space.c_dim} numbers"
+        raise UserError("label", f"the labels of this network have no names; give {kind}")
+    return None
+
+
+def _by_name(items: list[Any], seeds: Sequence[int], space: LabelSpace) -> Labels:
+    """A label by name for each image. Raises: UserError."""
+    if len(items) != len(seeds):
+        why = f"expected {len(seeds)} labels, one for each image, got {len(items)}"
+        raise UserError("label", why)
+    if not all(isinstance(item, (str, Mapping)) for item in items):
+        raise UserError("label", "expected labels by name or vectors, got a mixture of both")
+    names = Names(space.label_names)
+    values = [names.values(item) for item in items]
+    rows = [row_of(v, seed, space.c_dim, space.vectors) for v, seed in zip(values, seeds)]
+    return Labels(torch.stack(rows), None)
 
 
 def _classes_of(label: Any, space: LabelSpace) -> list[Any] | None:
@@ -134,7 +174,7 @@ def one_hot(numbers: Sequence[int], c_dim: int) -> torch.Tensor:
 def class_number(label: object, space: LabelSpace) -> int:
     """The number of a class given by number or name. Names are compared in Unicode's normal form
     NFC; case does not matter. Raises: UserError."""
-    text, c_dim = _nfc(str(label if isinstance(label, str) else as_int(label))), space.c_dim
+    text, c_dim = nfc(str(label if isinstance(label, str) else as_int(label))), space.c_dim
     if not space.has_classes:
         raise UserError(
             f"class {text!r}",
@@ -142,7 +182,7 @@ def class_number(label: object, space: LabelSpace) -> int:
         )
     for same in (str, str.casefold):
         for i, name in enumerate(space.names):
-            if same(_nfc(name)) == same(text):
+            if same(nfc(name)) == same(text):
                 return i
     if text.isdecimal() and int(text) < c_dim:
         return int(text)
@@ -176,7 +216,3 @@ def _is_integer(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

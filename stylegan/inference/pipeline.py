@@ -163,10 +163,11 @@ class Pipeline(Drawer):
             latents: [N, z_dim], or one [z_dim], instead of seeds.
             ws: [N, num_ws, w_dim], or one [num_ws, w_dim], instead of either; label and truncation
                 do not apply.
-            label: for all images a class, by number or name, or a vector [c_dim]; or one for each
-                image, as a list of N classes or as vectors [N, c_dim]. [0, 1] is class 0 and class
-                1, [0.0, 1.0] a vector. None: the classes that have images, or labels of training
-                images, in turn by seed.
+            label: for all images a class, by number or name, a vector [c_dim], or labels by name,
+                {"glasses": 1, "hat": 0}; or one for each image, as a list of N of them or as
+                vectors [N, c_dim]. [0, 1] is class 0 and class 1, [0.0, 1.0] a vector. Labels that
+                are not named are those of training images that have the named ones, in turn by
+                seed. None: the classes that have images, or labels of training images, in turn.
             truncation_psi, truncation_cutoff: see `Mapping.forward`.
             noise_mode: const, random (from the seed) or none.
             batch: images at once. None: by resolution, and on CUDA by free memory. If memory runs

@@ -16,7 +16,8 @@ MAX_BYTES = 4 << 20  # and of their size
 
 def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
     """What run.json and config.json hold on the images: name, images, class_names, class_counts
-    (images of each class; left out if labels are not classes)."""
+    (images of each class; left out if labels are not classes), label_names (of the numbers of
+    label vectors; left out without)."""
     labels = dataset.labels
     about = {
         "name": dataset.name,
@@ -25,6 +26,8 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
     }
     if labels is not None and labels.values.ndim == 1:
         about["class_counts"] = np.bincount(labels.values, minlength=labels.c_dim).tolist()
+    if labels is not None and labels.values.ndim == 2 and labels.attributes:
+        about["label_names"] = list(labels.attributes)
     return about
 
 

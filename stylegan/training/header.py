@@ -17,6 +17,7 @@ from stylegan.training.forecast import Proposal
 from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
+from stylegan.words import named_labels
 
 MAX_NOTES = 5  # on what is unusual about the data
 SLOWER = "two to three times slower"
@@ -89,8 +90,9 @@ def _memory(
 def _labels(config: Config, dataset: ImageDataset) -> str:
     if not dataset.c_dim:
         return "none"
-    vectors = f"label vectors of {dataset.c_dim} numbers"
-    what = f"{dataset.c_dim} classes" if dataset.class_names else vectors
+    names = dataset.labels.attributes if dataset.labels else ()
+    what = named_labels(names) if names else f"label vectors of {dataset.c_dim} numbers"
+    what = f"{dataset.c_dim} classes" if dataset.class_names else what
     return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
 
 

@@ -25,7 +25,8 @@ def test_train_prints_the_header_and_leaves_a_run(run, tmp_path):
     assert code == 0, err
     for part in (
         "4,000, 16x16 px, RGB",
-        "label vectors of 10 numbers, not used",
+        "labels  10 labels (glasses, sunglasses, beard, moustache, hat, long_hair, smile",
+        "), used",
         "parameters",
         "memory  about",
         "snapshot: ",
@@ -63,7 +64,7 @@ def test_resume_goes_on_in_the_same_folder(run, tmp_path):
     assert lines[-1]["kimg"] == 0.012
     (tmp_path / "grey").mkdir()
     (tmp_path / "grey" / "a.png").write_bytes(encoded(picture((16, 16), "L")))
-    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey")
+    code, _, err = run("train", "--resume", run_dir, "--kimg", "1", "--data", "grey", "--no-cond")
     assert code == 2 and re.search(r"--channels +3 +1\n", err) and "is a run with other" in err
     code, _, err = run("train", "--resume", run_dir, "--device", "cpu")
     assert code == 2 and "is at 0.012 kimg and ends at 0.012" in err

@@ -182,6 +182,7 @@ def test_truncation_towards_the_class(run, nets, tmp_path):
         ("plain", "--label 0", "so --label does not apply; stylegan info"),
         ("plain", "--trunc-center class", "has no classes, so only all fits"),
         ("classes", "--class Cars", "class 'Cars': expected a number from 0 to 2 or one of cat,"),
+        ("classes", "--label Dog", "--label Dog: is a class of this network; give --class Dog"),
         ("classes", "--class 3", "class '3': expected a number from 0 to 2"),
     ],
 )

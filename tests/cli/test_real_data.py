@@ -75,9 +75,9 @@ def test_numbers_from_one(run, photos):
 def test_vectors_and_their_names(run, photos):
     rows = [[f"{name}.png", [0.5, i]] for i, name in enumerate("abcd")]
     photos({"labels": rows, "label_names": ["smile", "age"]})
-    assert "vectors of 2 numbers (smile, age)" in good(run, "info photos --no-sheet")
+    assert "labels    2 labels (smile, age)" in good(run, "info photos --no-sheet")
     assert ", label vectors" in good(run, "dataset photos out")
-    assert "vectors of 2 numbers (smile, age)" in good(run, "info out --no-sheet")
+    assert "labels    2 labels (smile, age)" in good(run, "info out --no-sheet")
 
 
 def test_a_zip_of_a_japanese_windows(run, tmp_path):

@@ -99,8 +99,8 @@ def test_to_a_gpu_and_back():
         (("cuda",), "^device 'cuda': not available here"),
         ((0,), "^device 'cuda:0': not available here"),
         ((torch.device("cuda", 1),), "^device 'cuda:1': not available here"),
-        (("gpu",), "^device 'gpu': not available here"),
-        (("meta",), "^device 'meta': not available here"),
+        (("gpu",), "^device 'gpu': expected auto, cpu, cuda"),
+        (("meta",), "^device 'meta': expected auto, cpu, cuda"),
         ((), "^to: expected a device, a dtype or both, got neither"),
         ((torch.int8,), "^dtype: expected one of torch.float32, .*, got torch.int8"),
         (("cpu", "half"), "^dtype: expected one of torch.float32, .*, got 'half'"),
@@ -126,7 +126,7 @@ def test_places_that_do_not_exist(arguments, message):
 def test_reprs(tmp_path):
     named = {"dataset": {"class_names": ["a", "b"]}, "kimg": 43.008}
     nets = networks(meta=named, c_dim=2)
-    of = "StyleGAN2 16x16 RGB, 2 classes, 43.008 kimg"
+    of = "StyleGAN2 16x16 RGB, 2 classes, 43 kimg"
     assert repr(nets) == f"Networks(G_ema G D, {of}, on cpu)"
     assert repr(Pipeline(nets)) == f"Pipeline({of}, on cpu)"
     nets.save_pretrained(tmp_path / "a")

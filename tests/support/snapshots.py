@@ -37,3 +37,13 @@ def vectors(folder, labels=((0.2, 1.0, 0.0), (0.5, 0.5, 1.0))):
     """A snapshot of a network whose labels are lists of numbers."""
     data = {"name": "x", "class_names": []}
     return snapshot(folder, {"dataset": data}, labels, c_dim=3)
+
+
+NAMES = ("glasses", "Hat", "é")
+ROWS = ((1.0, 1.0, 0.5), (1.0, 0.0, 0.0), (0.0, 1.0, 0.25), (1.0, 1.0, 0.0))
+
+
+def named(folder, names=NAMES, labels=ROWS):
+    """A snapshot of a network whose labels are numbers with names."""
+    data = {"name": "x", "class_names": [], "label_names": list(names)}
+    return snapshot(folder, {"dataset": data}, labels, c_dim=len(names))

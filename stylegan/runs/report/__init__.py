@@ -32,7 +32,11 @@ from stylegan.words import duration, hours, short
 
 HERE = Path(__file__).parent
 NAME = "report.html"
-HIDDEN_FACTS = ("class names", "class counts")  # of run.json; a row each would be too long
+HIDDEN_FACTS = (
+    "class names",
+    "class counts",
+    "label names",
+)  # of run.json; a row each would be too long
 MAX_EVENTS = 500  # rows of the table; a run that warns at every step has more
 
 
@@ -86,7 +90,8 @@ def _page(run_dir: str | Path) -> str:
         name=run.folder.resolve().name,
         left=left if left is not None and math.isfinite(left) else None,
         facts=_facts(run),
-        classes=_classes(run),
+        classes=_names(run, "class_names"),
+        labels=_names(run, "label_names"),
         charts=charts,
         sheets=sheets,
         reals=reals,
@@ -129,9 +134,10 @@ def _facts(run: Run) -> dict[str, str]:
     return {name: text for name, text in _flat(about) if not name.endswith(HIDDEN_FACTS)}
 
 
-def _classes(run: Run) -> list[str]:
+def _names(run: Run, key: str) -> list[str]:
+    """Those of the classes, or of the labels."""
     dataset = (run.about or {}).get("dataset")
-    names = dataset.get("class_names") if isinstance(dataset, dict) else None
+    names = dataset.get(key) if isinstance(dataset, dict) else None
     return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
 
 
