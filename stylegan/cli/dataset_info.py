@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from stylegan.data.source import Problem, Source
     from stylegan.data.survey import Survey
 
+MAX_NAMES = 2000  # characters of the names of labels
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -118,7 +120,7 @@ def _labels(found: Gathered) -> dict[str, Any]:
         return {"labels": "not usable"}
     if labels and labels.names:
         return {"classes": class_lines(labels.names, labels.class_counts)}
-    return {"labels": vector_text(labels.c_dim, labels.attributes) if labels else "none"}
+    return {"labels": vector_text(labels.c_dim, labels.attributes, MAX_NAMES) if labels else "none"}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from stylegan.words import KINDS, named_labels, pixels, printable
 
 MAX_OPENED = 2000  # images that are opened for their size and channels, by default
 MAX_LISTED = 6  # sizes in the table
-MAX_NAMES = 2000  # characters of the names of labels
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,13 +29,13 @@ class Description:
         sizes: {(height, width) in px: images opened}, the most common ones first.
         channels: {1, 3 or 4: images opened}; training uses `common_channels`.
         class_names, class_counts: the classes, and how many images each has; empty without.
-        label_names: of the numbers of label vectors; empty without.
         c_dim: length of a label; 0 without.
         values: a line on images of more than 8 bits; None without.
         made: how `stylegan dataset` made it; None if that is not known.
         others: {ending: files} that are no images.
         notes: lines on what is unusual.
         problems: files that cannot be used, each with `name` and `why`.
+        label_names: of the numbers of label vectors; empty without.
         labels_unusable: whether there are labels that cannot be used; `problems` says why.
     """
 
@@ -48,13 +47,13 @@ class Description:
     common_channels: int
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
-    label_names: tuple[str, ...]
     c_dim: int
     values: str | None
     made: str | None
     others: dict[str, int]
     notes: list[str]
     problems: list[Problem]
+    label_names: tuple[str, ...] = ()
     labels_unusable: bool = False
 
     def rows(self) -> dict[str, str | list[str]]:
@@ -121,13 +120,13 @@ def describe(
         common_channels=seen.common_channels,
         class_names=labels.names if labels else (),
         class_counts=labels.class_counts if labels else (),
-        label_names=labels.attributes if labels and not labels.names else (),
         c_dim=labels.c_dim if labels else 0,
         values=str(deep) if deep else None,
         made=read_made(source),
         others=dict(found.ignored.most_common()),
         notes=[*found.notes, *range_notes(deep, given), *seen.notes()],
         problems=[*found.failures, *broken],
+        label_names=tuple(labels.attributes) if labels else (),
         labels_unusable=found.bad_labels is not None,
     )
 
@@ -162,11 +161,8 @@ def class_lines(names: Sequence[str], counts: Sequence[int]) -> list[str]:
     return [f"{name} ({count:,})" for name, count in zip(names, counts)]
 
 
-def vector_text(c_dim: int, names: Sequence[str] = ()) -> str:
-    """What labels are that are not classes.
-
-    Args: names: of the numbers of a label; empty if unknown.
-    """
+def vector_text(c_dim: int, names: Sequence[str] = (), max_chars: int | None = None) -> str:
+    """What labels are that are not classes."""
     if names:
-        return named_labels(names, MAX_NAMES)
+        return named_labels(names) if max_chars is None else named_labels(names, max_chars)
     return f"vectors of {c_dim} numbers" if c_dim else "none"
