@@ -41,6 +41,7 @@ def test_snapshots_are_read_while_they_are_written_and_deleted(tmp_path, G):
             while not stop.is_set():
                 kimg += 0.001
                 write(tmp_path, G, round(kimg, 3))
+                stop.wait(0.02)  # as fast as a reader that may lose 19 times can follow
         except Exception as e:
             errors.append(e)
 
