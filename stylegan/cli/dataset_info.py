@@ -46,10 +46,10 @@ def describe(path: str | None, wanted: Wanted) -> Described:
     from stylegan.data.description import size_rows
     from stylegan.data.gather import gather_all
     from stylegan.data.made import read_made
-    from stylegan.data.source import DEFAULT_DEMO, open_source
+    from stylegan.data.source import open_source
     from stylegan.data.survey import OtherFiles, Survey, deep_images, images_in, range_notes
 
-    source = open_source(DEFAULT_DEMO if path is None else path, wanted.encoding)
+    source = open_source(path, wanted.encoding)
     files = images_in(source)
     found = gather_all(source)
     deep = deep_images(source, files, wanted.value_range)

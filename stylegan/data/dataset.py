@@ -16,7 +16,7 @@ from stylegan.data import decode
 from stylegan.data.label_file import read_labels
 from stylegan.data.labels import FILE, Labels, empty_classes, stray_images
 from stylegan.data.pixels.ranges import cut
-from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
+from stylegan.data.source import Problem, open_source
 from stylegan.data.survey import (
     deep_images,
     images_in,
@@ -76,7 +76,7 @@ class ImageDataset(Dataset):
         size = None if resolution is None else as_size(resolution)
         if channels is not None and channels not in decode.KINDS:
             raise UserError("channels", f"expected one of 1, 3, 4, got {shown(channels)}")
-        self.source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
+        self.source = open_source(path, zip_encoding)
         self.path, self.name = self.source.path, self.source.path.stem or "images"
         self.files = images_in(self.source)
         self.deep = deep_images(self.source, self.files, value_range)

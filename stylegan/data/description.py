@@ -11,7 +11,7 @@ from pathlib import Path
 from stylegan.config.numbers import as_range
 from stylegan.data.gather import gather_all
 from stylegan.data.made import read_made
-from stylegan.data.source import DEFAULT_DEMO, Problem, open_source
+from stylegan.data.source import Problem, open_source
 from stylegan.data.survey import OtherFiles, deep_images, images_in, range_notes, survey
 from stylegan.words import KINDS, named_labels, pixels, printable
 
@@ -104,7 +104,7 @@ def describe(
     Returns: `Description`.
     Raises: UserError if there are no images, or none can be used.
     """
-    source = open_source(DEFAULT_DEMO if path is None else path, zip_encoding)
+    source = open_source(path, zip_encoding)
     files, found = images_in(source), gather_all(source)
     seen = survey(source, files, max(max_opened, 1))
     given = None if value_range is None else as_range(value_range)

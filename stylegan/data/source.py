@@ -44,13 +44,17 @@ def is_embedded(path: str | Path) -> bool:
     return str(path) in DEMOS and not Path(path).exists()
 
 
-def open_source(path: str | Path, encoding: str | None = None) -> Source:
+def open_source(path: str | Path | None, encoding: str | None = None) -> Source:
     """A folder, a zip or tar archive, or an embedded data set as a source.
 
-    Args: encoding: of file names that are not marked as UTF-8; None: a guess.
+    Args:
+        path: None: the default one of the embedded data sets.
+        encoding: of file names that are not marked as UTF-8; None: a guess.
     Raises: UserError for anything else.
     """
     check_encoding(encoding)
+    if path is None:
+        path = DEMOS[DEFAULT_DEMO]
     if is_address(path):
         raise UserError(path, not_images(path))
     path = DEMOS[str(path)] if is_embedded(path) else Path(path)

@@ -14,7 +14,7 @@ import torch
 import stylegan_ops
 from stylegan.config import Config, preset
 from stylegan.data.dataset import ImageDataset
-from stylegan.data.source import DEFAULT_DEMO
+from stylegan.data.source import DEFAULT_DEMO, is_embedded
 from stylegan.device import resolve_device
 from stylegan.errors import UserError
 from stylegan.networks import load_networks
@@ -88,7 +88,7 @@ def make_plan(wanted: Request, say: Callable[[str], None]) -> Plan:
     if "kimg" in options:  # a given length lifts the demo's time limit
         options.setdefault("minutes", None)
     start = preset(preset_of(wanted, device))
-    if options.get("path") not in (None, DEFAULT_DEMO):  # the demo's labels are those of its images
+    if not _is_demo(options.get("path")):  # the demo's labels are those of its images
         start = replace(start, data=replace(start.data, cond=False))
     config = with_settings(start, options)
     dataset = open_data(config)
@@ -132,6 +132,11 @@ def _continued(wanted: Request, device: torch.device, options: dict[str, Any]) -
             "larger number continues it",
         )
     return Plan(config, dataset, device, wanted, saved.run_dir, saved.snapshot)
+
+
+def _is_demo(path: str | None) -> bool:
+    """Whether the images are those of the demo."""
+    return path is None or (path == DEFAULT_DEMO and is_embedded(path))
 
 
 def preset_of(wanted: Request, device: torch.device) -> str:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,7 +212,9 @@ def gpus() -> list[str]:
     """Compute capabilities of this machine's GPUs, as "9.0"."""
     import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that does not work; doctor has a row on it
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return ["{}.{}".format(*torch.cuda.get_device_capability(i)) for i in range(count)]
 
 

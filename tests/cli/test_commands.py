@@ -216,7 +216,7 @@ def test_help_has_an_example(run, name):
         ),
         (
             "train --mbstd-channels 5000 --device cpu",
-            "mbstd_channels: expected 0 or a divisor of 64, the channels of the last block of D; "
+            "mbstd_channels: expected 0 or a divisor of 128, the channels of the last block of D; "
             "got 5000\n",
         ),
         ("train --resume nothing", "nothing: there is no such folder"),

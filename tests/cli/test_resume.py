@@ -102,7 +102,7 @@ PLAIN = "--batch 4 --kimg 0.004 --resolution 16 --device cpu --dry-run --data em
 
 def test_init_from_takes_the_structure_of_the_network(train):
     layers = ("--mapping-layers", "8", "--z-dim", "16", "--w-dim", "16", "--d-channel-max", "6")
-    _, _, _, (first,) = train("--kimg", "0.004", *layers)
+    _, _, _, (first,) = train("--kimg", "0.004", "--data", "emoji", *layers)
     code, out, err, _ = train("--init-from", first, small=PLAIN)
     assert code == 0, err
     assert f"structure of {first}: --z-dim 16 --w-dim 16 --mapping-layers 8" in out

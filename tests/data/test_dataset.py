@@ -263,3 +263,10 @@ def test_embedded_data_sets(tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "mine.png").write_bytes(encoded(picture((16, 16))))
     assert len(ImageDataset("faces")) == 1
+
+
+def test_the_default_is_embedded_whatever_folders_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "mine.png").write_bytes(encoded(picture((16, 16))))
+    assert len(ImageDataset()) == 4000
