@@ -152,7 +152,7 @@ SOURCES = [
     ("a.xml", b"<?xml version='1.0'?><a/>", "xml", "an XML text"),
     ("a.zip.crdownload", b"PK\3\4", "partial", "a download that is not complete"),
     ("a.zip.001", b"PK\3\4", "split", "put the parts together first: 7z x a.zip.001"),
-    ("a.z01", b"PK\7\8PK\3\4", "split", "a part of a split archive"),
+    ("a.z01", b"PK\7\x08PK\3\4", "split", "a part of a split archive"),
     ("a.lnk", b"L\0\0\0\x01\x14\x02\0", "shortcut", "a shortcut of Windows"),
     ("a.torrent", b"d8:announce3:url", "torrent", "a torrent"),
     ("a.csv", b"name,label\na.png,3\nb.png,4\n", "csv", "give the folder of the images"),
@@ -299,8 +299,7 @@ def test_folders(names, kind, words, tmp_path):
 
 def test_a_folder_of_runs_that_have_just_begun(tmp_path):
     place(tmp_path, "00000-a-32x32/run.json", b"x")
-    why = "is a folder of runs without a snapshot; a run writes the first about a minute after"
-    assert not_a_network(tmp_path).startswith(why)
+    assert "a run writes the first about a minute after" in not_a_network(tmp_path)
 
 
 def test_a_folder_of_networks_names_the_newest(tmp_path):
