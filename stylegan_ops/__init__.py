@@ -13,6 +13,7 @@ from stylegan_ops.ops.filters import downsample2d, filter2d, setup_filter, upsam
 from stylegan_ops.ops.grid_sample import grid_sample
 from stylegan_ops.ops.modulated_conv2d import modulated_conv2d
 from stylegan_ops.ops.upfirdn2d import upfirdn2d
+from stylegan_ops.ops.warp_affine import warp_affine
 from stylegan_ops.runtime.activation import ACTIVATIONS
 from stylegan_ops.runtime.allocator import tune_cpu_allocator
 from stylegan_ops.runtime.dispatch import backend, build_info, info, load, mode
@@ -39,6 +40,7 @@ __all__ = [
     "tune_cpu_allocator",
     "upfirdn2d",
     "upsample2d",
+    "warp_affine",
 ]
 
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The random numbers of a call: whether a transform happens to an image, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws for n images, on their device, without waiting for it.
+
+    Args:
+        n: images.
+        p: scalar tensor; a transform of strength s happens with probability s * p.
+        generator: on the device of p; None: PyTorch's global one.
+        percentile: if given, every transform happens, and a draw is this percentile of its
+            distribution.
+    """
+
+    n: int
+    p: torch.Tensor
+    generator: torch.Generator | None = None
+    percentile: torch.Tensor | None = None
+
+    def uniform(self, *size: int) -> torch.Tensor:
+        """[n, *size] in [0, 1)."""
+        if self.percentile is not None:
+            return self.percentile.expand(self.n, *size)
+        return torch.rand(self.n, *size, generator=self.generator, device=self.p.device)
+
+    def normal(self, *size: int) -> torch.Tensor:
+        """[n, *size] of the standard normal distribution."""
+        if self.percentile is not None:
+            return torch.erfinv(2 * self.percentile - 1).expand(self.n, *size)
+        return self.true_normal(self.n, *size)
+
+    def half_normal(self, *size: int) -> torch.Tensor:
+        """[n, *size], the magnitude of a standard normal."""
+        if self.percentile is not None:
+            return torch.erfinv(self.percentile).expand(self.n, *size)
+        return self.true_normal(self.n, *size).abs()
+
+    def true_normal(self, *size: int) -> torch.Tensor:
+        """`size` numbers of the standard normal distribution, random in any case."""
+        return torch.randn(size, generator=self.generator, device=self.p.device)
+
+    def happens(self, probability: torch.Tensor, *size: int) -> torch.Tensor:
+        """bool [n, *size], each True with `probability`."""
+        if self.percentile is not None:
+            return torch.ones(self.n, *size, dtype=torch.bool, device=self.p.device)
+        draw = torch.rand(self.n, *size, generator=self.generator, device=self.p.device)
+        return draw < probability

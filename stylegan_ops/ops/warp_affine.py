@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An affine transform of images without aliasing, in one op."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from stylegan_ops.ops.filters import downsample2d, upsample2d
+from stylegan_ops.ops.grid_sample import grid_sample
+from stylegan_ops.runtime.autocast import without_autocast
+from stylegan_ops.runtime.images import DTYPES, memory_format
+
+OP = "warp_affine"
+
+
+@without_autocast()
+def warp_affine(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+    """y = downsample(bilinear(upsample(reflect(x), f), matrix), f): x moved by an affine map.
+
+    The image is continued by reflection for one width on every side, and zero beyond.
+
+    Args:
+        x: [N, C, H, W], any floating dtype; contiguous or channels_last.
+        matrix: [N, 3, 3], maps pixels of y to those of x. Coordinates (x, y, 1) are in px from the
+            center of the image; the last row is (0, 0, 1). Not differentiable.
+        f: [k] low-pass filter of sum 1, with k divisible by 4; float32, on the device of x. Not
+            differentiable.
+    Returns: [N, C, H, W]; dtype and layout of x; differentiable in x any number of times.
+    Raises: ValueError if the shapes do not fit or matrix requires a gradient.
+    Source: Karras et al. 2020 (arXiv:2006.06676), appendix B.
+    """
+    check_arguments(x, matrix, f)
+    return warp_affine_ref(x, matrix, f)
+
+
+def check_arguments(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> None:
+    """Raises: ValueError as `warp_affine` does."""
+    if x.ndim != 4 or x.dtype not in DTYPES:
+        raise ValueError(
+            f"{OP}: x must be floating [N, C, H, W] of 16, 32 or 64 bits, got {x.dtype} "
+            f"{list(x.shape)}"
+        )
+    if matrix.shape != (x.shape[0], 3, 3):
+        raise ValueError(
+            f"{OP}: matrix must be [{x.shape[0]}, 3, 3] for x {list(x.shape)}, got "
+            f"{list(matrix.shape)}"
+        )
+    if f.ndim != 1 or not len(f) or len(f) % 4:
+        raise ValueError(f"{OP}: f must be [k] with k divisible by 4, got {list(f.shape)}")
+    if matrix.requires_grad or f.requires_grad:
+        raise ValueError(f"{OP}: only x is differentiable; detach matrix and f")
+
+
+def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+    """The definition of `warp_affine` by four simpler ops."""
+    layout, dtype = memory_format(x), x.dtype
+    wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    height, width = x.shape[2:]
+    pad = len(f) // 4
+    if not x.numel():
+        return x.clone()
+    matrix = matrix.to(wide)
+    x0, x1, y0, y1 = _margins(matrix, height, width, pad)
+    y = F.pad(x.to(wide), [x0, x1, y0, y1], mode="reflect")
+    matrix = _shift((x0 - x1) / 2, (y0 - y1) / 2, matrix) @ matrix
+    y = upsample2d(y, f, up=2)
+    # The filter has an even number of taps: pixels of the fine grid lie half a pixel aside.
+    aside = _shift(0.5, 0.5, matrix)
+    matrix = _shift(-0.5, -0.5, matrix) @ _scaled(2, matrix) @ matrix @ _scaled(0.5, matrix) @ aside
+    size = [2 * (height + 2 * pad), 2 * (width + 2 * pad)]
+    into = matrix.new_tensor([2 / y.shape[3], 2 / y.shape[2], 1]).diag()
+    out_of = matrix.new_tensor([size[1] / 2, size[0] / 2, 1]).diag()
+    grid = F.affine_grid((into @ matrix @ out_of)[:, :2], [len(x), 1, *size], align_corners=False)
+    y = grid_sample(y, grid)
+    y = downsample2d(y, f, down=2, padding=-2 * pad, flip_filter=True)
+    return y.to(dtype=dtype, memory_format=layout)
+
+
+def _margins(matrix: torch.Tensor, height: int, width: int, pad: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below. More do not change the result, so that devices
+    that would have to be waited for get the largest."""
+    if matrix.device.type != "cpu" or torch.compiler.is_compiling():
+        return width - 1, width - 1, height - 1, height - 1
+    half = matrix.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    signs = matrix.new_tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    corners = torch.cat([signs * half, torch.ones_like(signs[:, :1])], dim=1)
+    reached = (corners @ matrix[:, :2].mT).flatten(0, 1)  # [4 N, 2]
+    beyond = torch.stack([-reached.amin(dim=0), reached.amax(dim=0)]) - half + 2 * pad
+    limit = torch.tensor([width - 1, height - 1], dtype=beyond.dtype)
+    beyond = torch.nan_to_num(beyond, nan=math.inf).ceil().clamp(min=0).minimum(limit)
+    (x0, y0), (x1, y1) = beyond.int().tolist()
+    return x0, x1, y0, y1
+
+
+def _shift(x: float, y: float, like: torch.Tensor) -> torch.Tensor:
+    return like.new_tensor([[1, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _scaled(factor: float, like: torch.Tensor) -> torch.Tensor:
+    return like.new_tensor([factor, factor, 1]).diag()
