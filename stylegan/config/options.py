@@ -30,6 +30,8 @@ class Known:
     batch_gpu: int | None  # as given
     mbstd_group: int | None
     blur_sigma: float
+    init_from: bool  # whether the run starts with another network
+    images: int | None  # in the data set; None: unknown
 
     @property
     def side(self) -> int:

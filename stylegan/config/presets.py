@@ -38,7 +38,15 @@ def _paper(
     return Config(
         G=GeneratorConfig(resolution=size, channel_base=channel_base),
         D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd_group),
-        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=r1_gamma, ema_kimg=ema_kimg),
+        train=TrainConfig(
+            batch=batch,
+            g_lr=lr,
+            d_lr=lr,
+            r1_gamma=r1_gamma,
+            ema_kimg=ema_kimg,
+            aug=None,
+            ada_kimg=None,
+        ),
     )
 
 
@@ -51,6 +59,8 @@ _AUTO = Config().with_fields(
     r1_gamma=None,
     ema_kimg=None,
     ema_rampup=0.05,
+    aug=None,
+    ada_kimg=None,
 )
 
 
@@ -84,6 +94,7 @@ _DEMO = Config(
         style_mixing=0,
         ema_kimg=5,
         ema_rampup=0.05,
+        ada_kimg=50,  # for --aug ada: p has to follow within the run
         grid_kimg=10,
         tick_kimg=2,
     ),
@@ -117,6 +128,7 @@ _SMALL = _AUTO.with_fields(
     pl_weight=0,
     style_mixing=0,
     ema_kimg=5,
+    ada_kimg=100,
     grid_kimg=20,
 )
 

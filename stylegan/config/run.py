@@ -83,8 +83,13 @@ class Config:
     def _has(self, part: str, attribute: str) -> bool:
         return hasattr(getattr(self, part), attribute)
 
-    def resolved(self, gpus: int = 1) -> Config:
-        """A copy in which every automatic setting is a number, for `gpus` devices."""
+    def resolved(self, gpus: int = 1, images: int | None = None) -> Config:
+        """A copy in which every automatic setting has its value.
+
+        Args:
+            gpus: devices that train.
+            images: in the data set; None: unknown, and taken for many.
+        """
         t = self.train
         known = Known(
             model=self.G.model,
@@ -95,6 +100,8 @@ class Config:
             batch_gpu=t.batch_gpu,
             mbstd_group=self.D.mbstd_group,
             blur_sigma=0 if t.init_from else t.blur_sigma,  # a trained D would unlearn details
+            init_from=bool(t.init_from),
+            images=images,
         )
         if t.batch is None:
             known = replace(known, batch=auto_batch(known))

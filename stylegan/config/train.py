@@ -19,6 +19,16 @@ from stylegan.config.options import (
 from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
+AUGMENTATIONS = ("ada", "fixed", "diff", "none")
+# Source: Karras et al. 2020 (arXiv:2006.06676), table 1 and section 3.
+PIPE_NAMES = (
+    *("blit", "geom", "color", "filter", "noise", "cutout"),
+    *("bg", "bgc", "bgcf", "bgcfn", "bgcfnc"),
+)
+POLICIES = ("color", "translation", "cutout")  # of DiffAugment
+# With fewer images D learns them by heart in a long run. Source: the same, figure 7: ADA helps at
+# 30k images and harms at 140k.
+MANY_IMAGES = 30_000
 
 _option = functools.partial(option, group="Training")
 _output = functools.partial(option, group="Output")
@@ -48,6 +58,10 @@ def _r1_gamma(k: Known) -> float:
     # StyleGAN3's published settings are all for batches of 32.
     gamma = 0.001 / 32 if k.model == "stylegan3" else 0.0002 / k.batch
     return gamma * k.height * k.width
+
+
+def _augmentation(k: Known) -> str:
+    return "ada" if k.images is not None and k.images < MANY_IMAGES else "none"
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,6 +138,50 @@ class TrainConfig:
             "batch * 200 / 32", lambda k: k.batch * 200 / 32 if k.blur_sigma else None
         ),
     )
+    aug: Auto[str] = _option(
+        "none",
+        "Augment the images that D sees, so that it does not learn them by heart. ada: with a "
+        "probability that follows from how well D knows the images; fixed: with a constant one; "
+        "diff: DiffAugment; none.",
+        choices=AUGMENTATIONS,
+        automatic=Automatic(f"ada below {MANY_IMAGES:,} images, else none", _augmentation),
+    )
+    aug_pipe: str = _option(
+        "bgc",
+        "Transforms of --aug ada and fixed. Letters: b flips, 90 degree turns and shifts, g other "
+        "geometry, c color, f filter, n noise, c cutout.",
+        names=("--aug-pipe", "--augpipe"),
+        choices=PIPE_NAMES,
+    )
+    aug_p: float = _option(
+        0.2,
+        "Probability of each transform with --aug fixed.",
+        names=("--aug-p", "--p"),
+        min=0,
+        max=1,
+    )
+    ada_target: float = _option(
+        0.6,
+        "The probability rises while the mean sign of D on real images is above this.",
+        names=("--ada-target", "--target"),
+        min=-1,
+        max=1,
+    )
+    ada_kimg: Auto[float] = _option(
+        500,
+        "Kimg in which the probability can go from 0 to 1.",
+        above=0,
+        automatic=Automatic("500; 100 with --init-from", lambda k: 100 if k.init_from else 500),
+    )
+    ada_max_p: float = _option(
+        0.8,
+        "Maximum of the probability; above it generated images begin to look augmented.",
+        min=0,
+        max=1,
+    )
+    diff_policy: str = _option(
+        ",".join(POLICIES), "Transforms of --aug diff, with commas between them."
+    )
     seed: int = _option(0, "Seed of all random numbers.", min=0, max=2**31 - 1)
     init_from: str | None = _option(
         None,
@@ -167,9 +225,19 @@ class TrainConfig:
         # Of these only the command line is strict: older snapshots may hold other values.
         lenient = {"g_lr", "d_lr", "ema_kimg", "ema_rampup", "pl_decay", "seed", "style_mixing"}
         lenient |= {"r1_gamma", "pl_weight", "ops"}
+        _check_policy(self.diff_policy)
         check_options(self, {f.name for f in fields(self)} - lenient)
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
             fits = next(n for n in range(self.batch_gpu, 0, -1) if self.batch % n == 0)
             raise UserError(
                 "batch_gpu", f"{self.batch_gpu} does not divide batch {self.batch}; {fits} does"
             )
+
+
+def _check_policy(policy: str) -> None:
+    """Raises: UserError if it is not a list of names in POLICIES."""
+    names = policy.split(",")
+    unknown = [name for name in names if name not in POLICIES]
+    if unknown:
+        allowed = ", ".join(POLICIES)
+        raise UserError("diff_policy", f"expected some of {allowed}, got {unknown[0]!r}")

@@ -12,6 +12,7 @@ from stylegan.config import Config
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
 from stylegan.device import describe
+from stylegan.training.augment import choice as augmentation
 from stylegan.training.cautions import cautions
 from stylegan.training.forecast import Proposal
 from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
@@ -38,6 +39,7 @@ def header(
         + (", mirrored half of the time" if config.data.mirror else ""),
         **({"values": str(dataset.deep)} if dataset.deep else {}),
         "labels": _labels(config, dataset),
+        "augment": augmentation.describe(t, len(dataset)),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
         "device": describe(device),
         "ops": _ops(device),

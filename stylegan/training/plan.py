@@ -19,6 +19,7 @@ from stylegan.device import resolve_device
 from stylegan.errors import UserError
 from stylegan.networks import load_networks
 from stylegan.runs.resume import difference_table, differences, find_run, kimg_of, saved_config
+from stylegan.training.augment.choice import with_implied
 from stylegan.training.setup import fit_to_data, fitted, open_data
 from stylegan.training.transfer.judgement import options_of
 from stylegan.training.transfer.settings import (
@@ -79,7 +80,7 @@ def make_plan(wanted: Request, say: Callable[[str], None]) -> Plan:
     """
     stylegan_ops.tune_cpu_allocator()
     device = resolve_device(wanted.device)
-    options = dict(wanted.fields)
+    options = with_implied(dict(wanted.fields))
     for name in ("path", "init_from"):  # a run may be resumed from another folder
         if os.path.exists(options.get(name) or ""):
             options[name] = os.path.abspath(options[name])

@@ -20,6 +20,7 @@ from stylegan.errors import LabelError, UserError
 from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
 from stylegan.threads import cpu_count
+from stylegan.training.augment.choice import check_size
 
 
 def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
@@ -75,7 +76,9 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
     data = replace(data, workers=workers, value_range=dataset.value_range)
-    return replace(config, data=data).resolved(gpus)
+    config = replace(config, data=data).resolved(gpus, len(dataset))
+    check_size(config.train, *dataset.resolution)
+    return config
 
 
 def resized(config: Config, like: Config, resolution: tuple[int, int]) -> Config:

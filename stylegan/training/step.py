@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.training import losses
+from stylegan.training.augment.choice import augmentation_of
 from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.ema import ema_beta, update_ema
 from stylegan.training.guards import Finite, first_nonfinite
@@ -40,12 +41,13 @@ class TrainingStep:
         self.D_opt = _adam(self.D, t.d_lr, t.r1_interval if t.r1_gamma else None)
         self.labels: Any = None if labels is None else torch.as_tensor(labels, device=device)
         self.rng = torch.Generator(device).manual_seed(t.seed + 1)
+        self.augment = augmentation_of(t, device, self.rng)
         self.pl_mean = torch.zeros([], device=device)
         self.images_seen, self.steps = 0, 0
         self.stats, self.finite = Stats(), Finite({"G": self.G, "D": self.D}, device)
 
     def step(self, reals: torch.Tensor, c: torch.Tensor | None = None) -> None:
-        """G main, (G path length), D main, (D R1), average of G.
+        """G main, (G path length), D main, (D R1), average of G, probability of augmentation.
 
         Args:
             reals: [batch, channels, H, W] in [-1, 1], on the device.
@@ -62,6 +64,8 @@ class TrainingStep:
         self.images_seen += t.batch
         beta = ema_beta(t.batch, t.ema_kimg, self.images_seen, t.ema_rampup)
         update_ema(self.G_ema, self.G, beta)
+        if self.augment.adaptation:
+            self.augment.adaptation.step(self.steps, t.batch)
 
     def g_main(self) -> None:
         """Update G so that D takes its images for real."""
@@ -115,7 +119,7 @@ class TrainingStep:
                     self.stats.add("std/real", x.std(dim=0).mean(), n)
                 fake_loss = losses.d_fake(self._logits(fakes, z_c))
                 yield fake_loss * share
-                real = self._logits(x, x_c)
+                real = self._real_logits(x, x_c)
                 real_loss = losses.d_real(real)
                 self.stats.add("loss/D", fake_loss.detach() + real_loss.detach(), n)
                 self.stats.add("sign/real", real.sign().mean(), n)
@@ -130,7 +134,7 @@ class TrainingStep:
         def partial() -> Iterator[torch.Tensor]:
             for (n, share), (x, x_c) in zip(self._rounds(), self._split(reals, c)):
                 x = x.detach().requires_grad_()
-                penalty = losses.r1_penalty(x, self._logits(x, x_c))
+                penalty = losses.r1_penalty(x, self._real_logits(x, x_c))
                 self.stats.add("loss/r1", penalty, n)
                 yield penalty * (t.r1_gamma / 2 * t.r1_interval * share)
 
@@ -209,9 +213,17 @@ class TrainingStep:
         return self.G.synthesis(ws, "random", self.rng, update_emas)
 
     def _logits(self, images: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        """D of the images, which are blurred at the start of a run if the settings say so."""
+        """D of the images, blurred at the start of a run and augmented if the settings say so."""
         t = self.config.train
-        return self.D(blur(images, blur_sigma(t.blur_sigma, t.blur_fade_kimg, self.images_seen)), c)
+        images = blur(images, blur_sigma(t.blur_sigma, t.blur_fade_kimg, self.images_seen))
+        return self.D(self.augment(images), c)
+
+    def _real_logits(self, images: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        """The same of real images, from which augmentation learns how well D knows them."""
+        logits = self._logits(images, c)
+        if self.augment.adaptation:
+            self.augment.adaptation.observe(logits)
+        return logits
 
     def state_dict(self) -> dict[str, Any]:
         """What the next step depends on besides the networks, of types that
@@ -225,6 +237,7 @@ class TrainingStep:
             "rng": self.rng.get_state(),
             "stats": self.stats.state_dict(),
             "finite": self.finite.state_dict(),
+            "augment": self.augment.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -236,6 +249,7 @@ class TrainingStep:
         self.rng.set_state(state["rng"])
         self.stats.load_state_dict(state["stats"], self.device)
         self.finite.load_state_dict(state["finite"])
+        self.augment.load_state_dict(state.get("augment", {}))  # runs from before it have none
 
 
 def _adam(network: torch.nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:

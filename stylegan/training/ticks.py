@@ -13,6 +13,7 @@ from stylegan.runs.progress import RunProgress
 from stylegan.runs.record import Record
 from stylegan.runs.schedule import Clock, Due, images
 from stylegan.runs.state import Progress
+from stylegan.training.adapt import AtLimit
 from stylegan.training.guards import Collapse
 from stylegan.training.memory import peak_memory_gb
 from stylegan.training.step import TrainingStep
@@ -50,6 +51,7 @@ class Ticks:
         self._clock = Clock(progress.seconds, seen)
         self._images_per_s = 0.0  # at the last line
         self._losses: dict[str, float] = {}
+        self._at_limit = AtLimit(train.ada_max_p)
 
     @property
     def seconds(self) -> float:
@@ -82,12 +84,15 @@ class Ticks:
             **means,
             "pl_mean": float(m.pl_mean),
         }
+        if m.augment.p is not None:
+            line["augment_p"] = float(m.augment.p)
         self._record.numbers(line)
         if due:
             m.stats.clear()
             self._progress.logged = m.images_seen
             cut = self._dataset.take_cut()
-            for text in (*self._collapse(means, m.images_seen), m.finite.take(), cut):
+            limit = self._at_limit(line["augment_p"]) if m.augment.adaptation else None
+            for text in (*self._collapse(means, m.images_seen), m.finite.take(), limit, cut):
                 if text:
                     self._warn(text)
         for problem in self._dataset.take_skipped():

@@ -30,6 +30,7 @@ CHARTS = (
     Chart("Speed and memory", {"images_per_s": "images/s", "memory_gb": "GB"}, two_axes=True),
     Chart("Non-finite gradients", {"nonfinite_gradients": "per step"}),
     Chart("Mean path length", {"pl_mean": "mean"}),
+    Chart("Probability of augmentation", {"augment_p": "p"}),
 )
 NO_CURVE = {"kimg", "seconds"}
 ONLY_IF_ANY = {"nonfinite_gradients", "pl_mean"}  # no curve if all are zero
