@@ -32,6 +32,7 @@ def _paper(
     lr: float,
     r1_gamma: float,
     ema_kimg: float,
+    aug: str | None = None,
 ) -> Config:
     """A preset of the papers: 25000 kimg, 8 mapping layers."""
     size = (resolution, resolution)
@@ -44,7 +45,7 @@ def _paper(
             d_lr=lr,
             r1_gamma=r1_gamma,
             ema_kimg=ema_kimg,
-            aug=None,
+            aug=aug,
             ada_kimg=None,
         ),
     )
@@ -136,7 +137,14 @@ PRESETS = {
     "auto": _AUTO,
     "small": _SMALL,  # own pictures, 32 to 256 px, on a CPU or the GPU of a laptop
     "stylegan2": _paper(
-        1024, channel_base=32768, batch=32, mbstd_group=4, lr=0.002, r1_gamma=10, ema_kimg=10
+        1024,
+        channel_base=32768,
+        batch=32,
+        mbstd_group=4,
+        lr=0.002,
+        r1_gamma=10,
+        ema_kimg=10,
+        aug="none",
     ),
     "paper256": _paper(
         256, channel_base=16384, batch=64, mbstd_group=8, lr=0.0025, r1_gamma=1, ema_kimg=20

@@ -45,9 +45,8 @@ class Adaptation:
         if steps % INTERVAL or not self._count:
             return
         sign = (self._signs / self._count - self.target).sign()
-        # The mean sign of a D that is not finite says nothing.
-        move = torch.nan_to_num(sign) * (batch * INTERVAL / (self.kimg * 1000))
-        self.p.copy_((self.p + move).clamp(0, self.max_p))
+        move = batch * INTERVAL / (self.kimg * 1000)
+        self.p.copy_((self.p + sign * move).clamp(0, self.max_p))
         self._signs, self._count = torch.zeros_like(self.p), 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -84,20 +84,21 @@ def with_implied(options: dict[str, Any]) -> dict[str, Any]:
 
     Raises: UserError if they contradict each other.
     """
-    aug = options.get("aug")
+    allowed: tuple[str, ...] = (options["aug"],) if options.get("aug") else ()
+    asked_by = "aug"  # the first setting that asks for one
     for name, choices in SETTINGS.items():
         if name not in options:
             continue
-        if aug is None:
-            aug = choices[0]
-        elif aug not in choices:
-            given = f"aug {aug}"
-            if "aug" not in options:
-                first = next(n for n in SETTINGS if n in options and aug in SETTINGS[n])
-                given = f"{first}, which means aug {aug}"
+        both = tuple(choice for choice in allowed or choices if choice in choices)
+        if not both:
+            given = f"aug {allowed[0]}"
+            if asked_by != "aug":
+                given = f"{asked_by}, which means {given}"
             wanted = " or ".join(f"aug {choice}" for choice in choices)
             raise UserError(name, f"goes with {wanted}, not with {given}")
-    return options if aug is None else {**options, "aug": aug}
+        asked_by = asked_by if allowed else name
+        allowed = both
+    return {**options, "aug": allowed[0]} if allowed else options
 
 
 def check_size(train: TrainConfig, height: int, width: int) -> None:
