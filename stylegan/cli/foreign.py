@@ -38,7 +38,6 @@ def _hint(text: str, nothing: str = "", flag: bool = False) -> Foreign:
 
 KIMG = "counts steps, while --kimg counts thousands of images: --kimg {n}"
 OFF = "0|none|no"
-ADA = "there is no adaptive augmentation (ADA) yet, so leave it out"
 ONE_GPU = "one GPU, which --device cuda:1 chooses, so leave it out"
 NOT_HERE = "there is no such change to the network or the loss here, so leave it out"
 OF_NETWORK = "leave it out, the file of the network says it"
@@ -63,10 +62,7 @@ _TRAIN_NVIDIA = {
             "fastgan(_lite)?": "FastGAN is not available, --cfg auto is StyleGAN2",
         }
     ),
-    "--aug": _hint(ADA, "noaug"),
-    "--p": _hint(ADA, "0(\\.0*)?"),
-    "--target": _hint(ADA),
-    "--augpipe": _hint(ADA),
+    "--aug": Foreign(means={"noaug": "--aug none"}),
     "--cbase": _same("--channel-base"),
     "--cmax": _same("--channel-max"),
     "--glr": _same("--g-lr"),
@@ -110,11 +106,10 @@ _TRAIN_ROSINALITY = {
     "--n-sample": _hint("leave it out, sheets have a fixed size, and --grid-kimg says how often"),
     "--wandb": _hint("leave it out, report.html in the run's folder has the curves", "0", True),
     "--local-rank": _hint("training uses " + ONE_GPU, "0"),
-    "--augment": _hint(ADA, "0", flag=True),
-    "--augment-p": _hint(ADA, "0(\\.0*)?"),
-    "--ada-target": _hint(ADA),
-    "--ada-length": _hint(ADA),
-    "--ada-every": _hint(ADA),
+    "--augment": Foreign(flag=True, means={"1": "--aug ada", "0": "--aug none"}),
+    "--augment-p": Foreign("here it is --aug-p {}, with --aug fixed", means={"0(\\.0*)?": ""}),
+    "--ada-length": Foreign("counts images there, here it is --ada-kimg {n}", factor=0.001),
+    "--ada-every": _hint("leave it out, the probability changes every 4 steps", "4"),
 }
 
 _TRAIN_LUCIDRAINS = {
@@ -145,8 +140,8 @@ _TRAIN_LUCIDRAINS = {
     "--learning-rate": Foreign("G and D have their own: --g-lr {} --d-lr {n}", factor=1.5),
     "--ttur-mult": _hint("leave it out, --g-lr and --d-lr set the step sizes"),
     "--mixed-prob": _same("--style-mixing"),
-    "--aug-prob": _hint(ADA, "0(\\.0*)?"),
-    "--aug-types": _hint(ADA),
+    "--aug-prob": _hint("leave it out, here it is --aug diff or --aug ada", "0(\\.0*)?"),
+    "--aug-types": Foreign("here it is --aug diff --diff-policy color,translation,cutout"),
     "--dataset-aug-prob": _hint("images are never cropped at random, so leave it out", "0(\\.0*)?"),
     "--generate": _hint("stylegan generate runs draws images", "0", flag=True),
     "--generate-interpolation": _hint("stylegan video runs makes a video", "0", flag=True),

@@ -48,14 +48,13 @@ def _statistics(config: Config) -> Iterator[str]:
 def _images(config: Config, images: int) -> Iterator[str]:
     if images < FEW and not config.train.init_from:
         advice = "" if config.data.mirror else "--mirror doubles them; "
-        learnt, ada = "", ""
         if config.train.aug == "none":
-            learnt, ada = ", and D soon knows them by heart", "--aug ada keeps it from that; "
-        are = "is" if images == 1 else "are"
-        yield (
-            f"{_count(images)} {are} few{learnt}; {ada}{advice}--init-from a trained network needs "
-            "fewer"
-        )
+            yield (
+                f"{_count(images)} are few, and D soon knows them by heart; --aug ada keeps it "
+                f"from that; {advice}--init-from a trained network needs fewer"
+            )
+        else:
+            yield f"{_count(images)} are few; {advice}--init-from a trained network needs fewer"
     if images < config.train.batch:
         yield f"{_count(images)} for batches of {config.train.batch}: every batch repeats images"
 
