@@ -7,6 +7,7 @@ At the end of the run every line of its log must equal that of a run without kil
 number. If a run ends before all kills are done, another one begins.
 """
 
+import itertools
 import json
 import random
 import subprocess
@@ -77,21 +78,23 @@ def kill_once(outdir, kimg, workers, seconds):
 def kill_and_compare(kills, kimg, workers, seed, max_seconds, folder, log=print):
     """Spend `kills` kills. Returns: {"kills", "in a snapshot", "runs", "lines compared"}.
 
+    Args: workers: loader processes, which every start of a run takes in turn from this list.
+
     Raises: AssertionError if a run cannot go on, or differs from the unbroken one.
     """
-    folder, rng = Path(folder), random.Random(seed)
-    to_the_end(folder / "unbroken", kimg, workers)
+    folder, rng, turns = Path(folder), random.Random(seed), itertools.cycle(workers)
+    to_the_end(folder / "unbroken", kimg, next(turns))
     expected = metrics(folder / "unbroken")
     done = {"kills": 0, "in a snapshot": 0, "runs": 0, "lines compared": 0}
     while done["kills"] < kills:
         outdir, state = folder / f"killed-{done['runs']}", None
         while state != "finished" and done["kills"] < kills:
             seconds = rng.uniform(0.5, max_seconds)
-            state, halves = kill_once(outdir, kimg, workers, seconds)
+            state, halves = kill_once(outdir, kimg, next(turns), seconds)
             done["kills"] += state == "killed"
             done["in a snapshot"] += halves
             log(f"{done['kills']:3} {state} after {seconds:.2f} s{', in a snapshot' * halves}")
-        to_the_end(outdir, kimg, workers)
+        to_the_end(outdir, kimg, next(turns))
         found = metrics(outdir)
         assert found == expected, next((a, b) for a, b in zip(found, expected) if a != b)
         done["runs"] += 1
@@ -110,7 +113,7 @@ def main(kills, kimg, workers, longest, seed, out):
     """Kill, go on, compare."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        done = kill_and_compare(kills, kimg, workers, seed, longest, folder)
+        done = kill_and_compare(kills, kimg, [workers], seed, longest, folder)
     row = {**done, "workers": workers, "differences": 0, "minutes": (time.monotonic() - begun) / 60}
     report("Kill and resume", [row], where("cpu"), out)
 

@@ -99,7 +99,8 @@ class GeneratorConfig:
     )
     precision: str = _option(
         "auto",
-        "Precision of the highest resolutions; auto is float16 on CUDA and float32 elsewhere.",
+        "Precision of the highest resolutions; auto is float16 on CUDA if --conv-clamp limits "
+        "activations, else float32.",
         choices=PRECISIONS,
     )
     w_avg_beta: float = _option(0.995, "Decay per batch of the running mean of w.", min=0, max=1)

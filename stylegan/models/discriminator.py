@@ -22,7 +22,13 @@ from stylegan.models.layers import (
     register_filter,
 )
 from stylegan.models.mapping import Mapping
-from stylegan.models.precision import block_dtype, block_format, own_precision, wide_dtype
+from stylegan.models.precision import (
+    block_dtype,
+    block_format,
+    network_precision,
+    own_precision,
+    wide_dtype,
+)
 from stylegan.models.sizes import blocks_of, channels_of
 from stylegan.models.wrapped import accept_wrapped_names
 from stylegan.words import shown
@@ -94,7 +100,7 @@ class DiscriminatorBlock(nn.Module):
         self, nominal: int, config: DiscriminatorConfig, first: bool, low_precision: bool
     ) -> None:
         super().__init__()
-        self.architecture, self.precision = config.architecture, config.precision
+        self.architecture, self.precision = config.architecture, network_precision(config)
         self.low_precision = low_precision
         channels, after = channels_of(nominal, config), channels_of(nominal // 2, config)
         taps, clamp = config.resample_filter, config.conv_clamp

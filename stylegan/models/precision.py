@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 WIDE = frozenset((torch.float32, torch.float64))
@@ -28,6 +30,15 @@ def wide_dtype(weight: torch.Tensor) -> torch.dtype:
 def wide(x: torch.Tensor) -> torch.Tensor:
     """x in the dtype of arithmetic with it."""
     return x if x.dtype in WIDE else x.float()
+
+
+def network_precision(config: GeneratorConfig | Stylegan3Config | DiscriminatorConfig) -> str:
+    """The setting `precision` of a network's blocks: that of the config, but auto means float32 if
+    nothing clamps the activations. float16 holds numbers up to 65504 only, and the papers rely on
+    the clamp instead of scaling the loss (arXiv:2006.06676, appendix D)."""
+    if config.precision == "auto" and config.conv_clamp is None:
+        return "float32"
+    return config.precision
 
 
 def block_dtype(

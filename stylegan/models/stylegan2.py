@@ -26,6 +26,7 @@ from stylegan.models.layers import (
 from stylegan.models.precision import (
     block_dtype,
     block_format,
+    network_precision,
     own_precision,
     wide,
     wide_dtype,
@@ -96,7 +97,7 @@ class SynthesisBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = config.architecture
-        self.low_precision, self.precision = low_precision, config.precision
+        self.low_precision, self.precision = low_precision, network_precision(config)
         self.num_conv = 2 if in_channels else 1
         register_filter(self, config.resample_filter)
         if in_channels:

@@ -21,6 +21,7 @@ from stylegan.models.layers import EqualLinear, check_ws, from_cpu, weight_words
 from stylegan.models.precision import (
     block_dtype,
     block_format,
+    network_precision,
     own_precision,
     wide,
     wide_dtype,
@@ -163,7 +164,7 @@ class SynthesisLayer(nn.Module):
     def __init__(self, geometry: Geometry, config: Stylegan3Config) -> None:
         super().__init__()
         g = self.geometry = geometry
-        self.clamp, self.precision = config.conv_clamp, config.precision
+        self.clamp, self.precision = config.conv_clamp, network_precision(config)
         rate, resolution = g.after.rate, config.resolution[0]
         self.low_precision = rate << config.low_precision_blocks > resolution
         self.half_life = config.magnitude_ema_kimg * 1000

@@ -18,7 +18,7 @@ def cautions(config: Config, images: int) -> list[str]:
         config: a resolved `Config`.
         images: in the data set.
     """
-    return [*_statistics(config), *_images(config, images), *_size(config)]
+    return [*_statistics(config), *_images(config, images), *_size(config), *_range(config)]
 
 
 def _statistics(config: Config) -> Iterator[str]:
@@ -69,4 +69,12 @@ def _size(config: Config) -> Iterator[str]:
         yield (
             f"{width}x{height} px can be halved only down to {smallest[1]}x{smallest[0]}, so D's "
             "dense layer is large; a --resolution with more factors of two learns better"
+        )
+
+
+def _range(config: Config) -> Iterator[str]:
+    if config.G.precision == "float16" and config.G.conv_clamp is None:
+        yield (
+            "float16 holds numbers up to 65504 only, and nothing limits activations; "
+            "--conv-clamp 256 does"
         )

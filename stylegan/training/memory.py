@@ -12,6 +12,7 @@ from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
 from stylegan.models.discriminator import Discriminator
 from stylegan.models.generator import Generator
+from stylegan.models.precision import network_precision
 from stylegan.training import losses
 
 PROCESS_GB = 0.4  # interpreter, torch and its libraries, measured on Linux
@@ -42,9 +43,8 @@ def estimate_memory_gb(config: Config, device: torch.device) -> float:
         config: a resolved `Config`.
         device: that will train; CUDA keeps low-precision blocks in 2 bytes.
     """
-    low = (
-        "float16" if device.type == "cuda" and config.G.precision == "auto" else config.G.precision
-    )
+    low = network_precision(config.G)
+    low = "float16" if device.type == "cuda" and low == "auto" else low
     with torch.device("meta"):
         G = build_generator(config.G, precision=low)
         D = build_discriminator(config.D, precision=low)

@@ -103,6 +103,7 @@ def test_uneven_groups_have_all_derivatives():
         (dict(batch=1), "one image at a time (--batch 1)"),
         (dict(batch=1, mbstd_group=8), "; --batch 4 or more lets it"),
         (dict(batch=1, mbstd_group=1), "; --batch 4 or more lets it"),
+        (dict(precision="float16", conv_clamp=None), "numbers up to 65504 only"),
         (dict(mbstd_group=1), "compares no images (--mbstd-group 1)"),
     ],
 )
@@ -116,6 +117,8 @@ def test_a_batch_that_tells_nothing_is_warned_of(fields, why):
     [
         *[dict(), dict(batch=5), dict(batch=10), dict(batch=10, batch_gpu=5), dict(batch=7)],
         dict(batch=1, mbstd_channels=0),
+        dict(precision="float16", conv_clamp=256),
+        dict(precision="bfloat16", conv_clamp=None),
     ],
 )
 def test_other_batches_are_not(fields):
