@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from stylegan.config import DiscriminatorConfig, GeneratorConfig, Stylegan3Config
+from stylegan.errors import UserError
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,6 +40,17 @@ def network_precision(config: GeneratorConfig | Stylegan3Config | DiscriminatorC
     if config.precision == "auto" and config.conv_clamp is None:
         return "float32"
     return config.precision
+
+
+def check_default_dtype() -> None:
+    """Raises: UserError if new networks would have weights that are too coarse to train."""
+    default = torch.get_default_dtype()
+    if default not in WIDE:
+        raise UserError(
+            "default dtype",
+            f"training needs float32 or float64, not {str(default).removeprefix('torch.')}; "
+            "torch.set_default_dtype(torch.float32) sets it",
+        )
 
 
 def block_dtype(

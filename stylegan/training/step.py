@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from stylegan.config import Config
 from stylegan.models.build import build_discriminator, build_generator
+from stylegan.models.precision import check_default_dtype
 from stylegan.training import losses
 from stylegan.training.augment.choice import augmentation_of
 from stylegan.training.blur import blur, blur_sigma
@@ -28,9 +29,11 @@ class TrainingStep:
         device: where to train.
         labels: of the images, from which generated images draw theirs: int64 [images] class numbers
             or float32 [images, c_dim] vectors. None if c_dim is 0.
+    Raises: UserError if PyTorch's default dtype is of half precision.
     """
 
     def __init__(self, config: Config, device: torch.device, labels: Any = None) -> None:
+        check_default_dtype()
         self.config, self.device = config, device
         t = config.train
         torch.manual_seed(t.seed)

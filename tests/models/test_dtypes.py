@@ -10,7 +10,7 @@ from support.pairs import pairs
 from support.tiny import tiny, with_contrast
 
 import stylegan_ops
-from stylegan import Networks, Pipeline, build_discriminator, build_generator
+from stylegan import Networks, Pipeline, UserError, build_discriminator, build_generator
 from stylegan.training.step import TrainingStep
 
 NAMES = ["stylegan2", "stylegan3-t", "stylegan3-r"]
@@ -153,6 +153,10 @@ def test_a_default_dtype_of_half_precision(name, dtype):
         logits = D(G(torch.randn(2, 8), truncation_psi=0.7))
         logits.mean().backward()
         assert logits.dtype == torch.float32 and next(G.parameters()).dtype == dtype
+        pipe = Pipeline(Networks(tiny(name), {}, G_ema=G))
+        assert pipe(seeds=[1]).ws.dtype == torch.float32
+        with pytest.raises(UserError, match="training needs float32 or float64, not b?float16;"):
+            TrainingStep(tiny(name), torch.device("cpu"))
     finally:
         torch.set_default_dtype(torch.float32)
 
