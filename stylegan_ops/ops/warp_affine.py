@@ -59,45 +59,45 @@ def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> t
     layout, dtype = memory_format(x), x.dtype
     wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
     height, width = x.shape[2:]
-    pad = len(f) // 4
     if not x.numel():
         return x.clone()
-    matrix = matrix.to(wide)
-    x0, x1, y0, y1 = _margins(matrix, height, width, pad)
+    pad = len(f) // 4
+    linear, shift = matrix[:, :2, :2].to(wide), matrix[:, :2, 2].to(wide)
+    x0, x1, y0, y1 = _margins(linear, shift, height, width, pad)
     y = F.pad(x.to(wide), [x0, x1, y0, y1], mode="reflect")
-    matrix = _shift((x0 - x1) / 2, (y0 - y1) / 2, matrix) @ matrix
     y = upsample2d(y, f, up=2)
-    # The filter has an even number of taps: pixels of the fine grid lie half a pixel aside.
-    aside = _shift(0.5, 0.5, matrix)
-    matrix = _shift(-0.5, -0.5, matrix) @ _scaled(2, matrix) @ matrix @ _scaled(0.5, matrix) @ aside
     size = [2 * (height + 2 * pad), 2 * (width + 2 * pad)]
-    into = matrix.new_tensor([2 / y.shape[3], 2 / y.shape[2], 1]).diag()
-    out_of = matrix.new_tensor([size[1] / 2, size[0] / 2, 1]).diag()
-    grid = F.affine_grid((into @ matrix @ out_of)[:, :2], [len(x), 1, *size], align_corners=False)
-    y = grid_sample(y, grid)
+    # In px of the fine grid, from the center of the padded image. The filter has an even number of
+    # taps, so that pixels of the fine grid lie half a pixel aside.
+    sx, sy = shift.unbind(dim=1)
+    aside = linear.sum(dim=2) / 2 - 0.5
+    shift = 2 * torch.stack([sx + (x0 - x1) / 2, sy + (y0 - y1) / 2], dim=1) + aside
+    # In halves of both images, as affine_grid takes it.
+    halves = y.shape[3] / 2, y.shape[2] / 2
+    rows = [
+        torch.stack(
+            [linear[:, i, 0] * size[1] / 2, linear[:, i, 1] * size[0] / 2, shift[:, i]], dim=1
+        )
+        / halves[i]
+        for i in range(2)
+    ]
+    theta = torch.stack(rows, dim=1)
+    y = grid_sample(y, F.affine_grid(theta, [len(x), 1, *size], align_corners=False))
     y = downsample2d(y, f, down=2, padding=-2 * pad, flip_filter=True)
     return y.to(dtype=dtype, memory_format=layout)
 
 
-def _margins(matrix: torch.Tensor, height: int, width: int, pad: int) -> tuple[int, int, int, int]:
+def _margins(
+    linear: torch.Tensor, shift: torch.Tensor, height: int, width: int, pad: int
+) -> tuple[int, int, int, int]:
     """Pixels to add left, right, above and below. More do not change the result, so that devices
     that would have to be waited for get the largest."""
-    if matrix.device.type != "cpu" or torch.compiler.is_compiling():
+    if linear.device.type != "cpu" or torch.compiler.is_compiling():
         return width - 1, width - 1, height - 1, height - 1
-    half = matrix.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    signs = matrix.new_tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    corners = torch.cat([signs * half, torch.ones_like(signs[:, :1])], dim=1)
-    reached = (corners @ matrix[:, :2].mT).flatten(0, 1)  # [4 N, 2]
-    beyond = torch.stack([-reached.amin(dim=0), reached.amax(dim=0)]) - half + 2 * pad
+    half = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    reach = linear.abs() @ half + 2 * pad  # of the corners
+    beyond = torch.stack([reach - shift, reach + shift]).amax(dim=1) - half  # [2, 2]
     limit = torch.tensor([width - 1, height - 1], dtype=beyond.dtype)
     beyond = torch.nan_to_num(beyond, nan=math.inf).ceil().clamp(min=0).minimum(limit)
     (x0, y0), (x1, y1) = beyond.int().tolist()
     return x0, x1, y0, y1
-
-
-def _shift(x: float, y: float, like: torch.Tensor) -> torch.Tensor:
-    return like.new_tensor([[1, 0, x], [0, 1, y], [0, 0, 1]])
-
-
-def _scaled(factor: float, like: torch.Tensor) -> torch.Tensor:
-    return like.new_tensor([factor, factor, 1]).diag()
