@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bar charts of the results of bench_generator.py, bench_modconv.py and bench_winograd.py.
+"""Charts of the results of bench_generator.py, bench_modconv.py, bench_winograd.py and
+small_data.py.
 
     python benchmarks/harness/plots.py RESULT.jsonl ...
 
@@ -237,7 +238,39 @@ def winograd_panel(ax, rows):
     ax.legend(loc="upper center", ncols=len(forms) + 1, fontsize=8)
 
 
-CHARTS = {"generator": generator, "modulated_conv2d": modconv, "winograd": winograd}
+def small_data(rows, plt):
+    """D on real images over a run: mean sign in training, scores of seen and unseen images, p."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    colors = {"none": COLORS["reference, compiled"]}
+    runs = list(dict.fromkeys(row["augmentation"] for row in rows))
+    for run in runs:
+        mine = [row for row in rows if row["augmentation"] == run]
+        kimg = [row["kimg"] for row in mine]
+        color, label = colors.get(run, COLORS["auto"]), f"--aug {run}"
+        values = lambda name, mine=mine: [row[name] for row in mine]
+        axes[0].plot(kimg, values("sign on real"), color=color, label=label)
+        axes[1].plot(kimg, values("score of seen"), color=color, label=f"{label}, seen")
+        axes[1].plot(
+            kimg, values("score of unseen"), color=color, linestyle="--", label=f"{label}, unseen"
+        )
+        axes[2].plot(kimg, values("p"), color=color, label=label)
+    limit = rows[0]["target"] + 0.1
+    axes[0].axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
+    titles = ("Mean sign of D on real images", "D's score of images", "Probability p")
+    for ax, title in zip(axes, titles):
+        ax.set_title(title)
+        ax.set_xlabel("kimg")
+        ax.legend()
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    return figure
+
+
+CHARTS = {
+    "generator": generator,
+    "modulated_conv2d": modconv,
+    "small_data": small_data,
+    "winograd": winograd,
+}
 
 
 @click.command(help=__doc__)
