@@ -225,7 +225,7 @@ class TrainConfig:
         # Of these only the command line is strict: older snapshots may hold other values.
         lenient = {"g_lr", "d_lr", "ema_kimg", "ema_rampup", "pl_decay", "seed", "style_mixing"}
         lenient |= {"r1_gamma", "pl_weight", "ops"}
-        _check_policy(self.diff_policy)
+        check_policy(self.diff_policy)
         check_options(self, {f.name for f in fields(self)} - lenient)
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
             fits = next(n for n in range(self.batch_gpu, 0, -1) if self.batch % n == 0)
@@ -234,7 +234,7 @@ class TrainConfig:
             )
 
 
-def _check_policy(policy: str) -> None:
+def check_policy(policy: str) -> None:
     """Raises: UserError if it is not a list of names in POLICIES."""
     names = policy.split(",")
     unknown = [name for name in names if name not in POLICIES]
