@@ -2,9 +2,9 @@
 """What augmentation does for a small data set: D's scores of images that it has seen and of others.
 
 Takes two runs on the same `--max-images` of one data set, which kept all their snapshots. These are
-the runs of the result file, an hour on two cores:
+the runs of the result file, half an hour on two cores:
 
-    F="--preset demo --cond --max-images 500 --gamma 0.3 --no-mirror --kimg 100 --minutes 0"
+    F="--preset demo --cond --max-images 500 --gamma 0.3 --no-mirror --kimg 60 --minutes 0"
     F="$F --snapshot-kimg 10 --snapshot-minutes 0 --keep 0 --data faces"
     stylegan train $F --aug none --outdir without
     stylegan train $F --aug ada --outdir with

@@ -239,29 +239,36 @@ def winograd_panel(ax, rows):
 
 
 def small_data(rows, plt):
-    """D on real images over a run: mean sign in training, scores of seen and unseen images, p."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    colors = {"none": COLORS["reference, compiled"]}
-    runs = list(dict.fromkeys(row["augmentation"] for row in rows))
-    for run in runs:
+    """D on real images over a run: mean sign in training, scores of seen and unseen images, the
+    difference between the two, p."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    sign, score, difference, p = axes.flat
+    for run in dict.fromkeys(row["augmentation"] for row in rows):
         mine = [row for row in rows if row["augmentation"] == run]
-        kimg = [row["kimg"] for row in mine]
-        color, label = colors.get(run, COLORS["auto"]), f"--aug {run}"
-        values = lambda name, mine=mine: [row[name] for row in mine]
-        axes[0].plot(kimg, values("sign on real"), color=color, label=label)
-        axes[1].plot(kimg, values("score of seen"), color=color, label=f"{label}, seen")
-        axes[1].plot(
-            kimg, values("score of unseen"), color=color, linestyle="--", label=f"{label}, unseen"
-        )
-        axes[2].plot(kimg, values("p"), color=color, label=label)
+        color = COLORS["reference, compiled" if run == "none" else "auto"]
+        label, kimg = f"--aug {run}", [row["kimg"] for row in mine]
+
+        def line(ax, name, label=label, style="-", mine=mine, kimg=kimg, color=color):
+            ax.plot(kimg, [row[name] for row in mine], style, color=color, label=label)
+
+        line(sign, "sign on real")
+        line(score, "score of seen", f"{label}, seen")
+        line(score, "score of unseen", f"{label}, unseen", "--")
+        line(difference, "difference")
+        line(p, "p")
     limit = rows[0]["target"] + 0.1
-    axes[0].axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
-    titles = ("Mean sign of D on real images", "D's score of images", "Probability p")
-    for ax, title in zip(axes, titles):
-        ax.set_title(title)
+    sign.axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
+    titles = {
+        sign: "Mean sign of D on real images in training",
+        score: "D's score of real images",
+        difference: "Score of seen minus unseen images",
+        p: "Probability of augmentation",
+    }
+    for ax, title in titles.items():
+        ax.set_title(title, size=10)
         ax.set_xlabel("kimg")
-        ax.legend()
-    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+        ax.legend(fontsize=8)
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
     return figure
 
 
