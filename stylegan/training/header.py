@@ -16,6 +16,7 @@ from stylegan.training.augment import choice as augmentation
 from stylegan.training.cautions import cautions
 from stylegan.training.forecast import Proposal
 from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
+from stylegan.training.freeze import frozen_text
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 from stylegan.words import named_labels
@@ -32,6 +33,7 @@ def header(
     kind = KINDS[dataset.channels]
     t = config.train
     free = free_memory_gb(device)
+    frozen = frozen_text(model.frozen, model.G, model.D)
     needed = estimate_memory_gb(config, device) + cached_gb(config, dataset, device)
     rows = {
         "data": f"{dataset.path}",
@@ -41,6 +43,7 @@ def header(
         "labels": _labels(config, dataset),
         "augment": augmentation.describe(t, len(dataset)),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
+        **({"frozen": frozen} if frozen else {}),
         "device": describe(device),
         "ops": _ops(device),
         "memory": f"about {needed:.1f} GB" + (f" of {free:.1f} GB free" if free else ""),

@@ -21,6 +21,7 @@ from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
 from stylegan.threads import cpu_count
 from stylegan.training.augment.choice import check_size
+from stylegan.training.freeze import check_frozen
 
 
 def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
@@ -75,6 +76,7 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
+    check_frozen(config)
     data = replace(data, workers=workers, value_range=dataset.value_range)
     config = replace(config, data=data).resolved(gpus, len(dataset))
     check_size(config.train, *dataset.resolution)
