@@ -13,6 +13,7 @@ import torch
 import stylegan
 import stylegan_ops
 from stylegan.config import Config
+from stylegan.data.balance import check_balance
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.device import describe
@@ -62,6 +63,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     if data.cond and not dataset.c_dim:
         why = "has no labels to train on (--cond): no dataset.json, no folder per class"
         raise UserError(dataset.path, "; ".join([why, *dataset.label_notes]))
+    if data.balance_classes:
+        check_balance(dataset)
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
@@ -118,6 +121,7 @@ def open_batches(
         pin_memory=device.type == "cuda",
         warn=warn,
         stop=stop,
+        balance=config.data.balance_classes,
     )
 
 
