@@ -147,7 +147,8 @@ def caption_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> str:
     if number is not None:
         return f"{seed}\n{class_text(str(label['class']), number)}"
     names = pipe.networks.label_names
-    if names and not isinstance(job.choice.value, Mapping):
+    value = job.choice.value
+    if names and (not isinstance(value, Mapping) or len(value) == len(names)):
         return f"{seed}\n{Names(names).words(_row(pipe, job, i))}"
     return f"{seed}\n{label['label']}" if "label" in label else seed
 

@@ -81,14 +81,17 @@ def untrained(networks: Networks, choices: Sequence[Choice]) -> list[str]:
 
 
 def rare(networks: Networks, choices: Sequence[Choice]) -> list[str]:
-    """The labels by name among `choices` that no training image has, as far as it is known."""
+    """The labels by name among `choices` that no training image has, as far as it is known. Those
+    that name every number do not count."""
     from stylegan.inference.named import Names, fitting
 
     named = {c.text: c.value for c in choices if isinstance(c.value, Mapping)}
     names, vectors = Names(networks.label_names), networks.label_vectors
     if not named or vectors is None:
         return []
-    return [text for text, v in named.items() if fitting(names.values(v), vectors) is None]
+    asked = {text: names.values(value) for text, value in named.items()}
+    open_ones = {text: v for text, v in asked.items() if len(v) < len(names.names)}
+    return [text for text, v in open_ones.items() if fitting(v, vectors) is None]
 
 
 def _named(networks: Networks, text: str) -> Choice | None:
