@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from stylegan_ops.ops.filters import downsample2d, upsample2d
 from stylegan_ops.ops.grid_sample import grid_sample
+from stylegan_ops.runtime import dispatch
 from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.images import DTYPES, memory_format
+from stylegan_ops.runtime.registration import differentiable
 
-OP = "warp_affine"
+OP = dispatch.declare("warp_affine")
+MAX_TAPS = 64  # of the kernels
 
 
 @without_autocast()
@@ -33,7 +37,8 @@ def warp_affine(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch
     Source: Karras et al. 2020 (arXiv:2006.06676), appendix B.
     """
     check_arguments(x, matrix, f)
-    return warp_affine_ref(x, matrix, f)
+    kernel = dispatch.kernel(OP, x, matrix, f) if len(f) <= MAX_TAPS else None
+    return (kernel or warp_affine_ref)(x, matrix, f)
 
 
 def check_arguments(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> None:
@@ -101,3 +106,36 @@ def _margins(
     beyond = torch.nan_to_num(beyond, nan=math.inf).ceil().clamp(min=0).minimum(limit)
     (x0, y0), (x1, y1) = beyond.int().tolist()
     return x0, x1, y0, y1
+
+
+# It is linear in x: the gradient w.r.t. x is the adjoint, whose gradient is the op itself.
+
+
+def warp_affine_native(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+    """`warp_affine` by the kernels in csrc."""
+    return _op(x, matrix, f, False)
+
+
+def _fake(x: Any, matrix: Any, f: Any, adjoint: Any) -> Any:
+    return torch.empty_like(x, memory_format=memory_format(x))
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    _, matrix, f, ctx.adjoint = inputs
+    ctx.save_for_backward(matrix, f)
+
+
+def _backward(ctx: Any, dy: torch.Tensor | None) -> tuple[Any, ...]:
+    dx = None if dy is None else _op(dy, *ctx.saved_tensors, not ctx.adjoint)
+    return dx, None, None, None
+
+
+_op = differentiable(
+    OP,
+    "(Tensor x, Tensor matrix, Tensor f, bool adjoint) -> Tensor",
+    _fake,
+    _setup,
+    _backward,
+)
+
+dispatch.register(OP, "cpu", warp_affine_native, in_extension=True)
