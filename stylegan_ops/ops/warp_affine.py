@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from stylegan_ops.ops.filters import downsample2d, upsample2d
-from stylegan_ops.ops.grid_sample import grid_sample
+from stylegan_ops.ops.grid_sample import sample_linear
+from stylegan_ops.ops.upfirdn2d import upfirdn2d_ref
 from stylegan_ops.runtime import dispatch
 from stylegan_ops.runtime.autocast import without_autocast
 from stylegan_ops.runtime.images import DTYPES, memory_format
@@ -60,7 +60,7 @@ def check_arguments(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> N
 
 
 def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """The definition of `warp_affine` by four simpler ops."""
+    """The definition of `warp_affine` in plain PyTorch, by four simpler ops."""
     layout, dtype = memory_format(x), x.dtype
     wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
     height, width = x.shape[2:]
@@ -70,7 +70,8 @@ def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> t
     linear, shift = matrix[:, :2, :2].to(wide), matrix[:, :2, 2].to(wide)
     x0, x1, y0, y1 = _margins(linear, shift, height, width, pad)
     y = F.pad(x.to(wide), [x0, x1, y0, y1], mode="reflect")
-    y = upsample2d(y, f, up=2)
+    around = 2 * pad, 2 * pad - 1
+    y = upfirdn2d_ref(y, f, up=2, padding=[*around, *around], gain=4.0)
     size = [2 * (height + 2 * pad), 2 * (width + 2 * pad)]
     # In px of the fine grid, from the center of the padded image. The filter has an even number of
     # taps, so that pixels of the fine grid lie half a pixel aside.
@@ -87,21 +88,23 @@ def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> t
         for i in range(2)
     ]
     theta = torch.stack(rows, dim=1)
-    y = grid_sample(y, F.affine_grid(theta, [len(x), 1, *size], align_corners=False))
-    y = downsample2d(y, f, down=2, padding=-2 * pad, flip_filter=True)
+    y = sample_linear(y, F.affine_grid(theta, [len(x), 1, *size], align_corners=False))
+    y = upfirdn2d_ref(y, f, down=2, padding=-1, flip_filter=True)
     return y.to(dtype=dtype, memory_format=layout)
 
 
 def _margins(
     linear: torch.Tensor, shift: torch.Tensor, height: int, width: int, pad: int
 ) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below. More do not change the result, so that devices
-    that would have to be waited for get the largest."""
+    """Pixels to add left, right, above and below. More do not change the result. A device that would
+    have to be waited for gets as many as can be reflected."""
     if linear.device.type != "cpu" or torch.compiler.is_compiling():
         return width - 1, width - 1, height - 1, height - 1
-    half = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    reach = linear.abs() @ half + 2 * pad  # of the corners
-    beyond = torch.stack([reach - shift, reach + shift]).amax(dim=1) - half  # [2, 2]
+    half = linear.new_tensor([(width - 1) / 2 + pad, (height - 1) / 2 + pad])
+    image = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    # How far y reaches with the filter around it, and the filter of x beyond that.
+    beyond = linear.abs() @ (half + 1) + pad + 1 - image
+    beyond = torch.stack([beyond - shift, beyond + shift]).amax(dim=1)  # [2, 2]
     limit = torch.tensor([width - 1, height - 1], dtype=beyond.dtype)
     beyond = torch.nan_to_num(beyond, nan=math.inf).ceil().clamp(min=0).minimum(limit)
     (x0, y0), (x1, y1) = beyond.int().tolist()
@@ -138,4 +141,5 @@ _op = differentiable(
     _backward,
 )
 
-dispatch.register(OP, "cpu", warp_affine_native, in_extension=True)
+for _device in ("cpu", "cuda"):
+    dispatch.register(OP, _device, warp_affine_native, in_extension=True)

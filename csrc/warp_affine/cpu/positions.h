@@ -21,7 +21,7 @@ struct Box {
   static Pairs axis(int64_t size, const Params& p, double by_column, double by_row, double shift) {
     const double columns = static_cast<double>(mid_center(p.width, p.taps));
     const double rows = static_cast<double>(mid_center(p.height, p.taps));
-    // Samples are -center to center + 1 - 2 / 2 away: one more on the far side does no harm.
+    // Samples are at most center + 1 away.
     const double reach = std::abs(by_column) * (columns + 1) + std::abs(by_row) * (rows + 1);
     return Pairs(size, p.taps, shift - reach, shift + reach);
   }
@@ -43,16 +43,16 @@ template <class C> class Positions {
     const int64_t stride = box_.x.bordered();
     for (int64_t s = 0; s < count; ++s) {
       const double column = static_cast<double>(s) - columns;
-      const double u = clamped(xx * column + from_x, last_x), v = clamped(yx * column + from_y, last_y);
+      const double given_u = xx * column + from_x, given_v = yx * column + from_y;
+      const double u = clamped(given_u, last_x), v = clamped(given_v, last_y);
       const int32_t i = static_cast<int32_t>(u), j = static_cast<int32_t>(v);
       at[s] = j * stride + i;
-      x[s] = static_cast<C>(u - i);
-      y[s] = static_cast<C>(v - j);
+      x[s] = static_cast<C>(given_u != given_u ? given_u : u - i);  // NaN stays NaN
+      y[s] = static_cast<C>(given_v != given_v ? given_v : v - j);
     }
   }
 
  private:
-  // What is no number, too, is among the zeros.
   static double clamped(double u, double last) {
     u = u > 0 ? u : 0;
     return u < last ? u : last;
