@@ -2,10 +2,10 @@
 // The parameters of warp_affine's kernels on both devices, and where a sample lies.
 //
 // Along an axis of `size` px and with K taps, y[o] = sum over k of f[k] * v[2 o + k]. v has 2 size + K - 2 samples.
-// Sample r of v is read at u = linear * (r - center) + shift of the fine image z, bilinear, 0 outside. The fine image has
-// two samples for each pixel of the reflected image: z[i] = 2 * sum over k of f[K - 1 - k] * x[(i + k - K / 2) / 2],
-// over those k for which the division has no remainder. The reflected image has the pixels -(size - 1) to 2 size - 2 and
-// is 0 outside; so the fine one has the samples -2 (size - 1) to 4 size - 3.
+// Sample r of v is read at u = linear * (r - center) + shift of the fine image z, bilinear, 0 outside. The fine image
+// has two samples for each pixel of the reflected image: z[i] = 2 * sum over k of f[K - 1 - k] * x[(i + k - K / 2) /
+// 2], over those k for which the division has no remainder. The reflected image has the pixels -(size - 1) to 2 size -
+// 2 and is 0 outside, so the fine one has the samples -2 (size - 1) to 4 size - 3.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,8 @@ template <class C> struct Filter {
 
   int64_t taps;
   std::vector<C> down;
-  // Sample 2 q of the fine image = sum over t of even[t] * pixel q - K / 4 + t; sample 2 q + 1 of odd[t] * the next one.
+  // Sample 2 q of the fine image = sum over t of even[t] * pixel q - K / 4 + t; sample 2 q + 1 of odd[t] * the next
+  // one.
   std::vector<C> even, odd;
 };
 
@@ -64,7 +65,8 @@ struct Pairs {
 template <class C> class RowResampler {
  public:
   RowResampler(const Filter<C>& filter, const Pairs& pairs)
-      : filter_(filter), pairs_(pairs), line_(pairs.pixels() + filter.taps), halves_(2 * (pairs.count + 2 * filter.taps)) {}
+      : filter_(filter), pairs_(pairs), line_(pairs.pixels() + filter.taps),
+        halves_(2 * (pairs.count + 2 * filter.taps)) {}
 
   void up(const C* pixels, C* samples) {
     for (int64_t i = 0; i < pairs_.pixels(); ++i) {
@@ -89,7 +91,8 @@ template <class C> class RowResampler {
     terms_.clear();
     for (int half = 0; half < 2; ++half)
       for (int64_t t = 0; t < filter_.taps / 2; ++t)
-        terms_.push_back({(half == 0 ? filter_.even : filter_.odd)[t], halves_.data() + half * part + around - t - half});
+        terms_.push_back(
+            {(half == 0 ? filter_.even : filter_.odd)[t], halves_.data() + half * part + around - t - half});
     sum_terms(terms_, Run{1, pairs_.pixels(), 0, 0}, line_.data());
     for (int64_t i = 0; i < pairs_.pixels(); ++i) {
       const int64_t m = pairs_.pixel(i);

@@ -11,7 +11,8 @@ namespace stylegan::warp_affine::cpu {
 
 // The part of the fine image that a sample needs.
 struct Box {
-  Box(const Params& p, const Map<double>& map) : x(axis(p.width, p, map.xx, map.xy, map.x)), y(axis(p.height, p, map.yx, map.yy, map.y)) {}
+  Box(const Params& p, const Map<double>& map)
+      : x(axis(p.width, p, map.xx, map.xy, map.x)), y(axis(p.height, p, map.yx, map.yy, map.y)) {}
 
   bool empty() const { return x.count == 0 || y.count == 0; }
 

@@ -3,9 +3,9 @@
 // is made first: every row of pixels that it needs is resampled along x once, and rows of the box are sums of those.
 // Then v is read a row at a time; each row is filtered and reduced along x at once, into a ring of as many rows as the
 // filter has taps, whose sums are the rows of y. The adjoint does the same in the opposite order. All filters are
-// `sum_terms`, vector code; the adjoint adds to the box sample by sample, in one thread, so results do not depend on the
-// number of threads. Arithmetic and the four loads from the box bound the kernel, not DRAM: about 60 multiplications
-// for a pixel that is not magnified.
+// `sum_terms`, vector code; the adjoint adds to the box sample by sample, in one thread, so results do not depend on
+// the number of threads. Arithmetic and the four loads from the box bound the kernel, not DRAM: about 60
+// multiplications for a pixel that is not magnified.
 
 #include "warp_affine/cpu/warp_affine.h"
 
@@ -61,7 +61,8 @@ template <class C> class Plane {
     for (int64_t r = 0; r < rows; ++r) {
       terms_.clear();
       for (int64_t k = r % 2; k < taps; k += 2)
-        if (const int64_t o = (r - k) / 2; r >= k && o < p_.height) terms_.push_back({filter_.down[k], dy + o * p_.width});
+        if (const int64_t o = (r - k) / 2; r >= k && o < p_.height)
+          terms_.push_back({filter_.down[k], dy + o * p_.width});
       sum_terms(terms_, Run{1, p_.width, 0, 0}, ring_.data());
       expand_row(ring_.data());
       add_row(r);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adjoint: one kernel makes the gradient of v from dy, in global memory. In the other, a block takes a tile of dx. The
 // image is shown up to three times along each axis of the reflected one, so the tile has up to nine parts of the fine
-// image. For each of them that v reads at all, every sample adds up what v has read of it; the samples are then filtered
-// and reduced in shared memory. The affine map is inverted to find those that have read it, so nothing is added by
-// atomics, and the result is the same in every run.
+// image. For each of them that v reads at all, every sample adds up what v has read of it; the samples are then
+// filtered and reduced in shared memory. The affine map is inverted to find those that have read it, so nothing is
+// added by atomics, and the result is the same in every run.
 #pragma once
 
 #include "warp_affine/cuda/tile.cuh"
@@ -12,9 +12,8 @@ namespace stylegan::warp_affine::cuda {
 
 // dv [planes, mid height, mid width], one element a thread.
 template <class S>
-__global__ void __launch_bounds__(kThreads)
-    expand_kernel(Launch p, int64_t size, const Arithmetic<S>* __restrict__ f, const S* __restrict__ dy,
-                  Arithmetic<S>* __restrict__ dv) {
+__global__ void __launch_bounds__(kThreads) expand_kernel(Launch p, int64_t size, const Arithmetic<S>* __restrict__ f,
+                                                          const S* __restrict__ dy, Arithmetic<S>* __restrict__ dv) {
   using T = Arithmetic<S>;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (at >= size) return;
@@ -93,13 +92,13 @@ __device__ __forceinline__ void add_readers(const Launch& p, const Readers<T>& r
     const int end = min(a.end, b.end);
     for (int j = max(a.begin, b.begin); j < end; ++j) {
       const T s = static_cast<T>(j - p.center_x());
-      const T wx = 1 - Readers<T>::abs_of(map.xx * s + from_x - x), wy = 1 - Readers<T>::abs_of(map.yx * s + from_y - y);
+      const T wx = 1 - Readers<T>::abs_of(map.xx * s + from_x - x),
+              wy = 1 - Readers<T>::abs_of(map.yx * s + from_y - y);
       if (!(wx > 0 && wy > 0)) continue;
       const T weight = wx * wy;
 #pragma unroll
       for (int c = 0; c < kChannels; ++c)
-        if (c < channels)
-          sums[c] += weight * dv[(static_cast<int64_t>(c) * p.mid_height() + i) * p.mid_width() + j];
+        if (c < channels) sums[c] += weight * dv[(static_cast<int64_t>(c) * p.mid_height() + i) * p.mid_width() + j];
     }
   }
 }
@@ -164,8 +163,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (at.y + row < p.height && at.x + column < p.width)
 #pragma unroll
       for (int c = 0; c < kChannels; ++c)
-        if (c < at.channels)
-          dx[((plane + c) * p.height + at.y + row) * p.width + at.x + column] = narrow<S>(total[c]);
+        if (c < at.channels) dx[((plane + c) * p.height + at.y + row) * p.width + at.x + column] = narrow<S>(total[c]);
     __syncthreads();
   }
 }

@@ -14,7 +14,8 @@ template <class T> struct Reach {
   const T* taps;
 
   // Nothing beyond the fine image; NaN stays NaN.
-  __device__ Reach(T u, int size, int taps_count, const T* taps) : first(0), size(size), tap(taps_count), near(0), far(0), taps(taps) {
+  __device__ Reach(T u, int size, int taps_count, const T* taps)
+      : first(0), size(size), tap(taps_count), near(0), far(0), taps(taps) {
     const T low = static_cast<T>(-2 * (size - 1) - 1), high = static_cast<T>(4 * size - 2);
     if (u != u) near = u;
     if (!(u > low && u < high)) return;
@@ -40,18 +41,18 @@ __device__ __forceinline__ void make_sample(const Launch& p, const Map<Arithmeti
                                             int channels, const S* __restrict__ x, const Arithmetic<S>* taps,
                                             Arithmetic<S>* to) {
   using T = Arithmetic<S>;
-  constexpr int kTerms = (kTaps > 0 ? kTaps : kMaxTaps) / 2 + 1;
+  constexpr int kTerms = kTaps / 2 + 1;  // in registers, if their number is known
+  [[maybe_unused]] constexpr int kUnroll = kTaps > 0 ? kTerms : 1;
   const int count = kTaps > 0 ? kTerms : p.taps / 2 + 1;
   const T r = static_cast<T>(row - p.center_y()), s = static_cast<T>(column - p.center_x());
   const Reach<T> along_x(map.xx * s + (map.xy * r + map.x), p.width, p.taps, taps);
   const Reach<T> along_y(map.yx * s + (map.yy * r + map.y), p.height, p.taps, taps);
   T sums[kChannels] = {};
   if (!along_x.empty() && !along_y.empty()) {
-    int pixels[kTerms];
-    T weights[kTerms];
+    [[maybe_unused]] int pixels[kTerms];
+    [[maybe_unused]] T weights[kTerms];
 #pragma unroll
-    for (int t = 0; t < kTerms; ++t) {
-      if (kTaps == 0 && t >= count) break;
+    for (int t = 0; t < (kTaps > 0 ? kTerms : 0); ++t) {
       const int m = along_x.pixel(t);
       weights[t] = m < 0 ? T(0) : along_x.weight(t);
       pixels[t] = max(m, 0);
@@ -66,10 +67,12 @@ __device__ __forceinline__ void make_sample(const Launch& p, const Map<Arithmeti
         if (c >= channels) break;
         const S* from = x + (static_cast<int64_t>(c) * p.height + m) * p.width;
         T sum = 0;
-#pragma unroll
-        for (int i = 0; i < kTerms; ++i) {
-          if (kTaps == 0 && i >= count) break;
-          sum += weights[i] * widen(from[pixels[i]]);
+#pragma unroll kUnroll
+        for (int i = 0; i < count; ++i) {
+          if constexpr (kTaps > 0)
+            sum += weights[i] * widen(from[pixels[i]]);
+          else if (const int pixel = along_x.pixel(i); pixel >= 0)
+            sum += along_x.weight(i) * widen(from[pixel]);
         }
         sums[c] += weight * sum;
       }

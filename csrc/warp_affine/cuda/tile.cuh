@@ -13,7 +13,6 @@ using namespace stylegan::cuda;
 constexpr int kTile = 16;      // px: samples that tiles have in common are made twice, 1.7 times as many in all
 constexpr int kThreads = 256;  // a thread for each pixel of a tile
 constexpr int kChannels = 4;   // at most, of a tile: positions and weights are found once for all of them
-constexpr int kMaxTaps = 64;
 
 // All that a launch needs.
 struct Launch {
