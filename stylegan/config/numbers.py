@@ -32,22 +32,20 @@ def as_range(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def group_size(samples: int, group: int | None) -> int:
-    """Samples per group in which the minibatch standard deviation divides a batch.
+def group_count(samples: int, group: int | None) -> int:
+    """Groups into which the minibatch standard deviation divides a batch.
 
-    The largest divisor of `samples` up to `group`, or if that is 1, the smallest above it: a group
-    of one sample has no deviation.
+    Sizes differ by one at most: batches of 9 and 10 in groups of 4 become 5 + 4 and 4 + 3 + 3. A
+    group of one sample has no deviation, so there is none, unless the setting or the batch is 1.
 
     Args:
         samples: in the batch.
-        group: the setting; None or 0: the batch.
+        group: the setting, the size that groups come as close to as they can; None or 0: the batch.
     """
-    group = min(group or samples, samples)
-    if group > 1:  # in plain loops, which torch.compile follows
-        for size in [*range(group, 1, -1), *range(group + 1, samples + 1)]:
-            if samples % size == 0:
-                return size
-    return 1
+    if group == 1:
+        return samples
+    group = group or max(samples, 1)
+    return max(min((samples + group // 2) // group, samples // 2), 1)
 
 
 def whole_groups(samples: int, group: int | None) -> int:

@@ -119,7 +119,8 @@ class TrainConfig:
     )
     ema_rampup: float | None = _option(
         None,
-        "The half-life is at most this fraction of the images seen so far; 0: off.",
+        "The half-life is at most this fraction of the images seen so far; 0: off, which is the "
+        "default with --init-from.",
         min=0,
         none_is=0,
         none="off",
@@ -188,6 +189,22 @@ class TrainConfig:
         "Start with the weights of another network where they fit (transfer learning).",
         metavar="NETWORK",
     )
+    freeze_d: int = _option(
+        0,
+        "With --init-from: keep the weights of this many blocks of D, from the image on (one block "
+        "per halving of the resolution). 0: all train.",
+        min=0,
+    )
+    freeze_g: bool = _option(
+        False,
+        "With --init-from: keep the synthesis network of G, so that only its mapping network "
+        "trains. Path length regularization is then off.",
+    )
+    freeze_mapping: bool = _option(
+        False,
+        "With --init-from: keep the mapping network of G, so that only its synthesis network "
+        "trains.",
+    )
     snapshot_kimg: float = _output(
         200, "Kimg between snapshots. The last one is always written.", above=0
     )
@@ -225,7 +242,7 @@ class TrainConfig:
         # Of these only the command line is strict: older snapshots may hold other values.
         lenient = {"g_lr", "d_lr", "ema_kimg", "ema_rampup", "pl_decay", "seed", "style_mixing"}
         lenient |= {"r1_gamma", "pl_weight", "ops"}
-        _check_policy(self.diff_policy)
+        check_policy(self.diff_policy)
         check_options(self, {f.name for f in fields(self)} - lenient)
         if self.batch and self.batch_gpu and self.batch % self.batch_gpu:
             fits = next(n for n in range(self.batch_gpu, 0, -1) if self.batch % n == 0)
@@ -234,7 +251,7 @@ class TrainConfig:
             )
 
 
-def _check_policy(policy: str) -> None:
+def check_policy(policy: str) -> None:
     """Raises: UserError if it is not a list of names in POLICIES."""
     names = policy.split(",")
     unknown = [name for name in names if name not in POLICIES]

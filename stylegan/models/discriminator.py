@@ -57,7 +57,8 @@ class Discriminator(nn.Module):
 
     @own_precision
     def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits of images.
+        """Logits of images. They depend a little on the other images of the batch, by how much
+        these vary (`MinibatchStd`).
 
         Args:
             img: [N, channels, H, W], any floating dtype, in about [-1, 1].

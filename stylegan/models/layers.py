@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from stylegan.config.describe import network_words
-from stylegan.config.numbers import group_size
+from stylegan.config.numbers import group_count
 from stylegan.models.fold import Constant
 from stylegan.models.precision import wide
 from stylegan_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
@@ -140,11 +140,14 @@ class MinibatchStd(nn.Module):
     """Appends the standard deviation over groups of the batch as channels, so that D sees how much
     images vary.
 
+    A single image varies from nothing: its statistic is the constant 1e-4, whatever it shows. So D
+    is to be asked about several images at once.
+
     Source: Karras et al. 2018 (arXiv:1710.10196), section 3.
 
     Args:
-        group: samples per group; None: the batch. A batch that it does not divide has groups of
-            another size (`group_size`).
+        group: samples per group; None: the batch. If it does not divide the batch, groups are of
+            about that size, and some have one sample more (`group_count`).
         channels: how many to append; each is the mean over its share of the features and all
             pixels.
     """
@@ -159,12 +162,23 @@ class MinibatchStd(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, C, H, W] -> [N, C + channels, H, W]."""
         n, c, h, w = x.shape
-        group = group_size(n, self.group)
-        # Sample m * (n / group) + j is the m-th member of group j.
-        y = x.reshape(group, n // group, self.channels, c // self.channels, h, w)
-        y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[2, 3, 4])
-        y = y.repeat(group, 1)[:, :, None, None].expand(n, self.channels, h, w)
-        return torch.cat([x, y], dim=1)
+        groups = group_count(n, self.group)
+        size, more = n // groups, n % groups
+        # Sample m * groups + j is the m-th member of group j. The first `more` groups have another.
+        y = x.reshape(n, self.channels, c // self.channels, h, w)
+        members = y[: size * groups].reshape(size, groups, *y.shape[1:])
+        if more:
+            larger = torch.cat([members[:, :more], y[size * groups :][None]])
+            std = torch.cat([_deviation(larger), _deviation(members[:, more:])])
+        else:
+            std = _deviation(members)
+        std = std.repeat(size + (more > 0), 1)[:n, :, None, None]
+        return torch.cat([x, std.expand(n, self.channels, h, w)], dim=1)
+
+
+def _deviation(members: torch.Tensor) -> torch.Tensor:
+    """[size, groups, channels, features, H, W] -> [groups, channels]."""
+    return (members.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=[2, 3, 4])
 
 
 def weight_words(weight: torch.Tensor, up: int = 1, down: int = 1) -> str:

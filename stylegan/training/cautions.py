@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stylegan.config import Config
-from stylegan.config.numbers import group_size
 from stylegan.models.sizes import blocks_of
 
 FEW = 1000  # images; below that D learns them by heart within hours
@@ -28,20 +27,20 @@ def _statistics(config: Config) -> Iterator[str]:
     if not config.D.mbstd_channels:
         return
     if n == 1:
-        why = f"--batch-gpu {n}" if config.train.batch != n else f"--batch {n}"
+        batch = config.train.batch
+        wanted = min(group, 4) if group and group > 1 else 4
+        why, advice = f"--batch {n}", f"--batch {wanted} or more"
+        if batch > 1:
+            fits = next(k for k in range(min(wanted, batch), batch + 1) if batch % k == 0)
+            why, advice = f"--batch-gpu {n}", f"--batch-gpu {fits}"
         yield (
             f"D sees one image at a time ({why}), so it cannot notice that all images look alike; "
-            f"--batch-gpu {min(group or 4, 4)} or more lets it"
+            f"{advice} lets it"
         )
     elif group == 1:
         yield (
             "D compares no images (--mbstd-group 1), so it cannot notice that all look alike; "
             "--mbstd-group 4 lets it"
-        )
-    elif group and group_size(n, group) not in (group, n):
-        yield (
-            f"D compares images in groups of {group_size(n, group)}, because {n} at a time do not "
-            f"divide into groups of {group} (--mbstd-group); a multiple of {group} does"
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from stylegan import UserError, build_discriminator, build_generator, preset
 from stylegan.config import Stylegan3Config
 from stylegan.config.data import DataConfig
-from stylegan.config.numbers import as_float, as_int, as_size, group_size
+from stylegan.config.numbers import as_float, as_int, as_size, group_count
 
 INTEGERS = [
     lambda n: n,
@@ -103,7 +103,8 @@ def test_refused(fields, message):
 
 
 def test_groups_of_no_size():
-    assert [group_size(6, group) for group in (None, 0, 4, 1)] == [6, 6, 3, 1]
+    assert [group_count(6, group) for group in (None, 0, 4, 1)] == [1, 1, 2, 6]
+    assert group_count(0, None) == group_count(0, 4) == group_count(1, 4) == 1
     with pytest.raises(UserError, match="mbstd_group: expected 0 or more, got -1"):
         build_discriminator("auto", resolution=16, mbstd_group=-1)
 

@@ -3,7 +3,7 @@
 
 units.py     layers, copied whole or not at all     labels.py    the mapping network
 channels.py  layers to and from images              settings.py  structure from the other network
-judgement.py what the table ends with
+judgement.py what the table ends with         frozen.py    what may not start anew
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from stylegan.models.stylegan3_filters import geometry
 from stylegan.networks import Networks, load_networks
 from stylegan.training.step import TrainingStep
 from stylegan.training.transfer import channels, judgement
+from stylegan.training.transfer.frozen import check_fits
 from stylegan.training.transfer.labels import Classes, copy_mapping
 from stylegan.training.transfer.units import Part, State, block_of, copy_unit, trained, units
 from stylegan.words import short
@@ -46,14 +47,17 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
 
     Args:
         model: a step that has not trained yet.
-        path: as for `load_networks`. If it has only one of G and G_ema, both start from that.
+        path: as for `load_networks`. If it has only one of G and G_ema, both start from that; if a
+            part of G is frozen, both start from G_ema.
         class_names: of the new run.
     Returns: lines of a table of what fits and what does not, with a judgement at the end.
-    Raises: UserError if nothing fits, or the file cannot be read.
+    Raises: UserError if nothing fits, if a frozen part does not, or the file cannot be read.
     """
     nets = load_networks(path, "cpu")
     lines = [_title(nets), f"  {'part':28}{'fits':>12}"]
     G, G_ema = nets.G, nets.G_ema
+    if model.frozen.G:  # the frozen part is then the same in both
+        G = G_ema or G
     found: dict[str, dict[str, Part]] = {}
     for name, source in (("G", G or G_ema), ("G_ema", G_ema or G), ("D", nets.D)):
         if source is None:
@@ -73,6 +77,7 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
             "nothing of it fits the new network (--init-from)"
             + judgement.why_nothing(reasons, nets.config, model.config),
         )
+    check_fits(model.frozen, found)
     return lines + judgement.lines(found, nets.config, model.config)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from stylegan.models.layers import normalize_2nd_moment
-from stylegan.training.transfer.units import Part, State, copy_unit
+from stylegan.training.transfer.units import NEW_LABELS, Part, State, copy_unit
 
 EMBED = ("mapping.embed.weight", "mapping.embed.bias")
 FIRST = ("mapping.fc0.weight", "mapping.fc0.bias")
@@ -78,7 +78,7 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
             notes.append("the mean of its labels")
         if here.c_dim:
             fitted = _with_new_labels(fitted, target, z_dim)
-            notes.append("labels start anew, without effect at first")
+            notes.append(NEW_LABELS)
     part = copy_unit(target, fitted)
     part.notes = notes if part.whole else []
     return part
