@@ -96,8 +96,8 @@ def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> t
 def _margins(
     linear: torch.Tensor, shift: torch.Tensor, height: int, width: int, pad: int
 ) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below. More do not change the result. A device that would
-    have to be waited for gets as many as can be reflected."""
+    """Pixels to add left, right, above and below. More do not change the result. Devices that would
+    have to be waited for get as many as can be reflected."""
     if linear.device.type != "cpu" or torch.compiler.is_compiling():
         return width - 1, width - 1, height - 1, height - 1
     half = linear.new_tensor([(width - 1) / 2 + pad, (height - 1) / 2 + pad])

@@ -62,9 +62,7 @@ def test_a_batch_of_maps(adjoint):
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_numbers_that_are_not_finite(name, adjoint):
     for fence in ("before", "after"):
-        y = launch(
-            rand(1, 2, 9, 7).float(), matrix(name, 1), FILTERS["sym6"], adjoint, fence=fence
-        )
+        y = launch(rand(1, 2, 9, 7).float(), matrix(name, 1), FILTERS["sym6"], adjoint, fence=fence)
         if name.startswith("NaN") and not adjoint:
             assert y.isnan().any()
 

@@ -30,9 +30,7 @@ def test_float64(shape, name, filter, device):
     torch.testing.assert_close(dx, expected_dx, rtol=0, atol=1e-12 * max(1, abs(dx).max().item()))
 
 
-@by_pairs(
-    shape=SHAPES[:4], name=list(MATRICES), dtype=DTYPES, layout=LAYOUTS, filter=list(FILTERS)
-)
+@by_pairs(shape=SHAPES[:4], name=list(MATRICES), dtype=DTYPES, layout=LAYOUTS, filter=list(FILTERS))
 def test_dtypes_and_layouts(shape, name, dtype, layout, filter, device):
     f, m = FILTERS[filter].to(device), matrix(name, shape[0]).to(device)
     given = {"x": rand(*shape).to(device)}
