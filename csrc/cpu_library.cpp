@@ -9,6 +9,8 @@
 #include "scale_act/ops.h"
 #include "upfirdn2d/cpu/upfirdn2d.h"
 #include "upfirdn2d/ops.h"
+#include "warp_affine/cpu/warp_affine.h"
+#include "warp_affine/ops.h"
 #include "weight_grad/ops.h"
 #include "winograd/ops.h"
 
@@ -35,6 +37,7 @@ struct Cpu {
                              const Context& context) {
     stylegan::filtered_lrelu::cpu::run(dtype, p, stylegan::cpu::best_isa(), x, y, context);
   }
+  static constexpr auto warp_affine = stylegan::warp_affine::cpu::run;
   static constexpr auto scale_act = stylegan::scale_act::cpu::forward;
   static constexpr auto scale_act_grad = stylegan::scale_act::cpu::grad;
   static bool can_mask(const stylegan::scale_act::Images& g) {
@@ -52,6 +55,7 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CPU, m) {
   stylegan::fir_act::implement_ops<Cpu>(m);
   stylegan::scale_act::implement_ops<Cpu>(m);
   stylegan::filtered_lrelu::implement_ops<Cpu>(m);
+  stylegan::warp_affine::implement_ops<Cpu>(m);
   stylegan::winograd::implement_ops<Cpu>(m);
   stylegan::weight_grad::implement_ops<Cpu>(m);
 }

@@ -13,6 +13,8 @@
 #include "tensor_core_layer/ops.h"
 #include "upfirdn2d/cuda/upfirdn2d.cuh"
 #include "upfirdn2d/ops.h"
+#include "warp_affine/cuda/warp_affine.cuh"
+#include "warp_affine/ops.h"
 
 namespace {
 
@@ -79,6 +81,12 @@ struct Cuda {
     stylegan::filtered_lrelu::cuda::run(dtype, p, x, y, context.stream);
   }
 
+  static void warp_affine(Dtype dtype, const stylegan::warp_affine::Params& p, const void* x, void* y,
+                          const Context& context) {
+    const Tensor workspace = context.workspace(stylegan::warp_affine::cuda::workspace_size(p));
+    stylegan::warp_affine::cuda::run(dtype, p, x, y, workspace.mutable_data_ptr(), context.stream);
+  }
+
   using Images = stylegan::scale_act::Images;
   static void scale_act(Dtype dtype, const Images& images, const stylegan::Epilogue& e, const void* x, void* y,
                         const Context& context) {
@@ -121,4 +129,5 @@ STABLE_TORCH_LIBRARY_IMPL(stylegan_ops, CUDA, m) {
   stylegan::filtered_lrelu::implement_ops<Cuda>(m);
   stylegan::scale_act::implement_ops<Cuda>(m);
   stylegan::tensor_core_layer::implement_ops<Cuda>(m);
+  stylegan::warp_affine::implement_ops<Cuda>(m);
 }

@@ -29,6 +29,7 @@ from stylegan_ops.ops.bias_act import bias_act, bias_act_ref
 from stylegan_ops.ops.filtered_lrelu import filtered_lrelu, filtered_lrelu_ref
 from stylegan_ops.ops.filters import setup_filter
 from stylegan_ops.ops.upfirdn2d import upfirdn2d, upfirdn2d_ref
+from stylegan_ops.ops.warp_affine import warp_affine, warp_affine_ref
 from stylegan_ops.runtime import dispatch
 
 __all__ = ["Freed", "Health", "Problem", "Row", "clean", "devices", "health", "loaded", "tools"]
@@ -214,6 +215,14 @@ def _check_filtered_lrelu(device: str) -> float:
     return worst
 
 
+def _check_warp_affine(device: str) -> float:
+    """A turn, a shift and a map without inverse."""
+    x, f = *_random(device, (3, 3, 21, 18)), torch.tensor([0.1, 0.5, 0.3, 0.1], device=device)
+    maps = [[0.9, -0.3, 4], [0.4, 1.1, -3], [0, 0, 1]], [[1, 0, 7.3], [0, 1, 0], [0, 0, 1]]
+    matrix = torch.tensor([*maps, [[1, 1, 0], [1, 1, 0], [0, 0, 1]]], device=device)
+    return _error(warp_affine, warp_affine_ref, [x], matrix=matrix, f=f)
+
+
 def _random(device: str, *shapes: int | Sequence[int]) -> list[torch.Tensor]:
     rng = torch.Generator().manual_seed(0)
     return [torch.randn(s, generator=rng).to(device) for s in shapes]
@@ -247,6 +256,7 @@ CHECKS: dict[str, Callable[[str], float]] = {
     "filtered_lrelu": _check_filtered_lrelu,
     "winograd": _check_winograd,
     "weight_grad": _check_weight_grad,
+    "warp_affine": _check_warp_affine,
 }
 
 

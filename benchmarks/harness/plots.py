@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bar charts of the results of bench_generator.py, bench_modconv.py and bench_winograd.py.
+"""Charts of the results of bench_generator.py, bench_modconv.py, bench_winograd.py and
+small_data.py.
 
     python benchmarks/harness/plots.py RESULT.jsonl ...
 
@@ -237,7 +238,46 @@ def winograd_panel(ax, rows):
     ax.legend(loc="upper center", ncols=len(forms) + 1, fontsize=8)
 
 
-CHARTS = {"generator": generator, "modulated_conv2d": modconv, "winograd": winograd}
+def small_data(rows, plt):
+    """D on real images over a run: mean sign in training, scores of seen and unseen images, the
+    difference between the two, p."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    sign, score, difference, p = axes.flat
+    for run in dict.fromkeys(row["augmentation"] for row in rows):
+        mine = [row for row in rows if row["augmentation"] == run]
+        color = COLORS["reference, compiled" if run == "none" else "auto"]
+        label, kimg = f"--aug {run}", [row["kimg"] for row in mine]
+
+        def line(ax, name, label=label, style="-", mine=mine, kimg=kimg, color=color):
+            ax.plot(kimg, [row[name] for row in mine], style, color=color, label=label)
+
+        line(sign, "sign on real")
+        line(score, "score of seen", f"{label}, seen")
+        line(score, "score of unseen", f"{label}, unseen", "--")
+        line(difference, "difference")
+        line(p, "p")
+    limit = rows[0]["target"] + 0.1
+    sign.axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
+    titles = {
+        sign: "Mean sign of D on real images in training",
+        score: "D's score of real images",
+        difference: "Score of seen minus unseen images",
+        p: "Probability of augmentation",
+    }
+    for ax, title in titles.items():
+        ax.set_title(title, size=10)
+        ax.set_xlabel("kimg")
+        ax.legend(fontsize=8)
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    return figure
+
+
+CHARTS = {
+    "generator": generator,
+    "modulated_conv2d": modconv,
+    "small_data": small_data,
+    "winograd": winograd,
+}
 
 
 @click.command(help=__doc__)

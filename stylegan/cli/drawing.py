@@ -16,6 +16,8 @@ from stylegan.cli.values import finite
 
 if TYPE_CHECKING:
     from stylegan.inference.pipeline import Pipeline
+    from stylegan.metrics.labels import TrainingLabels
+    from stylegan.networks import Networks
 
 NOISE_MODES = {"const": "the network's own", "random": "fresh", "none": "none"}  # as help says
 
@@ -27,7 +29,7 @@ class Drawing:
     network: str
     trunc: float
     trunc_cutoff: int | None
-    trunc_center: str
+    trunc_center: str | None
     classes: tuple[str, ...]
     labels: tuple[str, ...]
     noise_mode: str
@@ -53,18 +55,15 @@ class Drawing:
     def choices(self, pipe: Pipeline) -> list[Choice]:
         """The labels to draw with, one or more. Prints a note on classes that the network has not
         learned, and on labels that no training image has together. Raises: UserError."""
-        choices = choices_of(pipe, self.network, self.classes, self.labels)
-        for name in untrained(pipe, choices):
-            note(f"class {name} had no training images, so the network has not learned it")
-        for label in rare(pipe, choices):
-            note(f"no training image that the network keeps has {label}; other labels are 0")
-        return choices
+        return noted_choices(pipe.networks, self.network, self.classes, self.labels)
 
-    def note_average(self, count: int) -> None:
+    def note_average(self, pipe: Pipeline, count: int) -> None:
         """Print a note if truncation makes `count` seeds the same picture."""
         if self.trunc == 0 and self.trunc_cutoff is None and count > 1:
-            of = " of the class" if self.trunc_center == "class" else ""
-            note(f"--trunc 0 draws the average image{of}, the same for every seed")
+            own = pipe.truncation_center == "class"
+            of = " of a label" if own else ""
+            same = " with that label" if own else ""
+            note(f"--trunc 0 draws the average image{of}, the same for every seed{same}")
 
     @property
     def mapping(self) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class Drawing:
         parts = [
             f"trunc{self.trunc:.12g}" if self.trunc != 1 else "",
             "" if self.trunc_cutoff is None else f"cutoff{self.trunc_cutoff}",
-            "center-class" if self.trunc_center == "class" else "",
+            "center-all" if self.trunc_center == "all" else "",
             f"noise-{self.noise_mode}" if self.noise_mode != "const" else "",
         ]
         return "".join(f"-{part}" for part in parts if part)
@@ -95,7 +94,7 @@ class Drawing:
             **more,
             "trunc": self.trunc if mapped else None,
             "trunc_cutoff": self.trunc_cutoff,
-            "trunc_center": self.trunc_center if self.trunc_center != "all" else None,
+            "trunc_center": pipe.truncation_center if mapped and self.trunc != 1 else None,
             "noise_mode": self.noise_mode,
             "batch": self.batch,
             "compile": self.compile or None,
@@ -107,6 +106,100 @@ class Drawing:
 def note(text: str) -> None:
     """Print a note beside the output."""
     click.echo(f"note: {text}", err=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `label_options`."""
+
+    trunc_center: str | None
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def of(self, networks: Networks, network: str) -> TrainingLabels:
+        """The labels to measure with: those of the training set unless others are given.
+
+        Raises: UserError for a label that the network does not have, or if none are known.
+        """
+        from stylegan.metrics.labels import TrainingLabels
+
+        if not self.classes and not self.labels:
+            return TrainingLabels.of(networks)
+        choices = noted_choices(networks, network, self.classes, self.labels)
+        asked = [choice.value for choice in choices if choice.value is not None]
+        return TrainingLabels.asked_for(networks, asked)
+
+    @property
+    def given(self) -> list[str]:
+        """The options that are given."""
+        options = {
+            "--trunc-center": self.trunc_center,
+            "--class": self.classes,
+            "--label": self.labels,
+        }
+        return [name for name, value in options.items() if value]
+
+    @property
+    def about(self) -> dict[str, str | None]:
+        """For the metadata."""
+        return {
+            "trunc_center": self.trunc_center,
+            "class": "; ".join(self.classes),
+            "label": "; ".join(self.labels),
+        }
+
+
+def noted_choices(
+    networks: Networks, network: str, classes: Sequence[str], labels: Sequence[str]
+) -> list[Choice]:
+    """`choices_of`, with a note on classes that the network has not learned, and on labels that no
+    training image has together. Raises: UserError."""
+    choices = choices_of(networks, network, classes, labels)
+    for name in untrained(networks, choices):
+        note(f"class {name} had no training images, so the network has not learned it")
+    for label in rare(networks, choices):
+        note(f"no training image that the network keeps has {label}; other labels are 0")
+    return choices
+
+
+def with_options(function: Callable, options: Sequence[Callable]) -> Callable:
+    """A command with these options, in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def label_options() -> list[Callable]:
+    """--trunc-center, --class and --label."""
+    return [
+        click.option(
+            "--trunc-center",
+            type=click.Choice(["all", "class"]),
+            help="Truncate towards the average of all images, or of those with the same class or "
+            "label.  [default: class, if the network has labels]",
+        ),
+        click.option(
+            "--class",
+            "classes",
+            multiple=True,
+            metavar="NAME|NUMBER",
+            help="Class of a conditional network. Repeat the option for several classes.",
+        ),
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            metavar="NAMES|NUMBERS|FILE",
+            help="Labels by name: glasses,hat or glasses=0.5,hat=0. Or all numbers of a label: "
+            "0.2,1,0, or a .npy, .csv or .json file with a label in each row.  [default: labels of "
+            "training images]",
+        ),
+    ]
+
+
+def asked_options(function: Callable) -> Callable:
+    """The fields of `Asked`."""
+    return with_options(function, label_options())
 
 
 def drawing_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable:
@@ -128,29 +221,7 @@ def drawing_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
             type=click.IntRange(min=0),
             help="Truncate only this many leading layers.  [default: all]",
         ),
-        click.option(
-            "--trunc-center",
-            type=click.Choice(["all", "class"]),
-            default="all",
-            show_default=True,
-            help="Truncate towards the average of all images, or of the image's own class.",
-        ),
-        click.option(
-            "--class",
-            "classes",
-            multiple=True,
-            metavar="NAME|NUMBER",
-            help="Class of a conditional network. Repeat the option for several classes.",
-        ),
-        click.option(
-            "--label",
-            "labels",
-            multiple=True,
-            metavar="NAMES|NUMBERS|FILE",
-            help="Labels by name: glasses,hat or glasses=0.5,hat=0. Or all numbers of a label: "
-            "0.2,1,0, or a .npy, .csv or .json file with a label in each row.  [default: labels of "
-            "training images]",
-        ),
+        *label_options(),
         click.option(
             "--noise-mode",
             type=click.Choice(noise_modes),
@@ -170,10 +241,4 @@ def drawing_options(noise_modes: Sequence[str] = tuple(NOISE_MODES)) -> Callable
         ),
         device_option,
     ]
-
-    def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    return lambda function: with_options(function, options)

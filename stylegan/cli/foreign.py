@@ -74,7 +74,11 @@ _TRAIN_NVIDIA = {
             "(ffhq|ffhqu|afhq|metfaces|brecahad|celebahq|lsundog)[a-z]*[0-9]*": DOWNLOAD,
         },
     ),
-    "--freezed": _hint("layers cannot be frozen yet, so leave it out", "0"),
+    "--freezed": Foreign(  # the first block has 4 layers with its fromrgb, others have 3
+        "counts layers there, here --freeze-d counts whole blocks: 1 for their 4, 2 for 7, 3 for "
+        "10, 4 for 13",
+        means={"0": "", **{str(3 * n + 1): f"--freeze-d {n}" for n in range(1, 9)}},
+    ),
     "--metrics": _hint(NO_METRIC, "none"),
     "--fp32": Foreign(flag=True, means={"1": "--precision float32", "0": ""}),
     "--allow-tf32": Foreign(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,7 @@ class Job:
 
 def jobs_of_seeds(pipe: Pipeline, drawing: Drawing, seeds: list[int]) -> list[Job]:
     """Every seed with every label. Raises: UserError for a label that does not fit."""
-    drawing.note_average(len(seeds))
+    drawing.note_average(pipe, len(seeds))
     size = min(drawing.batch or min(pipe.batch, CHUNK), len(seeds))
     jobs = []
     for choice in drawing.choices(pipe):
@@ -147,7 +147,8 @@ def caption_of(pipe: Pipeline, job: Job, out: PipelineOutput, i: int) -> str:
     if number is not None:
         return f"{seed}\n{class_text(str(label['class']), number)}"
     names = pipe.networks.label_names
-    if names and not job.choice.text:
+    value = job.choice.value
+    if names and (not isinstance(value, Mapping) or len(value) == len(names)):
         return f"{seed}\n{Names(names).words(_row(pipe, job, i))}"
     return f"{seed}\n{label['label']}" if "label" in label else seed
 

@@ -16,7 +16,8 @@ from stylegan.errors import UserError
 from stylegan.words import one_line
 
 if TYPE_CHECKING:
-    from stylegan.inference.pipeline import Pipeline
+    from stylegan.inference.labels import Label, Labels
+    from stylegan.networks import Networks
 
 MAX_NAME = 24  # characters of a label in a file name; a longer one is a hash
 MAX_NAMES = 48  # the same, of a label by name
@@ -41,7 +42,7 @@ class Choice:
 
 
 def choices_of(
-    pipe: Pipeline, network: str, classes: Sequence[str], labels: Sequence[str]
+    networks: Networks, network: str, classes: Sequence[str], labels: Sequence[str]
 ) -> list[Choice]:
     """The labels of --class and --label in their order; a single default without any.
 
@@ -51,9 +52,9 @@ def choices_of(
         labels: numbers with commas, names of labels with commas, or names of files.
     Raises: UserError for a label that the network does not have.
     """
-    c_dim = pipe.G.c_dim
+    c_dim = networks.config.G.c_dim
     if not classes and not labels:
-        _check_default(pipe, network, c_dim)
+        _check_default(networks, network, c_dim)
         return [Choice()]
     if not c_dim:
         option = "--class" if classes else "--label"
@@ -62,44 +63,48 @@ def choices_of(
             f"this network was trained without classes, so {option} does not apply; stylegan info "
             f"{network} shows what it has",
         )
-    found = [_class(pipe, network, name) for name in classes]
+    found = [_class(networks, network, name) for name in classes]
     for text in labels:
-        named = _named(pipe, text)
+        named = _named(networks, text)
         found += [named] if named else [_vector(row) for row in _rows(text, c_dim)]
     return list({choice.name: choice for choice in found}.values())
 
 
-def untrained(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
+def untrained(networks: Networks, choices: Sequence[Choice]) -> list[str]:
     """The classes among `choices` that no training image had."""
-    counts = pipe.networks.class_counts
+    counts = networks.class_counts
     if not counts:
         return []
-    numbers = {c.text: pipe.labels(c.value, [0]).numbers for c in choices if c.kind == "class"}
+    asked = [c for c in choices if c.kind == "class"]
+    numbers = {c.text: _find(networks, c.value).numbers for c in asked}
     return [text for text, found in numbers.items() if text and found and not counts[found[0]]]
 
 
-def rare(pipe: Pipeline, choices: Sequence[Choice]) -> list[str]:
-    """The labels by name among `choices` that no training image has, as far as it is known."""
+def rare(networks: Networks, choices: Sequence[Choice]) -> list[str]:
+    """The labels by name among `choices` that no training image has, as far as it is known. Those
+    that name every number do not count."""
     from stylegan.inference.named import Names, fitting
 
     named = {c.text: c.value for c in choices if isinstance(c.value, Mapping)}
-    names, vectors = Names(pipe.networks.label_names), pipe.networks.label_vectors
+    names, vectors = Names(networks.label_names), networks.label_vectors
     if not named or vectors is None:
         return []
-    return [text for text, v in named.items() if fitting(names.values(v), vectors) is None]
+    asked = {text: names.values(value) for text, value in named.items()}
+    open_ones = {text: v for text, v in asked.items() if len(v) < len(names.names)}
+    return [text for text, v in open_ones.items() if fitting(v, vectors) is None]
 
 
-def _named(pipe: Pipeline, text: str) -> Choice | None:
+def _named(networks: Networks, text: str) -> Choice | None:
     """A label by name. None for numbers, for a file and if the labels of the network have no names.
 
     Raises: UserError for a name that the network does not have, or that of a class.
     """
     from stylegan.inference.named import Names
 
-    names = Names(pipe.networks.label_names)
+    names = Names(networks.label_names)
     if _is_row(text):
         return None
-    if Names(pipe.networks.class_names).index(text) is not None:
+    if Names(networks.class_names).index(text) is not None:
         raise UserError(f"--label {text}", f"is a class of this network; give --class {text}")
     if not names.names:
         return None
@@ -111,40 +116,47 @@ def _named(pipe: Pipeline, text: str) -> Choice | None:
     return Choice({names.names[i]: v for i, v in values.items()}, f"label-{short}", own)
 
 
-def _check_default(pipe: Pipeline, network: str, c_dim: int) -> None:
+def _check_default(networks: Networks, network: str, c_dim: int) -> None:
     """Raises: UserError if there are no labels to draw with by default."""
     try:
-        pipe.labels(None, [0])
+        _find(networks, None)
     except UserError as e:
         raise UserError(
             network,
             f"its labels are lists of {c_dim} numbers, and the file keeps none of them; give "
-            f"--label {_example(pipe)}",
+            f"--label {_example(networks)}",
         ) from e
 
 
-def _example(pipe: Pipeline, given: str = "") -> str:
+def _example(networks: Networks, given: str = "") -> str:
     """A label that fits the network; `given`, if that is one of its names."""
     from stylegan.inference.named import Names
 
-    names, c_dim = Names(pipe.networks.label_names), pipe.G.c_dim
+    names, c_dim = Names(networks.label_names), networks.config.G.c_dim
     if names.names:
         return names.names[names.index(given) or 0]
     return ",".join(["0.5"] * c_dim) if c_dim < 4 else "0.5,0.5,..."
 
 
-def _class(pipe: Pipeline, network: str, text: str) -> Choice:
+def _class(networks: Networks, network: str, text: str) -> Choice:
     from stylegan.inference.labels import LabelSpace
 
-    c_dim = pipe.G.c_dim
-    if not LabelSpace.of(pipe.networks, c_dim).has_classes:
+    c_dim = networks.config.G.c_dim
+    if not LabelSpace.of(networks, c_dim).has_classes:
         raise UserError(
             network,
             f"its labels are lists of {c_dim} numbers, not classes; give "
-            f"--label {_example(pipe, text)} in place of --class {text}",
+            f"--label {_example(networks, text)} in place of --class {text}",
         )
-    numbers = pipe.labels(text, [0]).numbers
+    numbers = _find(networks, text).numbers
     return Choice(text, f"class{numbers[0] if numbers else text}", text)
+
+
+def _find(networks: Networks, label: Label | None) -> Labels:
+    """The label of seed 0. Raises: UserError for a label that the network does not have."""
+    from stylegan.inference.labels import LabelSpace, find_labels
+
+    return find_labels(label, [0], LabelSpace.of(networks, networks.config.G.c_dim))
 
 
 def label_text(row: Sequence[float]) -> str:

@@ -7,11 +7,13 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from stylegan.cli.drawing import Asked, asked_options
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
 from stylegan.cli.params import Command, device_option, joined, network_argument
 from stylegan.cli.provenance import made_by
@@ -76,6 +78,7 @@ class Names(click.ParamType):
     callback=finite,
     help="Truncation psi; published results are measured at 1.",
 )
+@asked_options
 @device_option
 @click.option(
     "--json",
@@ -94,21 +97,27 @@ def command(
     device: str,
     json_file: str | None,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Measure NETWORK: a run, a snapshot, NVIDIA's .pkl or rosinality's .pt.
 
     \b
     stylegan metrics runs --metrics eqt,eqr --samples 1000 --json metrics.json
+    stylegan metrics runs --metrics eqt --class dog --trunc 0.7
     """
     check_free([json_file] if json_file is not None else [], overwrite, "--json")
     import stylegan_ops
     from stylegan.errors import UserError
+    from stylegan.inference.checks import generator_of
     from stylegan.networks import load_networks
 
+    asked = Asked(**options)
     stylegan_ops.tune_cpu_allocator()
     networks = load_networks(network, device)
     if networks.best_G is None:
         raise UserError(network, "has no generator (G_ema or G)")
+    generator_of(networks, asked.trunc_center)
+    labels = asked.of(networks, network)
     results: list[Result] = []
     interrupted = None
     with contextlib.ExitStack() as stack:
@@ -117,14 +126,16 @@ def command(
         )
         try:
             for name in dict.fromkeys(names):
-                options = Options(samples or METRICS[name].samples, batch, seed, trunc)
-                results += _measure(name, networks, options)
+                count = samples or METRICS[name].samples
+                how = Options(count, batch, seed, trunc, asked.trunc_center, labels)
+                results += _measure(name, networks, how)
         except KeyboardInterrupt as e:
             interrupted = e
         if interrupted and not results:
             raise interrupted
         if part:
-            content = _circumstances(network, networks, trunc, seed, batch)
+            about = {"trunc": trunc, **asked.about, "seed": seed, "batch": batch}
+            content = _circumstances(network, networks, about)
             content["metrics"] = [result.to_json() for result in results]
             part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     if interrupted:
@@ -163,12 +174,9 @@ def _measure(name: str, networks: Networks, options: Options) -> list[Result]:
     return results
 
 
-def _circumstances(
-    network: str, networks: Networks, trunc: float, seed: int, batch: int | None
-) -> dict[str, Any]:
+def _circumstances(network: str, networks: Networks, options: Mapping[str, Any]) -> dict[str, Any]:
     """How the network was measured."""
     from stylegan.device import describe, resolve_device
 
     device = describe(resolve_device(networks.device))
-    options = {"trunc": trunc, "seed": seed, "batch": batch, "device": device}
-    return made_by("metrics", network, networks, options)
+    return made_by("metrics", network, networks, {**options, "device": device})

@@ -117,7 +117,7 @@ def command(
     pipe = drawing.open()
     choice = None if row_latents and column_latents else _one(drawing.choices(pipe))
     if choice and len(rows) + len(columns) > 1:
-        drawing.note_average(2)
+        drawing.note_average(pipe, 2)
     chosen = layers_of(layers, pipe.G.num_ws)
     side = Side(rows, tuple(read_files(pipe, row_latents, "mix")))
     top = Side(columns, tuple(read_files(pipe, column_latents, "mix")))

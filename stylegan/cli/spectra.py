@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan.cli.drawing import note
+from stylegan.cli.drawing import Asked, asked_options, note
 from stylegan.cli.outputs import check_free, output_file, overwrite_option
 from stylegan.cli.params import Command, check_sources, device_option, range_option
 from stylegan.cli.provenance import made_by
@@ -58,6 +58,7 @@ PLOTS, NUMBERS = (".png", ".pdf", ".svg"), (".npz", ".json")
     callback=finite,
     help="Truncation psi of networks.",
 )
+@asked_options
 @click.option(
     "--batch", type=click.IntRange(min=1), help="Images at once.  [default: by resolution]"
 )
@@ -73,6 +74,7 @@ def command(
     batch: int | None,
     device: str,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Compare the average power spectra of SOURCEs: folders, zips or tars of images, and networks.
 
@@ -81,6 +83,7 @@ def command(
 
     \b
     stylegan spectra photos.zip runs --out spectra.png --out spectra.npz
+    stylegan spectra runs --label glasses --trunc 0.7
     """
     check_sources(sources)
     paths = list({Path(out).resolve(): Path(out) for out in outs}.values())
@@ -92,15 +95,20 @@ def command(
 
     stylegan_ops.tune_cpu_allocator()
     sources = tuple(dict.fromkeys(sources))
-    opened = [
-        open_pictures(source, images, resolution, trunc, device, batch, value_range)
-        for source in sources
-    ]
-    _print_notes(opened, trunc, resolution)
+    asked = Asked(**options)
+
+    def opened_as(source: str) -> PictureStream:
+        choose = lambda networks: asked.of(networks, source)
+        how: Any = {"center": asked.trunc_center, "choose": choose}
+        return open_pictures(source, images, resolution, trunc, device, batch, value_range, **how)
+
+    opened = [opened_as(source) for source in sources]
+    given = [*(["--trunc"] if trunc != 1 else []), *asked.given]
+    _print_notes(opened, given, resolution)
     streams = dict(zip(_names(sources), opened))
     about = {}
     for (name, stream), source in zip(streams.items(), sources):
-        about[name] = _about(source, stream, trunc, resolution)
+        about[name] = _about(source, stream, {"trunc": trunc, **asked.about}, resolution)
     spectra: dict[str, Spectrum] = {}
     interrupted = None
     with contextlib.ExitStack() as stack:
@@ -140,25 +148,29 @@ def _write(spectra: Mapping[str, Spectrum], about: Mapping[str, Any], path: Path
 
 
 def _about(
-    source: str, pictures: PictureStream, trunc: float, resolution: tuple[int, int] | None
+    source: str,
+    pictures: PictureStream,
+    drawn: Mapping[str, Any],
+    resolution: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """How a spectrum was made."""
+    """How a spectrum was made. Args: drawn: options of networks."""
     options = {"images": pictures.count}
     if pictures.networks is not None:
-        return made_by("spectra", source, pictures.networks, {**options, "trunc": trunc})
+        return made_by("spectra", source, pictures.networks, {**options, **drawn})
     size = {"resolution": pixels(resolution)} if resolution else {}
     return {"command": "spectra", "data": source, **options, **size}
 
 
 def _print_notes(
     opened: list[PictureStream],
-    trunc: float,
+    given: Sequence[str],
     resolution: tuple[int, int] | None,
 ) -> None:
-    """Print which options have no effect on the sources."""
+    """Print which options have no effect on the sources. Args: given: options of networks."""
     networks = [pictures.networks is not None for pictures in opened]
-    if trunc != 1 and not any(networks):
-        note("--trunc has no effect without a network")
+    if given and not any(networks):
+        have = "has" if len(given) == 1 else "have"
+        note(f"{', '.join(given)} {have} no effect without a network")
     if resolution and all(networks):
         note("--resolution has no effect on networks")
 

@@ -200,7 +200,7 @@ def _keyframes(
 
     if files:
         return torch.cat([latents.ws for latents in read_files(pipe, files, "video")])
-    drawing.note_average(len(seeds))
+    drawing.note_average(pipe, len(seeds))
     choices = drawing.choices(pipe)
     label: Any = choices[0].value
     if len(choices) > 1:

@@ -51,6 +51,9 @@ class DataConfig:
         automatic=Automatic("chosen from the images"),
     )
     cond: bool = _option(False, "Train on the labels.")
+    balance_classes: bool = _option(
+        False, "Show every class equally often, however many images it has."
+    )
     mirror: bool = _option(False, "Show images flipped half of the time.")
     max_images: int | None = _option(
         None, "Train on a random subset of this many images.", above=0, none="all"

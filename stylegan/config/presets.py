@@ -39,16 +39,8 @@ def _paper(
     return Config(
         G=GeneratorConfig(resolution=size, channel_base=channel_base),
         D=DiscriminatorConfig(resolution=size, channel_base=channel_base, mbstd_group=mbstd_group),
-        train=TrainConfig(
-            batch=batch,
-            g_lr=lr,
-            d_lr=lr,
-            r1_gamma=r1_gamma,
-            ema_kimg=ema_kimg,
-            aug=aug,
-            ada_kimg=None,
-        ),
-    )
+        train=TrainConfig(batch=batch, g_lr=lr, d_lr=lr, r1_gamma=r1_gamma, ema_kimg=ema_kimg),
+    ).with_fields(aug=aug, ada_kimg=None)
 
 
 _AUTO = Config().with_fields(

@@ -105,7 +105,11 @@ class Config:
         )
         if t.batch is None:
             known = replace(known, batch=auto_batch(known))
-        train = replace(t, blur_sigma=known.blur_sigma, **automatic_values(t, known))
+        # Path lengths are a property of the synthesis network.
+        pl_weight = 0 if t.freeze_g else t.pl_weight
+        train = replace(
+            t, blur_sigma=known.blur_sigma, pl_weight=pl_weight, **automatic_values(t, known)
+        )
         return replace(
             self,
             G=replace(self.G, **automatic_values(self.G, known)),

@@ -119,7 +119,8 @@ class TrainConfig:
     )
     ema_rampup: float | None = _option(
         None,
-        "The half-life is at most this fraction of the images seen so far; 0: off.",
+        "The half-life is at most this fraction of the images seen so far; 0: off, which is the "
+        "default with --init-from.",
         min=0,
         none_is=0,
         none="off",
@@ -187,6 +188,22 @@ class TrainConfig:
         None,
         "Start with the weights of another network where they fit (transfer learning).",
         metavar="NETWORK",
+    )
+    freeze_d: int = _option(
+        0,
+        "With --init-from: keep the weights of this many blocks of D, from the image on (one block "
+        "per halving of the resolution). 0: all train.",
+        min=0,
+    )
+    freeze_g: bool = _option(
+        False,
+        "With --init-from: keep the synthesis network of G, so that only its mapping network "
+        "trains. Path length regularization is then off.",
+    )
+    freeze_mapping: bool = _option(
+        False,
+        "With --init-from: keep the mapping network of G, so that only its synthesis network "
+        "trains.",
     )
     snapshot_kimg: float = _output(
         200, "Kimg between snapshots. The last one is always written.", above=0

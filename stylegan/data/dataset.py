@@ -263,21 +263,28 @@ class ImageStream(Sampler):
 
     def __init__(self, count: int, seed: int, mirror: bool = False, position: int = 0) -> None:
         self.count, self.seed, self.mirror, self.position = count, seed, mirror, position
+        self.length = count  # of an epoch
 
     def __iter__(self) -> Iterator[tuple[int, bool]]:
-        epoch, start = divmod(self.position, self.count)
+        epoch, start = divmod(self.position, self.length)
         while True:
             yield from list(zip(*self.epoch(epoch)))[start:]
             epoch, start = epoch + 1, 0
 
     def epoch(self, number: int) -> tuple[list[int], list[bool]]:
         """(order, flips) of an epoch: a permutation of the indices, and a bool for each."""
+        draw = self.generator(number)
+        return torch.randperm(self.count, generator=draw).tolist(), self.flips(draw)
+
+    def generator(self, number: int) -> torch.Generator:
+        """The random numbers of an epoch."""
         # manual_seed takes 32 bits, so seed and epoch are hashed to that.
         mixed = np.random.SeedSequence([self.seed, number]).generate_state(1)
-        draw = torch.Generator().manual_seed(int(mixed[0]))
-        order = torch.randperm(self.count, generator=draw).tolist()
-        flips = torch.rand(self.count, generator=draw).lt(0.5) & self.mirror
-        return order, flips.tolist()
+        return torch.Generator().manual_seed(int(mixed[0]))
+
+    def flips(self, draw: torch.Generator) -> list[bool]:
+        """Whether each image of an epoch is flipped."""
+        return (torch.rand(self.length, generator=draw).lt(0.5) & self.mirror).tolist()
 
 
 def _first(names: list[str]) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from stylegan.data.dataset import KILLER, ImageDataset, ImageStream
+from stylegan.data.balance import stream_of
+from stylegan.data.dataset import KILLER, ImageDataset
 from stylegan.errors import UserError
 
 MAX_DEATHS = 10  # of loader processes before a run gives up
@@ -41,7 +42,7 @@ class Batches:
     Args:
         dataset: the images.
         batch: images in each.
-        seed, mirror, position: of the `ImageStream`.
+        seed, mirror, position, balance: of `stream_of`.
         workers: loader processes; 0 loads in this one.
         pin_memory: for copies to a CUDA device.
         warn: called with a line on what went wrong and was repaired.
@@ -60,9 +61,10 @@ class Batches:
         pin_memory: bool,
         warn: Callable[[str], None],
         stop: Callable[[], bool] = lambda: False,
+        balance: bool = False,
     ) -> None:
         self.dataset, self.batch, self.workers = dataset, batch, workers
-        self.seed, self.mirror, self.position = seed, mirror, position
+        self.seed, self.mirror, self.position, self.balance = seed, mirror, position, balance
         self.pin_memory, self.warn, self.stop = pin_memory, warn, stop
         self._processes: set[Any] = set()
         self._died_at: Counter[int] = Counter()
@@ -133,7 +135,9 @@ class Batches:
             loader = DataLoader(
                 _Errors(self.dataset),
                 batch_size=self.batch,
-                sampler=ImageStream(len(self.dataset), self.seed, self.mirror, self.position),
+                sampler=stream_of(
+                    self.dataset, self.seed, self.mirror, self.position, self.balance
+                ),
                 num_workers=self.workers,
                 pin_memory=self.pin_memory,
                 collate_fn=_collate,

@@ -29,7 +29,7 @@ OTHER_NAMES = {  # of other libraries: what to write here
 }
 
 
-def generator_of(networks: Any, truncation_center: str) -> Generator:
+def generator_of(networks: Any, truncation_center: str | None) -> Generator:
     """The generator to draw with.
 
     Raises: UserError if there is none, or it cannot truncate so.
@@ -47,7 +47,7 @@ def generator_of(networks: Any, truncation_center: str) -> Generator:
         raise UserError("Pipeline", "there is no generator (G_ema or G)")
     if not isinstance(G, Generator):
         raise UserError("Pipeline", f"expected a Generator as G_ema, got {type(G).__name__}")
-    if truncation_center not in CENTERS:
+    if truncation_center is not None and truncation_center not in CENTERS:
         expected = " or ".join(CENTERS)
         raise UserError("truncation_center", f"expected {expected}, got {truncation_center!r}")
     if truncation_center == "class" and not G.c_dim:

@@ -17,6 +17,7 @@ from stylegan.words import shown
 Values = Mapping[int, float]  # numbers of a label vector by their index
 MAX_LISTED = 60  # names in a message
 MAX_VALUE = 1e38  # of a label
+OTHERS = "others"  # all labels that are not named; unless one has this name
 
 
 class Names:
@@ -42,16 +43,23 @@ class Names:
         Args:
             label: {name: number}, or names with commas, each of them with "=" and a number or
                 without, which is 1: "glasses,hat=0.5". A name may have commas and "=" in it.
+                "others" are all that are not named: "glasses,others=0".
         Raises: UserError for an unknown name, one that is given twice, or what is no number.
         """
         found: dict[int, float] = {}
+        others: float | None = None
         for name, value in self._parts(label) if isinstance(label, str) else label.items():
             index = self.index(name)
+            if index is None and others is None and name == OTHERS:
+                others = _number(name, value)
+                continue
             if index is None:
                 raise UserError(f"label {shown(name)}", f"expected one of {self._listed()}")
             if index in found:
                 raise UserError(f"label {shown(name)}", "is given twice")
             found[index] = _number(name, value)
+        if others is not None:
+            found |= {i: others for i in range(len(self.names)) if i not in found}
         return found
 
     def text(self, values: Values) -> str:

@@ -30,7 +30,7 @@ from stylegan.inference.motion import moving
 from stylegan.inference.output import PipelineOutput, check_output_type, collect, finish
 from stylegan.inference.records import Mapped
 from stylegan.inference.seeds import latents_of_seeds
-from stylegan.inference.truncation import ClassCenters
+from stylegan.inference.truncation import ClassCenters, center_of
 from stylegan.networks import Networks, load_networks
 from stylegan.placement import Device
 
@@ -45,7 +45,8 @@ class Pipeline(Drawer):
         compile: run synthesis through torch.compile, which takes about half a minute for each batch
             size. Random noise runs without it. If False, a CUDA GPU replays CUDA graphs.
         truncation_center: what truncation pulls an image towards: "all", the mean of all images, or
-            "class", the mean of the image's own class, computed once for each class.
+            "class", the mean of images with the same class or label, computed once for each. None:
+            class, if the network has labels.
     A pipeline can be copied, pickled and sent to other processes.
 
     Raises: UserError if there is no generator, nothing can be compiled here, or a network without
@@ -53,10 +54,10 @@ class Pipeline(Drawer):
     """
 
     def __init__(
-        self, networks: Networks, compile: bool = False, truncation_center: str = "all"
+        self, networks: Networks, compile: bool = False, truncation_center: str | None = None
     ) -> None:
         G = generator_of(networks, truncation_center)
-        self.networks, self.truncation_center = networks, truncation_center
+        self.networks, self.truncation_center = networks, center_of(G, truncation_center)
         self.lock = threading.Lock()  # all threads share the transform of the network's input
         super().__init__(G, compile)
 
@@ -86,7 +87,7 @@ class Pipeline(Drawer):
         path: str | Path,
         device: str | torch.device = "auto",
         compile: bool = False,
-        truncation_center: str = "all",
+        truncation_center: str | None = None,
     ) -> Pipeline:
         """The pipeline of a snapshot, a run or another program's file (see `load_networks`).
         Raises: UserError if it cannot be read."""

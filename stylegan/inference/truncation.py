@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mean that truncation pulls w towards: that of the whole network, or that of a class."""
+"""The mean that truncation pulls w towards: that of the whole network, or that of a label."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from stylegan.models.generator import Generator
 
 CENTERS = ("all", "class")
-SAMPLES = 4096  # latents of a mean: its error is 1/64 of the spread of w
+SAMPLES = 4096  # latents of the mean of a class: its error is 1/64 of the spread of w
+VECTOR_SAMPLES = 256  # of another label, of which there may be one for every image
 CHUNK = 512  # latents at once
 SEED = 0
 
@@ -37,10 +38,18 @@ class ClassCenters:
 
     def _mean(self, label: torch.Tensor) -> torch.Tensor:
         rng = torch.Generator().manual_seed(SEED)
+        is_class = bool((label == 1).sum() == 1 and (label != 0).sum() == 1)
+        samples = SAMPLES if is_class else VECTOR_SAMPLES
         total = torch.zeros(self.G.w_dim, device=label.device)
-        for _ in range(SAMPLES // CHUNK):
-            z = torch.randn(CHUNK, self.G.z_dim, generator=rng, dtype=torch.float32)
-            z = z.to(label.device)
-            w = self.G.mapping(z, label.expand(CHUNK, -1))[:, 0]
+        for start in range(0, samples, CHUNK):
+            n = min(CHUNK, samples - start)
+            z = torch.randn(n, self.G.z_dim, generator=rng, dtype=torch.float32)
+            w = self.G.mapping(z.to(label.device), label.expand(n, -1))[:, 0]
             total = total + w.sum(dim=0)
-        return total / SAMPLES
+        return total / samples
+
+
+def center_of(G: Generator, center: str | None) -> str:
+    """`center`, or if it is None: "class" for a network with labels, which would fade otherwise,
+    and "all" for one without."""
+    return center or ("class" if G.c_dim else "all")

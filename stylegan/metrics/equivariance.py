@@ -31,6 +31,7 @@ import stylegan_ops
 from stylegan.errors import UserError
 from stylegan.inference.inputs import count_of, number_of
 from stylegan.inference.motion import moved_input
+from stylegan.inference.truncation import ClassCenters, center_of
 from stylegan.metrics.labels import TrainingLabels
 from stylegan.metrics.pictures import sample_rng, split
 from stylegan.metrics.resampling import Moved, lowpass, rotate, shift, shift_whole
@@ -62,6 +63,7 @@ def equivariance(
     psi: float = 1,
     progress: Callable[[int], object] | None = None,
     labels: TrainingLabels | None = None,
+    center: str | None = None,
 ) -> dict[str, float]:
     """Equivariance of a StyleGAN3 generator, as defined above.
 
@@ -77,6 +79,7 @@ def equivariance(
         psi: truncation.
         progress: function that gets the number of samples done since its last call.
         labels: of the training set, which those of samples are drawn from. None: all classes alike.
+        center: of the truncation, see `Pipeline`.
     Returns: {kind: dB}; inf if all images are equal.
     Raises: UserError for a generator without such a transform, or with images that are too small.
     """
@@ -87,11 +90,14 @@ def equivariance(
     batch = min(batch or max((1 << 16) // size**2, 1), samples)
     error, count = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0)
     plan = "fixed" if device.type == "cpu" else "measure"  # as in a Pipeline
+    own = center_of(G, center) == "class" and psi != 1
+    centers = ClassCenters(G) if own else None
     with _exact(G), stylegan_ops.planning(plan, unless_set=True):
         for indices in split(samples, batch):
             draws = _draw(G, seed, indices, labels or TrainingLabels(G.c_dim))
             c = None if draws.c is None else draws.c.to(device)
-            ws = G.mapping(draws.z.to(device), c, psi)
+            middle = centers(c)[:, None] if centers and c is not None else None
+            ws = G.mapping.truncate(G.mapping(draws.z.to(device), c), psi, None, middle)
             still = G.synthesis(ws).float()
             for kind in kinds:
                 images, expected = _compare(G, ws, still, kind, draws)

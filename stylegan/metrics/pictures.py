@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ def open_pictures(
     device: str | torch.device = "auto",
     batch: int | None = None,
     value_range: tuple[float, float] | None = None,
+    center: str | None = None,
+    choose: Callable[[Networks], TrainingLabels] | None = None,
 ) -> PictureStream:
     """The images of a data set or of a network.
 
@@ -60,6 +62,8 @@ def open_pictures(
         batch: images at once; None: by resolution.
         value_range: values of black and white in images of more than 8 bits in a data set; None:
             chosen from the images.
+        center: of the truncation of a network, see `Pipeline`.
+        choose: the labels of a network; None: those of its training set.
     Raises: UserError if the source cannot be read.
     """
     path, max_images = Path(source), count_of(max_images, "max_images", 1)
@@ -75,10 +79,10 @@ def open_pictures(
         return of_dataset(dataset, min(batch or BATCH, BATCH))
     if not path.exists() and not path.suffix and not is_address(source):
         raise UserError(source, "there is no such folder or file; check the path")
-    pipe = Pipeline.from_pretrained(path, device)
+    pipe = Pipeline.from_pretrained(path, device, truncation_center=center)
     if batch:
         pipe.batch = batch
-    return of_network(pipe, max_images, psi)
+    return of_network(pipe, max_images, psi, choose(pipe.networks) if choose else None)
 
 
 def of_dataset(dataset: ImageDataset, batch: int = BATCH) -> PictureStream:
@@ -116,19 +120,20 @@ def _read(dataset: ImageDataset, index: int, unused: list[Problem]) -> torch.Ten
         return None
 
 
-def of_network(pipe: Pipeline, count: int, psi: float = 1) -> PictureStream:
-    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are. Labels are
-    drawn from those of the training set.
+def of_network(
+    pipe: Pipeline, count: int, psi: float = 1, labels: TrainingLabels | None = None
+) -> PictureStream:
+    """The images of seeds 0 to count - 1, rounded to 8 bits as those of a data set are. `labels`
+    are those of the training set if they are None.
 
     Raises: UserError for a count below 1, a psi that is no number, or labels that are not known.
     """
     count, psi = count_of(count, "images", 1), number_of(psi, "psi")
-    labels = TrainingLabels.of(pipe.networks)
-    known = labels.vectors is not None or any(labels.counts)
+    drawn = labels or TrainingLabels.of(pipe.networks)
 
     def batches() -> Iterator[torch.Tensor]:
         for seeds in split(count, min(pipe.batch, BATCH)):
-            c = np.stack([labels.draw(sample_rng(0, i)) for i in seeds]) if known else None
+            c = np.stack([drawn.draw(sample_rng(0, i)) for i in seeds]) if drawn.known else None
             images = pipe(seeds, label=c, truncation_psi=psi).images
             pixels = np.stack([np.atleast_3d(np.asarray(image)) for image in images])
             yield torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stylegan.metrics.labels import TrainingLabels
     from stylegan.networks import Networks
 
 
@@ -18,7 +19,9 @@ class Options:
     samples: int  # images, or whatever the metric draws
     batch: int | None = None  # samples at once; None: by resolution
     seed: int = 0  # of all random numbers
-    psi: float = 1  # truncation
+    psi: float = 1  # truncation,
+    center: str | None = None  # towards the mean of "all" or "class"; None: as a `Pipeline`
+    labels: TrainingLabels | None = None  # of the images; None: those of the training set
     progress: Callable[[int], object] | None = None  # gets the number of samples since last time
 
 
@@ -52,7 +55,8 @@ def _equivariance(networks: Networks, options: Options, *kinds: str) -> dict[str
         options.seed,
         options.psi,
         options.progress,
-        TrainingLabels.of(networks),
+        options.labels or TrainingLabels.of(networks),
+        options.center,
     )
 
 

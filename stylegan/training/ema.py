@@ -8,7 +8,7 @@ import torch
 
 def ema_beta(batch: int, ema_kimg: float, images_seen: int, rampup: float | None = None) -> float:
     """Decay per step: 0.5^(batch / half-life). The half-life is in images, at most rampup *
-    images_seen.
+    images_seen, which is the count before this step: beta is 0 in the first one.
 
     Source: Karras et al. 2018 (arXiv:1710.10196), section 4; ramp-up: arXiv:2006.06676, appendix C.
     """

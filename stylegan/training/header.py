@@ -9,6 +9,7 @@ import torch
 
 import stylegan_ops
 from stylegan.config import Config
+from stylegan.data.balance import balance_words, imbalance
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.decode import KINDS
 from stylegan.device import describe
@@ -16,6 +17,7 @@ from stylegan.training.augment import choice as augmentation
 from stylegan.training.cautions import cautions
 from stylegan.training.forecast import Proposal
 from stylegan.training.free_memory import excess, free_memory_gb, with_less_memory
+from stylegan.training.freeze import frozen_text
 from stylegan.training.memory import estimate_memory_gb
 from stylegan.training.step import TrainingStep
 from stylegan.words import named_labels
@@ -32,6 +34,7 @@ def header(
     kind = KINDS[dataset.channels]
     t = config.train
     free = free_memory_gb(device)
+    frozen = frozen_text(model.frozen, model.G, model.D)
     needed = estimate_memory_gb(config, device) + cached_gb(config, dataset, device)
     rows = {
         "data": f"{dataset.path}",
@@ -41,6 +44,7 @@ def header(
         "labels": _labels(config, dataset),
         "augment": augmentation.describe(t, len(dataset)),
         "G, D": f"{_millions(model.G)} and {_millions(model.D)} parameters; {config.G.title}",
+        **({"frozen": frozen} if frozen else {}),
         "device": describe(device),
         "ops": _ops(device),
         "memory": f"about {needed:.1f} GB" + (f" of {free:.1f} GB free" if free else ""),
@@ -55,7 +59,12 @@ def header(
     if len(notes) > MAX_NOTES:
         more = len(notes) - MAX_NOTES
         notes[MAX_NOTES:] = [f"and {more} more; stylegan info {dataset.path} shows all"]
-    warnings = [*_memory(config, dataset, device, free), *cautions(config, len(dataset)), *notes]
+    warnings = [
+        *_memory(config, dataset, device, free),
+        *cautions(config, len(dataset)),
+        *_unequal(config, dataset),
+        *notes,
+    ]
     lines = [f"{name:8}{text}" for name, text in rows.items()]
     return lines + [f"warning {text}" for text in warnings]
 
@@ -95,7 +104,15 @@ def _labels(config: Config, dataset: ImageDataset) -> str:
     names = dataset.labels.attributes if dataset.labels else ()
     what = named_labels(names) if names else f"label vectors of {dataset.c_dim} numbers"
     what = f"{dataset.c_dim} classes" if dataset.class_names else what
-    return f"{what}, used" if config.data.cond else f"{what}, not used (--cond uses them)"
+    used = "used" if config.data.cond else "not used (--cond uses them)"
+    balance = f"; {balance_words(dataset)}" if config.data.balance_classes else ""
+    return f"{what}, {used}{balance}"
+
+
+def _unequal(config: Config, dataset: ImageDataset) -> list[str]:
+    """A warning of classes that the networks see seldom."""
+    unequal = imbalance(dataset) if config.data.cond and not config.data.balance_classes else None
+    return [unequal] if unequal else []
 
 
 def _ops(device: torch.device) -> str:

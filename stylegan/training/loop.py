@@ -11,6 +11,7 @@ import torch
 
 import stylegan_ops
 from stylegan.config import Config
+from stylegan.data.balance import labels_to_draw
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.imaging import to_tensor
@@ -226,8 +227,9 @@ class Trainer:
         return bool(self.interrupt.signal) or self.stopped
 
     def _new_model(self) -> None:
-        labels = self.dataset.labels if self.config.G.c_dim else None
-        self.model = TrainingStep(self.config, self.device, labels and labels.values)
+        balance = self.config.data.balance_classes
+        labels = labels_to_draw(self.dataset, balance) if self.config.G.c_dim else None
+        self.model = TrainingStep(self.config, self.device, labels)
 
     def _take_lock(self) -> filelock.BaseFileLock:
         """Keep other processes out of the run's folder, from before a snapshot is read."""

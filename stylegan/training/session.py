@@ -142,8 +142,11 @@ def _say_forecast(plan: Plan, seen: int, say: Callable[[str], None]) -> None:
 def _transferred(trainer: Trainer) -> list[str]:
     """Start with the weights of another network. Returns: a table of what fits."""
     config = trainer.config
-    names = trainer.dataset.class_names if config.G.c_dim else ()
-    return transfer(trainer.model, config.train.init_from or "", names)
+    labels, classes = trainer.dataset.labels, trainer.dataset.class_names
+    names = labels.attributes if labels and not classes else ()
+    if not config.G.c_dim:
+        classes = names = ()
+    return transfer(trainer.model, config.train.init_from or "", classes, names)
 
 
 def _result(trainer: Trainer, last: Path | None) -> TrainingResult:

@@ -13,6 +13,7 @@ import torch
 import stylegan
 import stylegan_ops
 from stylegan.config import Config
+from stylegan.data.balance import check_balance
 from stylegan.data.dataset import ImageDataset
 from stylegan.data.loader import Batches
 from stylegan.device import describe
@@ -21,6 +22,7 @@ from stylegan.models.sizes import blocks_of
 from stylegan.runs.training_labels import about_dataset
 from stylegan.threads import cpu_count
 from stylegan.training.augment.choice import check_size
+from stylegan.training.freeze import check_frozen
 
 
 def fit_to_data(config: Config, gpus: int = 1) -> tuple[Config, ImageDataset]:
@@ -61,6 +63,8 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
     if data.cond and not dataset.c_dim:
         why = "has no labels to train on (--cond): no dataset.json, no folder per class"
         raise UserError(dataset.path, "; ".join([why, *dataset.label_notes]))
+    if data.balance_classes:
+        check_balance(dataset)
     workers = data.workers
     if workers is None:
         workers = 0 if dataset.fits_in_memory else max(min(cpu_count(), 8), 1)
@@ -75,6 +79,7 @@ def fitted(config: Config, dataset: ImageDataset, gpus: int = 1) -> Config:
         if e.subject != "resolution":
             raise
         raise UserError(dataset.path, f"{e} (--resolution crops and resizes)") from e
+    check_frozen(config)
     data = replace(data, workers=workers, value_range=dataset.value_range)
     config = replace(config, data=data).resolved(gpus, len(dataset))
     check_size(config.train, *dataset.resolution)
@@ -116,6 +121,7 @@ def open_batches(
         pin_memory=device.type == "cuda",
         warn=warn,
         stop=stop,
+        balance=config.data.balance_classes,
     )
 
 

@@ -17,6 +17,7 @@ from stylegan.training import losses
 from stylegan.training.augment.choice import augmentation_of
 from stylegan.training.blur import blur, blur_sigma
 from stylegan.training.ema import ema_beta, update_ema
+from stylegan.training.freeze import frozen_parts
 from stylegan.training.guards import Finite, first_nonfinite
 from stylegan.training.stats import Stats
 
@@ -40,8 +41,10 @@ class TrainingStep:
         self.G = build_generator(config.G).to(device).requires_grad_(False)
         self.D = build_discriminator(config.D).to(device).requires_grad_(False)
         self.G_ema = copy.deepcopy(self.G).eval()
-        self.G_opt = _adam(self.G, t.g_lr, t.pl_interval if t.pl_weight else None)
-        self.D_opt = _adam(self.D, t.d_lr, t.r1_interval if t.r1_gamma else None)
+        self.frozen = frozen_parts(config)
+        self.trained = {name: self.frozen.trained(getattr(self, name), name) for name in ("G", "D")}
+        self.G_opt = _adam(self.trained["G"], t.g_lr, t.pl_interval if t.pl_weight else None)
+        self.D_opt = _adam(self.trained["D"], t.d_lr, t.r1_interval if t.r1_gamma else None)
         self.labels: Any = None if labels is None else torch.as_tensor(labels, device=device)
         self.rng = torch.Generator(device).manual_seed(t.seed + 1)
         self.augment = augmentation_of(t, device, self.rng)
@@ -63,10 +66,10 @@ class TrainingStep:
         self.d_main(reals, c)
         if t.r1_gamma and self.steps % t.r1_interval == 0:
             self.d_r1(reals, c)
-        self.steps += 1
-        self.images_seen += t.batch
         beta = ema_beta(t.batch, t.ema_kimg, self.images_seen, t.ema_rampup)
         update_ema(self.G_ema, self.G, beta)
+        self.steps += 1
+        self.images_seen += t.batch
         if self.augment.adaptation:
             self.augment.adaptation.step(self.steps, t.batch)
 
@@ -99,6 +102,7 @@ class TrainingStep:
         def partial() -> Iterator[torch.Tensor]:
             for n, share in self._rounds(t.pl_batch_shrink):
                 ws, _ = self._latents(n)
+                ws = ws if ws.requires_grad else ws.requires_grad_()  # of a frozen mapping
                 lengths = losses.path_lengths(self._synthesis(ws), ws, self.rng)
                 means.append(lengths.detach().mean())
                 penalty = losses.path_length_penalty(lengths, new_mean())
@@ -147,18 +151,19 @@ class TrainingStep:
         self, kind: str, optimizer: torch.optim.Optimizer, partial_losses: Iterable[torch.Tensor]
     ) -> None:
         """Accumulate the gradients of the partial losses, one graph at a time, and step."""
-        network = getattr(self, kind[0])
-        network.requires_grad_(True)
+        trained = self.trained[kind[0]]
+        for p in trained:
+            p.requires_grad_(True)
         optimizer.zero_grad(set_to_none=True)
         bad = torch.zeros([], dtype=torch.bool, device=self.device)
         for loss in partial_losses:
             loss.backward()
             bad = bad | ~loss.detach().isfinite()
-        for p in network.parameters():
+        for p in trained:
             # If a derivative is always 0 (R1 w.r.t. a bias before lrelu), one kernel returns 0 and
             # another None. The optimizer has to do the same with both.
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        network.requires_grad_(False)
+            p.requires_grad_(False)
         self.stats.add("nonfinite_gradients", self.finite.update(kind, kind[0], bad))
         optimizer.step()
 
@@ -213,6 +218,7 @@ class TrainingStep:
         return c if c.ndim == 2 else F.one_hot(c, self.config.G.c_dim).float()
 
     def _synthesis(self, ws: torch.Tensor, update_emas: bool = False) -> torch.Tensor:
+        update_emas &= not self.config.train.freeze_g
         return self.G.synthesis(ws, "random", self.rng, update_emas)
 
     def _logits(self, images: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
@@ -255,10 +261,12 @@ class TrainingStep:
         self.augment.load_state_dict(state.get("augment", {}))  # runs from before it have none
 
 
-def _adam(network: torch.nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
+def _adam(
+    parameters: list[torch.nn.Parameter], lr: float, interval: int | None
+) -> torch.optim.Adam:
     """Adam(0, 0.99), corrected for a regularizer with its own step every `interval` steps.
 
     Source: Karras et al. 2020 (arXiv:1912.04958), appendix B, "lazy regularization".
     """
     c = interval / (interval + 1) if interval else 1
-    return torch.optim.Adam(network.parameters(), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8)
+    return torch.optim.Adam(parameters, lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8)

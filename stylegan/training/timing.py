@@ -29,6 +29,7 @@ QUICK_SECONDS = 1.5  # of a step
 # Time of the regularizers in steps without them, if there is no time to measure it.
 PATH_LENGTH, R1 = 0.4, 0.6
 MAX_READ = 8  # images that are read to see how long that takes
+TYPICAL_P = 0.3  # probability of augmentation in a run on a small data set
 
 
 def seconds_per_image(
@@ -110,6 +111,8 @@ def _training(
     t = config.train
     labels = dataset.labels if config.G.c_dim else None
     model = TrainingStep(_once(config, FIRST_IMAGES), timer.device, labels and labels.values)
+    if model.augment.p is not None:  # at 0, where adaptive augmentation begins, nothing is done
+        model.augment.p.fill_(TYPICAL_P)
 
     def main() -> None:
         n = model.config.train.batch_gpu

@@ -56,6 +56,13 @@ def grid_sample_ref(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+def sample_linear(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """`grid_sample_ref`, differentiable in x any number of times by every version of PyTorch."""
+    if HAS_SECOND_DERIVATIVE or dispatch.transformed(x, grid):
+        return grid_sample_ref(x, grid)
+    return _GridSample.apply(x, grid)
+
+
 class _GridSample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,8 @@ def check_options(command, text):
         ("train --aug=noaug --resume=noresume --metrics=none", ["--aug", "none"]),
         ("train --augment --target 0.5", ["--aug", "ada", "--target", "0.5"]),
         ("train --fp32=1 --allow-tf32=0 -n", ["--precision", "float32", "--no-tf32", "--dry-run"]),
+        ("train --freezed=10", ["--freeze-d", "3"]),
+        ("train --freezed 0", []),
         ("train --batch_gpu 4 --batch=8", ["--batch-gpu", "4", "--batch=8"]),
         ("train --resume runs/00000-a.b", ["--resume", "runs/00000-a.b"]),
         ("train --resume https://a.org/x.pkl", ["--resume", "https://a.org/x.pkl"]),

@@ -146,12 +146,16 @@ def test_keyframes_take_the_classes_in_turn(run, nets):
 
 def test_truncation_towards_the_class(run, nets, tmp_path):
     drawn = {}
-    for center in ("all", "class"):
-        args = ["--trunc", "0", "--trunc-center", center, "--seeds", "0-1", "--outdir", center]
-        ok(run("generate", nets["classes"], "--class", "0", "--class", "1", *args))
-        drawn[center] = {read(p).tobytes() for p in (tmp_path / center).iterdir()}
+    for name, more in {"all": ["--trunc-center", "all"], "class": []}.items():
+        args = ["--trunc", "0", "--seeds", "0-1", "--outdir", name, *more]
+        _, err = ok(run("generate", nets["classes"], "--class", "0", "--class", "1", *args))
+        drawn[name] = {read(p).tobytes() for p in (tmp_path / name).iterdir()}
+        same = "of a label, the same for every seed with that label"
+        assert (same in err) == (name == "class")
     assert len(drawn["all"]) == 1 and len(drawn["class"]) == 2
-    assert (tmp_path / "class" / "seed0000-class0-trunc0-center-class.png").is_file()
+    file = tmp_path / "class" / "seed0000-class0-trunc0.png"
+    assert read(file).text["trunc_center"] == "class"
+    assert (tmp_path / "all" / "seed0000-class0-trunc0-center-all.png").is_file()
 
 
 @pytest.mark.parametrize("command", ["generate", "mix", "video"])

@@ -49,6 +49,8 @@ def value_of(setting):
         return ["0.75"], 0.75
     if setting.type == tuple[float, float]:
         return ["-5,4095"], (-5.0, 4095.0)
+    if setting.dest == "diff_policy":
+        return ["cutout"], "cutout"
     return ["24x16"], (16, 24)
 
 

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from stylegan.training.augment.draws import Draws
+from stylegan.training.augment.draws import Draws, constant
 
 BRIGHTNESS = 0.2  # spread
 CONTRAST = 0.5  # spread in octaves
@@ -46,7 +46,7 @@ def matrices(strengths: dict[str, float], draws: Draws, rgb: bool) -> torch.Tens
         total = (eye - 2 * flips[:, None, None] * luma) @ total
     if "hue" in on:
         angle = (draws.uniform() * 2 - 1) * math.pi * draws.happens(on["hue"] * p)
-        total = _hue(angle, eye, gray, luma, last) @ total
+        total = _hue(angle, eye, luma, last) @ total
     if "saturation" in on:
         factor = torch.exp2(draws.normal() * SATURATION * draws.happens(on["saturation"] * p))
         total = (luma + last + (eye - luma - last) * factor[:, None, None]) @ total
@@ -54,18 +54,14 @@ def matrices(strengths: dict[str, float], draws: Draws, rgb: bool) -> torch.Tens
 
 
 def _hue(
-    angle: torch.Tensor,
-    eye: torch.Tensor,
-    gray: torch.Tensor,
-    luma: torch.Tensor,
-    last: torch.Tensor,
+    angle: torch.Tensor, eye: torch.Tensor, luma: torch.Tensor, last: torch.Tensor
 ) -> torch.Tensor:
     """Rotations [n, 4, 4] about the axis of luma, by Rodrigues' formula."""
     c, s = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    x = float(1 / math.sqrt(3)) * eye.new_tensor(
-        [[0, -1, 1, 0], [1, 0, -1, 0], [-1, 1, 0, 0], [0, 0, 0, 0]]
-    )
-    return (eye - luma - last) * c + x * s + luma + last
+    # The matrix of the cross product with the axis.
+    a = 1 / math.sqrt(3)
+    cross = constant(((0, -a, a, 0), (a, 0, -a, 0), (-a, a, 0, 0), (0, 0, 0, 0)), eye.device)
+    return (eye - luma - last) * c + cross * s + luma + last
 
 
 def apply(images: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:

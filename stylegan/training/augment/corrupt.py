@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from stylegan.training.augment.draws import Draws
+from stylegan.training.augment.draws import Draws, constant
 
 # The low-pass filter sym2 of orthogonal wavelets, in the order of decomposition; sum sqrt(2).
 SYM2 = (-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025)
@@ -45,7 +45,7 @@ def filtered(
 
     Args: images: [n, C, H, W], of at least 22 px.
     """
-    expected = bank.new_tensor(EXPECTED_POWER)
+    expected = constant(EXPECTED_POWER, bank.device)
     gains = bank.new_ones(draws.n, 4)
     for i in range(4):
         happens = draws.happens(strength * draws.p)

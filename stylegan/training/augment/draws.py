@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -53,3 +54,10 @@ class Draws:
             return torch.ones(self.n, *size, dtype=torch.bool, device=self.p.device)
         draw = torch.rand(self.n, *size, generator=self.generator, device=self.p.device)
         return draw < probability
+
+
+@functools.cache
+def constant(values: tuple[float | tuple[float, ...], ...], device: torch.device) -> torch.Tensor:
+    """Numbers on a device. They are copied there once, because every copy waits for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float32, device=device)

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from stylegan.training.augment.draws import Draws
+from stylegan.training.augment.draws import Draws, constant
 
 # The low-pass filter sym6 of orthogonal wavelets, in the order of decomposition; sum 1.
 # Source: Daubechies 1992, "Ten Lectures on Wavelets", table 6.3 (least asymmetric, N = 6).
@@ -32,7 +32,7 @@ def matrices(
     on = {name: strengths[name] for name in NAMES if strengths[name]}
     if not on:
         return None
-    p, size = draws.p, draws.p.new_tensor([width, height])
+    p, size = draws.p, constant((width, height), draws.p.device)
     total: torch.Tensor | None = None
 
     def apply(matrix: torch.Tensor) -> None:

@@ -3,7 +3,7 @@
 
 units.py     layers, copied whole or not at all     labels.py    the mapping network
 channels.py  layers to and from images              settings.py  structure from the other network
-judgement.py what the table ends with
+judgement.py what the table ends with         frozen.py    what may not start anew
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from stylegan.models.stylegan3_filters import geometry
 from stylegan.networks import Networks, load_networks
 from stylegan.training.step import TrainingStep
 from stylegan.training.transfer import channels, judgement
+from stylegan.training.transfer.frozen import check_fits
 from stylegan.training.transfer.labels import Classes, copy_mapping
 from stylegan.training.transfer.units import Part, State, block_of, copy_unit, trained, units
 from stylegan.words import short
@@ -38,22 +39,31 @@ class Sides:
     classes_there: Classes
 
 
-def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] = ()) -> list[str]:
+def transfer(
+    model: TrainingStep,
+    path: str | Path,
+    class_names: Sequence[str] = (),
+    label_names: Sequence[str] = (),
+) -> list[str]:
     """Copy the weights of a network into those of a new run, where they fit.
 
-    A layer is copied as a whole or starts anew. Classes go over by name. If the images have other
+    A layer is copied as a whole or starts anew. Labels go over by name. If the images have other
     channels, the layers that make and read them are converted.
 
     Args:
         model: a step that has not trained yet.
-        path: as for `load_networks`. If it has only one of G and G_ema, both start from that.
-        class_names: of the new run.
+        path: as for `load_networks`. If it has only one of G and G_ema, both start from that; if a
+            part of G is frozen, both start from G_ema.
+        class_names: of the new run; empty if its labels are vectors.
+        label_names: of the numbers of its label vectors; empty without.
     Returns: lines of a table of what fits and what does not, with a judgement at the end.
-    Raises: UserError if nothing fits, or the file cannot be read.
+    Raises: UserError if nothing fits, if a frozen part does not, or the file cannot be read.
     """
     nets = load_networks(path, "cpu")
     lines = [_title(nets), f"  {'part':28}{'fits':>12}"]
     G, G_ema = nets.G, nets.G_ema
+    if model.frozen.G:  # the frozen part is then the same in both
+        G = G_ema or G
     found: dict[str, dict[str, Part]] = {}
     for name, source in (("G", G or G_ema), ("G_ema", G_ema or G), ("D", nets.D)):
         if source is None:
@@ -62,7 +72,12 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
             lines.append(f"  {name:28}{'none':>12}  {why}; starts from scratch")
             continue
         here = getattr(model, name)
-        sides = _sides(here.config, source.config, class_names, nets)
+        sides = Sides(
+            here.config,
+            source.config,
+            _labels_here(here.config.c_dim, class_names, label_names),
+            _labels_there(source.config.c_dim, nets),
+        )
         found[name] = parts = copy_weights(here, source.state_dict(), sides)
         lines += [part.row(f"{name} {block}") for block, part in parts.items()]
     parts_of_all = [part for parts in found.values() for part in parts.values()]
@@ -73,6 +88,7 @@ def transfer(model: TrainingStep, path: str | Path, class_names: Sequence[str] =
             "nothing of it fits the new network (--init-from)"
             + judgement.why_nothing(reasons, nets.config, model.config),
         )
+    check_fits(model.frozen, found)
     return lines + judgement.lines(found, nets.config, model.config)
 
 
@@ -149,19 +165,18 @@ def _inside(name: str) -> str:
     return name.split(".")[-1]
 
 
-def _sides(
-    here: NetworkConfig,
-    there: NetworkConfig,
-    names_here: Sequence[str],
-    nets: Networks,
-) -> Sides:
-    names = nets.class_names if len(nets.class_names) == there.c_dim else ()
-    return Sides(
-        here,
-        there,
-        Classes(here.c_dim, tuple(names_here) if len(names_here) == here.c_dim else ()),
-        Classes(there.c_dim, tuple(names), nets.label_vectors if there.c_dim else None),
-    )
+def _labels_here(c_dim: int, class_names: Sequence[str], label_names: Sequence[str]) -> Classes:
+    names = tuple(class_names or label_names)
+    fits = len(names) == c_dim
+    return Classes(c_dim, names if fits else (), fits and bool(c_dim and not class_names))
+
+
+def _labels_there(c_dim: int, nets: Networks) -> Classes:
+    if not c_dim:
+        return Classes(0)
+    vectors, names = nets.label_vectors, nets.class_names or nets.label_names
+    are_vectors = vectors is not None or bool(nets.label_names)
+    return Classes(c_dim, tuple(names) if len(names) == c_dim else (), are_vectors, vectors)
 
 
 def _title(nets: Networks) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from stylegan.models.layers import normalize_2nd_moment
-from stylegan.training.transfer.units import Part, State, copy_unit
+from stylegan.training.transfer.units import NEW_LABELS, Part, State, copy_unit
 
 EMBED = ("mapping.embed.weight", "mapping.embed.bias")
 FIRST = ("mapping.fc0.weight", "mapping.fc0.bias")
@@ -25,7 +25,8 @@ class Classes:
     """The labels of a network."""
 
     c_dim: int  # 0 without labels
-    names: tuple[str, ...] = ()  # of the classes; empty if they are not known, or labels vectors
+    names: tuple[str, ...] = ()  # of the classes, or of the numbers of a vector; empty: unknown
+    are_vectors: bool = False  # several may hold at once, instead of one class
     vectors: torch.Tensor | None = None  # [K, c_dim], of training images, if labels are vectors
 
     @property
@@ -36,12 +37,12 @@ class Classes:
 
 
 def matches(here: Classes, there: Classes) -> list[int | None] | None:
-    """For every class here the number of the same class there, or None if it is new.
+    """For every label here the number of the same label there, or None if it is new.
 
-    Classes are the same if their names are. If one side has no names, or labels are vectors, they
-    go by number if there are as many.
+    Labels are the same if their names are. If one side has no names, they go by number if there are
+    as many.
 
-    Returns: None if no class goes over.
+    Returns: None if no label goes over.
     """
     if here.known and there.known:
         numbers = {name: i for i, name in reversed(list(enumerate(there.known)))}
@@ -69,8 +70,8 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
     fitted = dict(source)
     notes = []
     if pairs is not None:
-        weight, note = _embedding(source[EMBED[0]], pairs, here, there)
-        fitted[EMBED[0]] = weight
+        fitted |= _embedding(source, pairs, here, there)
+        note = _on_pairs(pairs, here, there)
         notes += [note] if note else []
     else:
         if there.c_dim:
@@ -78,7 +79,7 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
             notes.append("the mean of its labels")
         if here.c_dim:
             fitted = _with_new_labels(fitted, target, z_dim)
-            notes.append("labels start anew, without effect at first")
+            notes.append(NEW_LABELS)
     part = copy_unit(target, fitted)
     part.notes = notes if part.whole else []
     return part
@@ -86,7 +87,7 @@ def copy_mapping(target: State, source: State, z_dim: int, here: Classes, there:
 
 def _no_match(here: Classes, there: Classes) -> str:
     if here.known and there.known:
-        return "no class of the same name"
+        return f"no {'label' if here.are_vectors else 'class'} of the same name"
     return f"labels of {there.c_dim} numbers there, {here.c_dim} here"
 
 
@@ -107,23 +108,34 @@ def _misfit(target: State, source: State, z_dim: int) -> str | None:
     return None if z == z_dim else f"z_dim is {z} there, {z_dim} here"
 
 
-def _embedding(
-    weight: torch.Tensor, pairs: list[int | None], here: Classes, there: Classes
-) -> tuple[torch.Tensor, str]:
-    """The embedding [w_dim, c_dim] of the classes here, and what to say of it. New classes have the
-    mean of all there."""
-    mean = weight.mean(dim=1)
-    columns = [mean if i is None else weight[:, i] for i in pairs]
+def _embedding(source: State, pairs: list[int | None], here: Classes, there: Classes) -> State:
+    """The embedding of the labels here. New classes have the mean of all there. New numbers of a
+    vector have no effect yet, and those that are left out stay at their mean."""
+    weight, bias = source[EMBED[0]], source[EMBED[1]]
+    new = weight.mean(dim=1)
+    if here.are_vectors or there.are_vectors:
+        new = torch.zeros_like(new)
+        left_out = [i for i in range(there.c_dim) if i not in pairs]
+        if there.vectors is not None and left_out:
+            mean = there.vectors.float().mean(dim=0)[left_out]
+            bias = bias + weight[:, left_out].float() @ mean / math.sqrt(there.c_dim)
+    columns = [new if i is None else weight[:, i] for i in pairs]
     scaled = torch.stack(columns, dim=1) * math.sqrt(here.c_dim / there.c_dim)
-    by_name = bool(here.known and there.known)
-    if not by_name:
+    return {EMBED[0]: scaled, EMBED[1]: bias}
+
+
+def _on_pairs(pairs: list[int | None], here: Classes, there: Classes) -> str:
+    """What to say of labels that were matched."""
+    what = "labels" if here.are_vectors else "classes"
+    if not (here.known and there.known):
         unknown = bool(here.known or there.known)
-        return scaled, "classes by number: one side has no names" if unknown else ""
+        return f"{what} by number: one side has no names" if unknown else ""
     new = pairs.count(None)
     if not new and here.known == there.known:
-        return scaled, ""
-    kept = f"{len(pairs) - new} of {len(pairs)} classes by name"
-    return scaled, f"{kept}, others start as the mean" if new else kept
+        return ""
+    kept = f"{len(pairs) - new} of {len(pairs)} {what} by name"
+    fresh = "have no effect at first" if here.are_vectors else "start as the mean"
+    return f"{kept}, others {fresh}" if new else kept
 
 
 def _averaged(source: State, z_dim: int, labels: Classes) -> State:

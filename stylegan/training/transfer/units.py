@@ -17,6 +17,7 @@ NOT_TRAINED = ("transform",)
 OPTIONAL = ("noise_strength", "noise_const")
 # These follow from the settings. Weights trained with other filters do not fit.
 FILTERS = ("up_filter", "down_filter")
+NEW_LABELS = "labels start anew, without effect at first"  # a note on a mapping network
 
 
 @dataclass
