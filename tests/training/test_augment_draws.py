@@ -143,3 +143,19 @@ def test_draws_come_from_the_generator():
     assert not torch.equal(pipe(x), first)
     pipe.generator.manual_seed(5)
     assert torch.equal(pipe(x), first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_another_default_dtype_changes_nothing(dtype):
+    def run():
+        pipe = pipe_of("bgcfnc")
+        pipe.generator = torch.Generator().manual_seed(0)
+        return pipe(x)
+
+    x = torch.randn(4, 3, 24, 24)
+    expected = run()
+    try:
+        torch.set_default_dtype(dtype)
+        assert torch.equal(run(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -29,7 +29,7 @@ def matrices(strengths: dict[str, float], draws: Draws, rgb: bool) -> torch.Tens
     if not on:
         return None
     p = draws.p
-    eye = torch.eye(4, device=p.device)
+    eye = torch.eye(4, device=p.device, dtype=p.dtype)
     gray = eye.new_ones(3) / math.sqrt(3)  # the axis of luma
     luma = torch.nn.functional.pad(gray.outer(gray), [0, 1, 0, 1])
     last = eye[3].outer(eye[3])

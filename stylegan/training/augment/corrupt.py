@@ -75,8 +75,8 @@ def cut_out(images: torch.Tensor, strength: float, draws: Draws) -> torch.Tensor
     size = draws.happens(strength * draws.p, 1) * CUTOUT
     center = draws.uniform(2)
     device = images.device
-    x = (torch.arange(width, device=device) + 0.5) / width
-    y = (torch.arange(height, device=device) + 0.5) / height
+    x = (torch.arange(width, device=device, dtype=center.dtype) + 0.5) / width
+    y = (torch.arange(height, device=device, dtype=center.dtype) + 0.5) / height
     outside_x = (x - center[:, :1]).abs() >= size / 2
     outside_y = (y - center[:, 1:]).abs() >= size / 2
     kept = outside_x[:, None, None, :] | outside_y[:, None, :, None]

@@ -30,7 +30,7 @@ class Draws:
         """[n, *size] in [0, 1)."""
         if self.percentile is not None:
             return self.percentile.expand(self.n, *size)
-        return torch.rand(self.n, *size, generator=self.generator, device=self.p.device)
+        return self._rand(*size)
 
     def normal(self, *size: int) -> torch.Tensor:
         """[n, *size] of the standard normal distribution."""
@@ -46,14 +46,19 @@ class Draws:
 
     def true_normal(self, *size: int) -> torch.Tensor:
         """`size` numbers of the standard normal distribution, random in any case."""
-        return torch.randn(size, generator=self.generator, device=self.p.device)
+        p = self.p  # its dtype: float32, whatever PyTorch's default is
+        return torch.randn(size, generator=self.generator, device=p.device, dtype=p.dtype)
 
     def happens(self, probability: torch.Tensor, *size: int) -> torch.Tensor:
         """bool [n, *size], each True with `probability`."""
         if self.percentile is not None:
             return torch.ones(self.n, *size, dtype=torch.bool, device=self.p.device)
-        draw = torch.rand(self.n, *size, generator=self.generator, device=self.p.device)
-        return draw < probability
+        return self._rand(*size) < probability
+
+    def _rand(self, *size: int) -> torch.Tensor:
+        p = self.p
+        size = self.n, *size
+        return torch.rand(size, generator=self.generator, device=p.device, dtype=p.dtype)
 
 
 @functools.cache
