@@ -33,7 +33,7 @@ BATCH = 64
 @click.option("--samples", default=2000, help="Pictures with labels of training images.")
 @click.option("--each", default=200, help="Pictures with a label, and without it.")
 @click.option("--trunc", default=1.0, help="Truncation psi.")
-@click.option("--trunc-center", default="all", type=click.Choice(["all", "class"]))
+@click.option("--trunc-center", type=click.Choice(["all", "class"]))
 @click.option("--data", default="faces")
 @click.option("--device", default="auto")
 @click.option("--out", help="Path of the result files, without suffix.")
@@ -73,7 +73,7 @@ def main(network, samples, each, trunc, trunc_center, data, device, out):
         )
     rows.sort(key=lambda row: -row["real, balanced %"])
     kimg = pipe.networks.meta.get("kimg")
-    about = {"kimg": kimg, "psi": trunc, "center": trunc_center, **where(pipe.device)}
+    about = {"kimg": kimg, "psi": trunc, "center": pipe.truncation_center, **where(pipe.device)}
     report("Labels that pictures show, the easiest first", rows, about, out)
     easiest = [row["drawn, balanced %"] for row in rows[:5]]
     print(f"five easiest: {min(easiest):.1f} to {max(easiest):.1f} %")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from stylegan.words import shown
 Values = Mapping[int, float]  # numbers of a label vector by their index
 MAX_LISTED = 60  # names in a message
 MAX_VALUE = 1e38  # of a label
+MIN_OTHERS = 3  # labels of the same number that a text calls "others"
 OTHERS = "others"  # all labels that are not named; unless one has this name
 
 
@@ -64,7 +66,13 @@ class Names:
 
     def text(self, values: Values) -> str:
         """A label as `values` takes it, with the names as the data set has them."""
-        parts = (f"{self.names[i]}={number_text(v)}" for i, v in values.items())
+        named, rest = dict(values), Counter(values.values()).most_common(1)
+        common = rest[0] if rest and len(values) == len(self.names) else (0.0, 0)
+        short = common[1] >= MIN_OTHERS and self.index(OTHERS) is None
+        if short:
+            named = {i: v for i, v in values.items() if v != common[0]}
+        parts = [f"{self.names[i]}={number_text(v)}" for i, v in named.items()]
+        parts += [f"{OTHERS}={number_text(common[0])}"] if short else []
         return ",".join(part.removesuffix("=1") for part in parts)
 
     def words(self, row: Sequence[float]) -> str:

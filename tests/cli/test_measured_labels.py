@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.pictures import encoded, picture
 from support.snapshots import NAMES, ROWS, classes, named, snapshot
 from support.tiny import with_contrast
@@ -137,3 +138,14 @@ def test_many_different_labels_take_little_time(nets):
     assert sum(mapped) <= 64 + 64 * 256
     pipe.map(range(64), label=c, truncation_psi=0.7)
     assert sum(mapped) <= 128 + 64 * 256
+
+
+def test_a_label_with_others_has_a_short_name(run, tmp_path):
+    net = named(tmp_path / "net", ("a", "b", "c", "d"), ((1.0, 0.0, 0.0, 0.0),))
+    code, _, err = run("generate", net, "--label", "B,others=0", "--seeds", "0")
+    assert code == 0 and "note" not in err
+    (file,) = (tmp_path / "out").iterdir()
+    assert file.name == "seed0000-label-b,others=0.png"
+    with Image.open(file) as image:
+        assert image.text["label"] == "b,others=0"
+        assert image.text["label_values"] == "a=0,b=1,c=0,d=0"
