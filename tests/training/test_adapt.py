@@ -131,3 +131,11 @@ def test_a_run_from_before_augmentation_can_be_resumed():
     state = m.state_dict()
     del state["augment"]
     TrainingStep(tiny(), CPU).load_state_dict(state)
+
+
+def test_the_logits_of_r1_count_too():
+    m = TrainingStep(tiny(aug="ada", r1_interval=1, ada_target=0), CPU)
+    seen = []
+    m.augment.adaptation.observe = lambda logits: seen.append(len(logits))
+    m.step(reals())
+    assert seen == [4, 4]
