@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adaptive augmentation, in three tables.
+"""Adaptive augmentation, in two tables.
 
-warp_affine against its reference. The whole pipe bgc, forward and backward, and the share of its
-colors: what fusing them with the geometry could save at most. Training steps with the pipe and
-without, in turns.
+The whole pipe bgc, forward and backward, and the share of its colors: what fusing them with the
+geometry could save at most. Training steps with the pipe and without, in turns.
 """
 
 import time
@@ -12,18 +11,16 @@ from functools import partial
 import click
 import torch
 from harness.common import race_ms, report, where
-from harness.op_race import Case, Contest, Settings, measure, op_options, tensor
+from harness.op_race import Settings, op_options, tensor
 
 import stylegan_ops
 from stylegan.config import preset
-from stylegan.training.augment import color, geometry, pipe_of
+from stylegan.training.augment import color, pipe_of
 from stylegan.training.augment.draws import Draws
 from stylegan.training.step import TrainingStep
-from stylegan_ops import warp_affine
-from stylegan_ops.ops.warp_affine import warp_affine_ref
 
 PROBABILITIES = 0.0, 0.3, 0.8
-P = 0.6  # of the op and of the training steps: where many runs end
+P = 0.6  # of the training steps: where many runs end
 STEPS = 16  # a turn: every phase of a step happens
 NETWORKS = {
     "cpu": {"demo": {"batch": 8}, "small": {"resolution": 64, "batch": 8}},
@@ -34,27 +31,6 @@ NETWORKS = {
 def draws_of(n, p, device):
     """The same ones in every run."""
     return Draws(n, torch.tensor(p, device=device), torch.Generator(device).manual_seed(1))
-
-
-def contest(shape, dtype, layout, settings):
-    """Maps of the pipe for images of one shape."""
-    pipe = pipe_of("bg").to(settings.device)
-    draws = draws_of(shape[0], P, settings.device)
-    matrix = geometry.matrices(pipe.strengths, draws, *shape[2:])
-    ops = {
-        "warp_affine": lambda x: warp_affine(x, matrix, pipe.low_pass),
-        "reference": lambda x: warp_affine_ref(x, matrix, pipe.low_pass),
-    }
-    return Contest(ops, [tensor(shape, dtype, layout, settings.device)])
-
-
-def cases(settings):
-    """Images of every size, the smallest first."""
-    for size in sorted(settings.resolutions):
-        shape = settings.batch, 3, size, size
-        for dtype in settings.dtypes:
-            names = {"x": list(shape), "dtype": dtype}
-            yield Case(names, partial(contest, shape, dtype, "contiguous", settings))
 
 
 def both_ways(function, x):
@@ -149,9 +125,9 @@ def step_rows(settings, turns):
 @op_options
 @click.option("--turns", default=5, show_default=True, help=f"Of {STEPS} steps each.")
 def main(turns, **options):
-    """Print the three tables."""
+    """Print the tables."""
     settings = Settings.of(**options)
-    measure("warp_affine", cases(settings), settings)
+    stylegan_ops.load(settings.device.type)  # builds the kernels, before anything is timed
     machine, out = where(settings.device), settings.out
     report("augmentation pipe bgc", list(pipe_rows(settings)), machine, out and f"{out}_pipe")
     rows = list(step_rows(settings, turns))

@@ -78,7 +78,7 @@ if [ -x "$tool" ]; then
 else
     echo "| compute-sanitizer | there is none | |" >> "$steps"
 fi
-benches=(benchmarks/bench_{upfirdn2d,filtered_lrelu,bias_act,train_step,augment,generator,modconv}.py) # first, should the time be over
+benches=(benchmarks/bench_{upfirdn2d,filtered_lrelu,bias_act,train_step,warp_affine,augment,generator,modconv}.py) # first, should the time be over
 for bench in benchmarks/bench_*.py; do
     [[ " ${benches[*]} " == *" $bench "* ]] || benches+=("$bench")
 done
@@ -86,7 +86,7 @@ for bench in "${benches[@]}"; do
     name=$(basename "$bench" .py)
     grep -qE -- '"--device"|op_options' "$bench" || continue
     options=()
-    [ "$name" = bench_augment ] && options=(--resolutions 32,256)
+    [[ "$name" =~ augment|warp_affine ]] && options=(--resolutions 32,256)
     [ "$name" = bench_modconv ] && options=(--resolutions 1024 --repeats 7 --seconds 80)
     step "$name" 100 "$python" "$bench" --device "$device" --out "$out/$name" "${options[@]}"
     [ "$name" = bench_train_step ] && step bench_train_step_stylegan3 60 "$python" "$bench" --device "$device" \

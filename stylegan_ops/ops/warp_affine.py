@@ -61,7 +61,9 @@ def check_arguments(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> N
 
 def warp_affine_ref(x: torch.Tensor, matrix: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
     """The definition of `warp_affine` in plain PyTorch, by four simpler ops."""
-    layout, dtype = memory_format(x), x.dtype
+    dtype = x.dtype
+    # vmap cannot tell the layout.
+    layout = torch.preserve_format if dispatch.transformed(x) else memory_format(x)
     wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
     height, width = x.shape[2:]
     if not x.numel():

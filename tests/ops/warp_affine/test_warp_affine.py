@@ -63,23 +63,19 @@ def test_the_identity_changes_nothing(size, ops, device):
     x = rand(2, 3, *size).float().to(device)
     m = matrix("identity", 2).to(device)
     inner = warp_affine(x, m, F12.to(device))[:, :, 4:-4, 4:-4]
-    torch.testing.assert_close(inner, x[:, :, 4:-4, 4:-4], rtol=0, atol=3e-6)
+    torch.testing.assert_close(inner, x[:, :, 4:-4, 4:-4], rtol=0, atol=3e-5)
     blurred = warp_affine(x, m, F4.to(device))  # by a filter that is not orthonormal
     assert (blurred - x).abs().max() > 0.1
 
 
-def test_turns_and_flips_are_exact(ops, device):
-    x = rand(1, 2, 32, 32).float().to(device)
+def test_turns_and_flips(ops, device):
+    """The filter is not symmetric: they are exact for smooth images alone."""
+    x = torch.nn.functional.avg_pool2d(rand(1, 2, 40, 40).float(), 9, stride=1).to(device)
     f = F12.to(device)
-    turned = warp_affine(x, matrix("90 degrees", 1).to(device), f)
-    flipped = warp_affine(x, matrix("flip", 1).to(device), f)
-    center = slice(8, -8)
-    # The filter is nearly symmetric.
-    smooth = torch.nn.functional.avg_pool2d(turned - x.rot90(1, (2, 3)), 4)
-    assert smooth[..., 2:-2, 2:-2].abs().max() < 0.05
-    smooth = torch.nn.functional.avg_pool2d(flipped - x.flip(3), 4)
-    assert smooth[..., 2:-2, 2:-2].abs().max() < 0.05
-    assert (turned - x)[..., center, center].abs().mean() > 0.5
+    for name, expected in {"90 degrees": x.rot90(-1, (2, 3)), "flip": x.flip(3)}.items():
+        y = warp_affine(x, matrix(name, 1).to(device), f)
+        inner = (y - expected)[:, :, 4:-4, 4:-4].abs().max()
+        assert inner < 0.1 * x.abs().max() < (x - expected).abs().max()
 
 
 def test_beyond_the_reflection_is_zero(ops, device):
