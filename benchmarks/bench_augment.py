@@ -23,7 +23,7 @@ PROBABILITIES = 0.0, 0.3, 0.8
 P = 0.6  # of the training steps: where many runs end
 STEPS = 16  # a turn: every phase of a step happens
 NETWORKS = {
-    "cpu": {"demo": {"batch": 8}, "small": {"resolution": 64, "batch": 8}},
+    "cpu": {"demo": {"resolution": 32, "batch": 8}, "small": {"resolution": 64, "batch": 8}},
     "cuda": {"small": {"resolution": 64}, "paper256": {"resolution": 256, "batch": 8}},
 }
 
