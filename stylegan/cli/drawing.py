@@ -139,11 +139,14 @@ class Asked:
         }
         return [name for name, value in options.items() if value]
 
-    @property
-    def about(self) -> dict[str, str | None]:
-        """For the metadata."""
+    def about(self, networks: Networks, trunc: float) -> dict[str, Any]:
+        """For the metadata, with the default of --trunc-center. Args: trunc: psi."""
+        from stylegan.inference.truncation import center_of
+
+        G = networks.best_G
         return {
-            "trunc_center": self.trunc_center,
+            "trunc": trunc,
+            "trunc_center": center_of(G, self.trunc_center) if G and trunc != 1 else None,
             "class": "; ".join(self.classes),
             "label": "; ".join(self.labels),
         }

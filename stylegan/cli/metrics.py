@@ -134,7 +134,7 @@ def command(
         if interrupted and not results:
             raise interrupted
         if part:
-            about = {"trunc": trunc, **asked.about, "seed": seed, "batch": batch}
+            about = {**asked.about(networks, trunc), "seed": seed, "batch": batch}
             content = _circumstances(network, networks, about)
             content["metrics"] = [result.to_json() for result in results]
             part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

@@ -108,7 +108,8 @@ def command(
     streams = dict(zip(_names(sources), opened))
     about = {}
     for (name, stream), source in zip(streams.items(), sources):
-        about[name] = _about(source, stream, {"trunc": trunc, **asked.about}, resolution)
+        drawn = asked.about(stream.networks, trunc) if stream.networks else {}
+        about[name] = _about(source, stream, drawn, resolution)
     spectra: dict[str, Spectrum] = {}
     interrupted = None
     with contextlib.ExitStack() as stack:

@@ -43,7 +43,7 @@ def group_count(samples: int, group: int | None) -> int:
         group: the setting, the size that groups come as close to as they can; None or 0: the batch.
     """
     if group == 1:
-        return samples
+        return max(samples, 1)
     group = group or max(samples, 1)
     return max(min((samples + group // 2) // group, samples // 2), 1)
 

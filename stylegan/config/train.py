@@ -20,6 +20,16 @@ from stylegan.errors import UserError
 
 LOSSES = ("nonsaturating", "saturating")
 AUGMENTATIONS = ("ada", "fixed", "diff", "none")
+# The choices of `aug` that use each other setting of augmentation. The first is what the setting
+# on its own asks for.
+AUG_SETTINGS = {
+    "aug_pipe": ("ada", "fixed"),
+    "ada_target": ("ada",),
+    "ada_kimg": ("ada",),
+    "ada_max_p": ("ada",),
+    "aug_p": ("fixed",),
+    "diff_policy": ("diff",),
+}
 # Source: Karras et al. 2020 (arXiv:2006.06676), table 1 and section 3.
 PIPE_NAMES = (
     *("blit", "geom", "color", "filter", "noise", "cutout"),

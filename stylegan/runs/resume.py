@@ -12,6 +12,7 @@ from typing import Any
 from stylegan.checkpoints.recognise import is_checkpoint
 from stylegan.config import Config
 from stylegan.config.options import Option, option_of
+from stylegan.config.train import AUG_SETTINGS
 from stylegan.errors import SnapshotError, UserError
 from stylegan.networks import load_networks
 from stylegan.runs.folder import is_run, read_about, runs_of
@@ -98,15 +99,18 @@ def saved_config(path: str | Path) -> Saved:
 
 
 def differences(saved: Config, wanted: Config) -> list[Difference]:
-    """The settings in which two resolved configs differ, MAY_CHANGE aside."""
+    """The settings in which two resolved configs differ, MAY_CHANGE aside, and those of another
+    augmentation than both have."""
     if saved.G.model != wanted.G.model:  # then most settings mean something else
         return [Difference("model", saved.G.model, wanted.G.model)]
+    augs = {saved.train.aug, wanted.train.aug}
+    unused = {name for name, users in AUG_SETTINGS.items() if augs.isdisjoint(users)}
     changes: dict[tuple[str, str], _Change] = {}  # by part and field
     for part in (f.name for f in dataclasses.fields(Config)):
         before, after = getattr(saved, part), getattr(wanted, part)
         for field in dataclasses.fields(before):
             values = getattr(before, field.name), getattr(after, field.name)
-            if values[0] != values[1] and field.name not in MAY_CHANGE:
+            if values[0] != values[1] and field.name not in MAY_CHANGE | unused:
                 changes[part, field.name] = _Change(field, *values)
     rows: list[Difference] = []
     for (part, name), change in changes.items():

@@ -45,15 +45,15 @@ def _statistics(config: Config) -> Iterator[str]:
 
 
 def _images(config: Config, images: int) -> Iterator[str]:
-    if images < FEW and not config.train.init_from:
-        advice = "" if config.data.mirror else "--mirror doubles them; "
+    if images < FEW:
+        advice = [] if config.data.mirror else ["--mirror doubles them"]
+        if not config.train.init_from:
+            advice += ["--init-from a trained network needs fewer"]
         if config.train.aug == "none":
-            yield (
-                f"{_count(images)} are few, and D soon knows them by heart; --aug ada keeps it "
-                f"from that; {advice}--init-from a trained network needs fewer"
-            )
-        else:
-            yield f"{_count(images)} are few; {advice}--init-from a trained network needs fewer"
+            risk = f"{_count(images)} are few, and D soon knows them by heart"
+            yield "; ".join([risk, "--aug ada keeps it from that", *advice])
+        elif not config.train.init_from:
+            yield "; ".join([f"{_count(images)} are few", *advice])
     if images < config.train.batch:
         yield f"{_count(images)} for batches of {config.train.batch}: every batch repeats images"
 

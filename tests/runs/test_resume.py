@@ -47,6 +47,15 @@ def rows_of(saved, wanted, name="stylegan2"):
             {"blur_sigma": 2},
             [("--blur-sigma", "0", "2"), ("--blur-fade-kimg", "-", "25.0")],
         ),
+        ({"aug": "ada"}, {"aug": "ada", "ada_kimg": 50}, [("--ada-kimg", "500", "50")]),
+        ({"aug": "fixed"}, {"aug": "fixed", "aug_p": 0.5}, [("--aug-p", "0.2", "0.5")]),
+        (
+            {"aug": "ada"},
+            {"aug": "none", "ada_kimg": 50},
+            [("--aug", "ada", "none"), ("--ada-kimg", "500", "50")],
+        ),
+        # Presets have values for --aug ada, which runs from before it do not have.
+        ({}, {"ada_kimg": 50, "aug_p": 0.5, "aug_pipe": "bg", "diff_policy": "color"}, []),
     ],
 )
 def test_rows(saved, wanted, rows):

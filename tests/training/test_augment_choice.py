@@ -9,8 +9,8 @@ from support.tiny import tiny
 
 from stylegan import UserError, preset
 from stylegan.config import Config
-from stylegan.config.train import AUGMENTATIONS
-from stylegan.training.augment.choice import SETTINGS, describe, with_implied
+from stylegan.config.train import AUG_SETTINGS, AUGMENTATIONS
+from stylegan.training.augment.choice import describe, with_implied
 from stylegan.training.cautions import cautions
 from stylegan.training.step import TrainingStep
 
@@ -22,7 +22,7 @@ VALUES = {
     "aug_p": 0.3,
     "diff_policy": "color",
 }
-PAIRS = list(itertools.combinations(SETTINGS, 2))
+PAIRS = list(itertools.combinations(AUG_SETTINGS, 2))
 
 
 @pytest.mark.parametrize(
@@ -51,22 +51,22 @@ def test_fine_tuning_adapts_faster():
 
 def test_a_snapshot_from_before_has_no_augmentation():
     old = Config().to_dict()
-    for name in ("aug", *SETTINGS):
+    for name in ("aug", *AUG_SETTINGS):
         del old["train"][name]
     assert Config.from_dict(old).resolved(images=10).train.aug == "none"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", AUG_SETTINGS)
 def test_a_setting_asks_for_its_augmentation(name):
     options = with_implied({name: VALUES[name], "kimg": 1})
-    assert options == {name: VALUES[name], "kimg": 1, "aug": SETTINGS[name][0]}
+    assert options == {name: VALUES[name], "kimg": 1, "aug": AUG_SETTINGS[name][0]}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", AUG_SETTINGS)
 @pytest.mark.parametrize("aug", AUGMENTATIONS)
 def test_every_setting_with_every_augmentation(name, aug):
     options = {name: VALUES[name], "aug": aug}
-    if aug in SETTINGS[name]:
+    if aug in AUG_SETTINGS[name]:
         assert with_implied(options) == options
         return
     with pytest.raises(UserError, match=f"{name}: goes with aug .*, not with aug {aug}"):
@@ -76,7 +76,7 @@ def test_every_setting_with_every_augmentation(name, aug):
 @pytest.mark.parametrize("first, second", PAIRS)
 def test_every_pair_of_settings(first, second):
     options = {name: VALUES[name] for name in (first, second)}
-    both = set(SETTINGS[first]) & set(SETTINGS[second])
+    both = set(AUG_SETTINGS[first]) & set(AUG_SETTINGS[second])
     if both:
         assert with_implied(options)["aug"] in both
         return
@@ -109,6 +109,12 @@ def test_few_images_without_augmentation_are_told(images, told):
     lines = cautions(tiny(), images)
     assert any("D soon knows them by heart; --aug ada" in line for line in lines) == told
     assert not any("by heart" in line for line in cautions(tiny(aug="ada"), images))
+
+
+def test_fine_tuning_without_augmentation_is_told_too():
+    lines = cautions(tiny(init_from="x", aug="none"), 999)
+    assert any("by heart; --aug ada" in line and "--init-from" not in line for line in lines)
+    assert not any("few" in line for line in cautions(tiny(init_from="x", aug="ada"), 999))
 
 
 @pytest.mark.parametrize("policy", ["", "colour", "color,", "color, cutout"])

@@ -87,6 +87,11 @@ def test_batches_that_groups_of_4_do_not_divide(n, sizes):
         assert MinibatchStd(4)(many)[:, 2000].mean() == pytest.approx(0.8, abs=0.1)
 
 
+@pytest.mark.parametrize("group", [1, 4, None])
+def test_an_empty_batch_has_empty_statistics(group):
+    assert MinibatchStd(group)(torch.zeros(0, 3, 4, 4)).shape == (0, 4, 4, 4)
+
+
 def test_uneven_groups_have_all_derivatives():
     x = torch.randn(7, 2, 2, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(MinibatchStd(3), x)
@@ -140,7 +145,7 @@ def test_config_resolves_by_itself():
     [
         (999, dict(), ["999 images are few", "--mirror doubles them", "--init-from"]),
         (999, dict(mirror=True), ["999 images are few", "--init-from"]),
-        (999, dict(init_from="net"), None),
+        (999, dict(init_from="net", aug="ada"), None),
         (1000, dict(), None),
     ],
 )

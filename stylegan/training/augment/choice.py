@@ -10,22 +10,11 @@ from typing import Any
 import torch
 
 from stylegan.config import TrainConfig
-from stylegan.config.train import MANY_IMAGES
+from stylegan.config.train import AUG_SETTINGS, MANY_IMAGES
 from stylegan.errors import UserError
 from stylegan.training.adapt import Adaptation
 from stylegan.training.augment.pipe import AugmentPipe, check_filter, pipe_of
 from stylegan.training.diffaugment import DiffAugment
-
-# The settings that mean something with each choice of `aug`; the first choice is what a setting
-# on its own asks for.
-SETTINGS = {
-    "aug_pipe": ("ada", "fixed"),
-    "ada_target": ("ada",),
-    "ada_kimg": ("ada",),
-    "ada_max_p": ("ada",),
-    "aug_p": ("fixed",),
-    "diff_policy": ("diff",),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def with_implied(options: dict[str, Any]) -> dict[str, Any]:
     """
     allowed: tuple[str, ...] = (options["aug"],) if options.get("aug") else ()
     asked_by = "aug"  # the first setting that asks for one
-    for name, choices in SETTINGS.items():
+    for name, choices in AUG_SETTINGS.items():
         if name not in options:
             continue
         both = tuple(choice for choice in allowed or choices if choice in choices)
