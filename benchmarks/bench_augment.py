@@ -2,7 +2,9 @@
 """Adaptive augmentation, in two tables.
 
 The whole pipe bgc, forward and backward, and the share of its colors: what fusing them with the
-geometry could save at most. Training steps with the pipe and without, in turns.
+geometry could save at most. Training steps with the pipe and without, in turns; on a CPU in seconds
+of all its threads, which other programs hardly change. A published figure to compare the steps of
+paper256 with: 12.5 s/kimg and 4.5 GB on an A100 (StyleGAN2-ADA, 256 px).
 """
 
 import time
@@ -80,12 +82,13 @@ def pipe_rows(settings):
 
 def turn(model, reals, device):
     """Seconds of STEPS steps."""
-    start = time.perf_counter()
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    start = clock()
     for _ in range(STEPS):
         model.step(reals)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def step_rows(settings, turns):

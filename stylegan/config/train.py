@@ -129,8 +129,7 @@ class TrainConfig:
     )
     ema_rampup: float | None = _option(
         None,
-        "The half-life is at most this fraction of the images seen so far; 0: off, which is the "
-        "default with --init-from.",
+        "The half-life is at most this fraction of the images seen so far; 0: off.",
         min=0,
         none_is=0,
         none="off",

@@ -95,8 +95,6 @@ def make_plan(wanted: Request, say: Callable[[str], None]) -> Plan:
     dataset = open_data(config)
     if config.train.init_from:
         config = _like_source(config, dataset, options, wanted.preset, say)
-        if "ema_rampup" not in options:  # a short average would forget the source's at once
-            config = replace(config, train=replace(config.train, ema_rampup=None))
     config = fitted(config, dataset)
     plan = Plan(config, dataset, device, wanted)
     return plan if wanted.resume is None else _with_run(plan, say)

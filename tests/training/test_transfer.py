@@ -20,8 +20,8 @@ def test_the_same_shape_fits_whole(trained):
     folder = trained.run()
     model = TrainingStep(tiny(seed=5), CPU)
     table = transfer(model, folder)
-    for name in ("G", "D", "G_ema"):
-        for key, value in getattr(trained.model, name).state_dict().items():
+    for name, source in (("G", "G_ema"), ("G_ema", "G_ema"), ("D", "D")):
+        for key, value in getattr(trained.model, source).state_dict().items():
             assert torch.equal(value, getattr(model, name).state_dict()[key])
     assert "0.012 kimg, 16x16 px, 3 channels, no classes" in table[0]
     assert not any(" there" in line or " here" in line for line in table)
@@ -41,7 +41,7 @@ def test_twice_the_size_with_classes_and_alpha(trained):
     )
     before = {k: v.clone() for k, v in model.G.state_dict().items()}
     table = "\n".join(transfer(model, trained.run_dir))
-    old, new = trained.model.G.state_dict(), model.G.state_dict()
+    old, new = trained.model.G_ema.state_dict(), model.G.state_dict()
     assert torch.equal(new["synthesis.b8.conv1.weight"], old["synthesis.b8.conv1.weight"])
     assert torch.equal(new["synthesis.b32.conv1.weight"], before["synthesis.b32.conv1.weight"])
     rows = {tuple(line.split()[:2]): line for line in table.splitlines()}

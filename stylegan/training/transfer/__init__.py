@@ -52,8 +52,8 @@ def transfer(
 
     Args:
         model: a step that has not trained yet.
-        path: as for `load_networks`. If it has only one of G and G_ema, both start from that; if a
-            part of G is frozen, both start from G_ema.
+        path: as for `load_networks`. G and G_ema both start from its G_ema, which draws better and
+            is then no other network than G; from its G if it has no average.
         class_names: of the new run; empty if its labels are vectors.
         label_names: of the numbers of its label vectors; empty without.
     Returns: lines of a table of what fits and what does not, with a judgement at the end.
@@ -61,11 +61,9 @@ def transfer(
     """
     nets = load_networks(path, "cpu")
     lines = [_title(nets), f"  {'part':28}{'fits':>12}"]
-    G, G_ema = nets.G, nets.G_ema
-    if model.frozen.G:  # the frozen part is then the same in both
-        G = G_ema or G
+    G = nets.G_ema or nets.G
     found: dict[str, dict[str, Part]] = {}
-    for name, source in (("G", G or G_ema), ("G_ema", G_ema or G), ("D", nets.D)):
+    for name, source in (("G", G), ("G_ema", G), ("D", nets.D)):
         if source is None:
             unbuilt = nets.checkpoint is not None and name in nets.checkpoint.unbuilt
             why = "cannot be built here" if unbuilt else "not in the file"
