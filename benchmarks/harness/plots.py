@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Charts of the results of bench_generator.py, bench_modconv.py, bench_winograd.py and
-small_data.py.
+"""Charts of the results of bench_generator.py, bench_modconv.py, bench_winograd.py,
+fine_tuning.py and small_data.py.
 
     python benchmarks/harness/plots.py RESULT.jsonl ...
 
@@ -272,7 +272,27 @@ def small_data(rows, plt):
     return figure
 
 
+def fine_tuning(rows, plt):
+    """Frechet distance over images seen, from scratch and from a trained network."""
+    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    colors = {"scratch": COLORS["reference, compiled"], "fine-tuned": COLORS["auto"]}
+    for run, color in colors.items():
+        mine = [row for row in rows if row["run"] == run]
+        ax.plot(
+            [r["kimg"] for r in mine], [r["FD"] for r in mine], "o-", ms=3, color=color, label=run
+        )
+    best = min(row["FD"] for row in rows if row["run"] == "scratch")
+    ax.axhline(best, color="#777777", linewidth=1, linestyle=":", label="best from scratch")
+    ax.set_title("Distance to the real images (FD, EfficientNet-Lite0)", size=10)
+    ax.set_xlabel("kimg")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    return figure
+
+
 CHARTS = {
+    "fine_tuning": fine_tuning,
     "generator": generator,
     "modulated_conv2d": modconv,
     "small_data": small_data,
