@@ -86,10 +86,10 @@ def imbalance(dataset: ImageDataset) -> str | None:
     counts = [n for n in dataset.class_counts if n]
     if not counts or max(counts) < UNEQUAL * min(counts):
         return None
-    most = printable(dataset.class_names[dataset.class_counts.index(max(counts))])
+    common = printable(dataset.class_names[dataset.class_counts.index(max(counts))])
     few = "1 image" if min(counts) == 1 else f"{min(counts)} images"
     return (
-        f"class {_rarest(dataset)} has {few}, class {most} {max(counts):,}; --balance-classes "
+        f"class {_rarest(dataset)} has {few}, class {common} {max(counts):,}; --balance-classes "
         "shows every class equally often"
     )
 

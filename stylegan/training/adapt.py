@@ -66,7 +66,7 @@ class AtLimit:
 
     def __call__(self, p: float) -> str | None:
         """A warning after PATIENCE calls in a row with p at its maximum."""
-        self.streak = self.streak + 1 if p >= AT_LIMIT * self.max_p else 0
+        self.streak = self.streak + 1 if p >= AT_LIMIT * self.max_p > 0 else 0
         if self.streak != PATIENCE:
             return None
         return (

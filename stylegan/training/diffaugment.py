@@ -107,9 +107,9 @@ def _translation(x: torch.Tensor, generator: torch.Generator | None) -> torch.Te
     return x
 
 
-def _whole(most: int, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """[N] whole numbers from -most to most, all equally likely."""
-    return torch.randint(-most, most + 1, [len(x)], generator=generator, device=x.device)
+def _whole(max_shift: int, x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """[N] whole numbers from -max_shift to max_shift, all equally likely."""
+    return torch.randint(-max_shift, max_shift + 1, [len(x)], generator=generator, device=x.device)
 
 
 def _cutout(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:

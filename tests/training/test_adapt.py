@@ -69,6 +69,11 @@ def test_a_maximum_that_lasts_is_told_once():
     assert told[PATIENCE].startswith("the probability of augmentation is at its maximum, 0.8")
 
 
+def test_a_maximum_of_0_is_no_limit_to_tell_of():
+    warn = AtLimit(0)
+    assert not any(warn(0) for _ in range(2 * PATIENCE))
+
+
 def reals(n=4):
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
