@@ -75,8 +75,8 @@ _TRAIN_NVIDIA = {
         },
     ),
     "--freezed": Foreign(  # the first block has 4 layers with its fromrgb, others have 3
-        "counts layers there, here --freeze-d counts whole blocks: 1 for their 4, 2 for 7, 3 for "
-        "10, 4 for 13",
+        "counts layers of D, while --freeze-d counts blocks: --freeze-d 1 for 4 layers, 2 for 7, 3 "
+        "for 10, 4 for 13",
         means={"0": "", **{str(3 * n + 1): f"--freeze-d {n}" for n in range(1, 9)}},
     ),
     "--metrics": _hint(NO_METRIC, "none"),

@@ -104,6 +104,8 @@ def _named(networks: Networks, text: str) -> Choice | None:
     names = Names(networks.label_names)
     if _is_row(text):
         return None
+    if "=" in text and networks.class_names and not names.names:
+        return _mixture(networks, text)
     if Names(networks.class_names).index(text) is not None:
         raise UserError(f"--label {text}", f"is a class of this network; give --class {text}")
     if not names.names:
@@ -114,6 +116,18 @@ def _named(networks: Networks, text: str) -> Choice | None:
     own = names.text(values)
     short = own if len(own) <= MAX_NAMES and _SAFE.fullmatch(own) else _hash(own)
     return Choice({names.names[i]: v for i, v in values.items()}, f"label-{short}", own)
+
+
+def _mixture(networks: Networks, text: str) -> Choice:
+    """Classes by name with a share of each: cat=0.5,dog=0.5. Raises: UserError."""
+    from stylegan.inference.named import Names
+
+    names = Names(networks.class_names)
+    shares = names.values(text)
+    row = tuple(float(shares.get(i, 0)) for i in range(networks.config.G.c_dim))
+    own = names.text(shares)
+    short = own if len(own) <= MAX_NAMES and _SAFE.fullmatch(own) else _hash(own)
+    return Choice(row, f"label-{short}", own)
 
 
 def _check_default(networks: Networks, network: str, c_dim: int) -> None:
@@ -211,7 +225,8 @@ def _read(text: str) -> Any:
     if suffix not in FILES:
         raise UserError(
             f"--label {text or repr(text)}",
-            "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json",
+            "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json; this network "
+            "has no names of labels",
         )
     try:
         if path.stat().st_size > MAX_FILE:

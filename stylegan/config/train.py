@@ -190,7 +190,9 @@ class TrainConfig:
         max=1,
     )
     diff_policy: str = _option(
-        ",".join(POLICIES), "Transforms of --aug diff, with commas between them."
+        ",".join(POLICIES),
+        "Transforms of --aug diff, with commas between them.",
+        metavar="NAME,NAME",
     )
     seed: int = _option(0, "Seed of all random numbers.", min=0, max=2**31 - 1)
     init_from: str | None = _option(

@@ -9,6 +9,7 @@ from stylegan.config import Config
 from stylegan.models.sizes import blocks_of
 
 FEW = 1000  # images; below that D learns them by heart within hours
+VERY_FEW = 100  # images; augmentation alone does not make up for so few
 
 
 def cautions(config: Config, images: int) -> list[str]:
@@ -52,8 +53,9 @@ def _images(config: Config, images: int) -> Iterator[str]:
         if config.train.aug == "none":
             risk = f"{_count(images)} are few, and D soon knows them by heart"
             yield "; ".join([risk, "--aug ada keeps it from that", *advice])
-        elif not config.train.init_from:
-            yield "; ".join([f"{_count(images)} are few", *advice])
+        elif images < VERY_FEW and not config.train.init_from:
+            few = f"{_count(images)} are few even with augmentation"
+            yield "; ".join([few, *advice])
     if images < config.train.batch:
         yield f"{_count(images)} for batches of {config.train.batch}: every batch repeats images"
 

@@ -105,8 +105,10 @@ def _labels(config: Config, dataset: ImageDataset) -> str:
     what = named_labels(names) if names else f"label vectors of {dataset.c_dim} numbers"
     what = f"{dataset.c_dim} classes" if dataset.class_names else what
     used = "used" if config.data.cond else "not used (--cond uses them)"
-    balance = f"; {balance_words(dataset)}" if config.data.balance_classes else ""
-    return f"{what}, {used}{balance}"
+    if config.data.balance_classes:
+        used = "used" if config.data.cond else "not learned (--cond learns them)"
+        used += f"; {balance_words(dataset)}"
+    return f"{what}, {used}"
 
 
 def _unequal(config: Config, dataset: ImageDataset) -> list[str]:

@@ -93,7 +93,7 @@ def with_implied(options: dict[str, Any]) -> dict[str, Any]:
 def check_size(train: TrainConfig, height: int, width: int) -> None:
     """Raises: UserError if the pipe cannot take images of this size."""
     if train.aug in ("ada", "fixed") and pipe_of(train.aug_pipe).strengths["imgfilter"]:
-        check_filter(height, width)
+        check_filter(height, width, "aug_pipe")
 
 
 def describe(train: TrainConfig, images: int) -> str:
@@ -108,11 +108,11 @@ def describe(train: TrainConfig, images: int) -> str:
             f"adaptive (ADA), pipe {train.aug_pipe}, target {train.ada_target:g}, probability up "
             f"to {train.ada_max_p:g}"
         )
-        few = f"; the default below {MANY_IMAGES:,} images, --aug none turns it off"
+        few = f"; good below {MANY_IMAGES:,} images, --aug none turns it off"
         return text + few * (images < MANY_IMAGES)
     if train.aug == "fixed":
         return f"pipe {train.aug_pipe} with probability {train.aug_p:g}"
     if train.aug == "diff":
         return f"DiffAugment, {train.diff_policy}"
-    many = f"; the default from {MANY_IMAGES:,} images on, --aug ada turns it on"
+    many = f"; {MANY_IMAGES:,} images or more need none, --aug ada turns it on"
     return "none" + many * (images >= MANY_IMAGES)

@@ -133,13 +133,13 @@ class AugmentPipe(nn.Module):
         return corrupt.cut_out(x, s["cutout"], draws) if s["cutout"] else x
 
 
-def check_filter(height: int, width: int) -> None:
-    """Raises: UserError if images of this size cannot be filtered by imgfilter."""
+def check_filter(height: int, width: int, setting: str = "imgfilter") -> None:
+    """Raises: UserError, which names `setting`, if imgfilter cannot filter images of this size."""
     if min(height, width) < MIN_FILTER_SIDE:
         raise UserError(
-            "imgfilter",
-            f"needs images of {MIN_FILTER_SIDE} px or more, not {width}x{height}; a pipe without "
-            "the filter, such as bgc, has no limit",
+            setting,
+            f"the filter needs images of {MIN_FILTER_SIDE} px or more, not {width}x{height}; a pipe "
+            "without it, such as bgc, has no limit",
         )
 
 
