@@ -76,7 +76,7 @@ class Drawing:
         parts = [
             f"trunc{self.trunc:.12g}" if self.trunc != 1 else "",
             "" if self.trunc_cutoff is None else f"cutoff{self.trunc_cutoff}",
-            "center-all" if self.trunc_center == "all" else "",
+            "center-all" if self.trunc_center == "all" and self.trunc != 1 else "",
             f"noise-{self.noise_mode}" if self.noise_mode != "const" else "",
         ]
         return "".join(f"-{part}" for part in parts if part)

@@ -145,7 +145,7 @@ _TRAIN_LUCIDRAINS = {
     "--ttur-mult": _hint("leave it out, --g-lr and --d-lr set the step sizes"),
     "--mixed-prob": _same("--style-mixing"),
     "--aug-prob": _hint("leave it out, here it is --aug diff or --aug ada", "0(\\.0*)?"),
-    "--aug-types": Foreign("here it is --aug diff --diff-policy color,translation,cutout"),
+    "--aug-types": Foreign("here it is --aug diff, and --diff-policy names some of its transforms"),
     "--dataset-aug-prob": _hint("images are never cropped at random, so leave it out", "0(\\.0*)?"),
     "--generate": _hint("stylegan generate runs draws images", "0", flag=True),
     "--generate-interpolation": _hint("stylegan video runs makes a video", "0", flag=True),

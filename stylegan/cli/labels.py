@@ -225,8 +225,8 @@ def _read(text: str) -> Any:
     if suffix not in FILES:
         raise UserError(
             f"--label {text or repr(text)}",
-            "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json; this network "
-            "has no names of labels",
+            "expected numbers like 0.2,1,0, or a file that ends in .npy, .csv or .json; this "
+            "network has no names of labels",
         )
     try:
         if path.stat().st_size > MAX_FILE:

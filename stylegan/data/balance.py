@@ -28,7 +28,9 @@ class BalancedStream(ImageStream):
         self, classes: np.ndarray, seed: int, mirror: bool = False, position: int = 0
     ) -> None:
         super().__init__(len(classes), seed, mirror, position)
-        self.members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+        order = np.argsort(classes, kind="stable")
+        starts = np.flatnonzero(np.diff(classes[order])) + 1
+        self.members = np.split(order, starts)  # indices of the images of each class
         self.rounds = -(-len(classes) // len(self.members))
         self.length = self.rounds * len(self.members)
 

@@ -162,6 +162,8 @@ class MinibatchStd(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N, C, H, W] -> [N, C + channels, H, W]."""
         n, c, h, w = x.shape
+        if not n:
+            return x.new_zeros(0, c + self.channels, h, w)
         groups = group_count(n, self.group)
         size, more = n // groups, n % groups
         # Sample m * groups + j is the m-th member of group j. The first `more` groups have another.

@@ -111,8 +111,8 @@ def _training(
     t = config.train
     labels = dataset.labels if config.G.c_dim else None
     model = TrainingStep(_once(config, FIRST_IMAGES), timer.device, labels and labels.values)
-    if model.augment.p is not None:  # at 0, where adaptive augmentation begins, nothing is done
-        model.augment.p.fill_(TYPICAL_P)
+    if model.augment.adaptation:  # at 0, where adaptive augmentation begins, nothing is done
+        model.augment.adaptation.p.fill_(TYPICAL_P)
 
     def main() -> None:
         n = model.config.train.batch_gpu

@@ -2,6 +2,7 @@
 """--class and --label of the commands that draw."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +135,13 @@ def test_a_mixture_of_classes(run, nets):
     pipe = Pipeline.from_pretrained(nets["classes"], "cpu")
     expected = pipe(seeds=[1], label=[0.5, 0.5, 0]).images[0]
     assert read("out/seed0001-label0.5,0.5,0.png").tobytes() == expected.tobytes()
+    names = pipe.networks.class_names
+    by_name = f"{names[0]}=0.5,{names[1]}=0.5"
+    ok(run("generate", nets["classes"], "--label", by_name, "--seeds", "1", "--outdir", "named"))
+    (path,) = Path("named").glob("*.png")
+    assert read(path).tobytes() == expected.tobytes()
+    code, _, err = run("generate", nets["classes"], "--label", f"{names[0]}=0.5,bird=1")
+    assert code == 2 and "label 'bird': expected one of " in err
 
 
 def test_keyframes_take_the_classes_in_turn(run, nets):

@@ -139,3 +139,21 @@ def test_no_transform_is_the_identity():
     pipe = pipe_of("bgcfnc")
     pipe.p.zero_()
     assert torch.equal(pipe(x), x)
+
+
+@pytest.mark.parametrize("strength", [-1, float("nan"), float("inf")])
+def test_wrong_strengths(strength):
+    with pytest.raises(ValueError, match="hue: expected a strength of 0 or more, got"):
+        AugmentPipe(hue=strength)
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(3, 8, 8), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)]
+)
+def test_wrong_images(images):
+    with pytest.raises(ValueError, match=r"images: expected floating \[N, C, H, W\]"):
+        pipe_of("bgc")(images)
+
+
+def test_no_images():
+    assert pipe_of("bgcfnc")(torch.zeros(0, 3, 24, 24)).shape == (0, 3, 24, 24)

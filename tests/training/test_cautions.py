@@ -145,7 +145,9 @@ def test_config_resolves_by_itself():
     [
         (999, dict(), ["999 images are few", "--mirror doubles them", "--init-from"]),
         (999, dict(mirror=True), ["999 images are few", "--init-from"]),
-        (999, dict(init_from="net", aug="ada"), None),
+        (999, dict(aug="ada"), None),
+        (99, dict(aug="ada"), ["99 images are few even with", "--mirror", "--init-from"]),
+        (99, dict(init_from="net", aug="ada"), None),
         (1000, dict(), None),
     ],
 )

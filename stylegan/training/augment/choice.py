@@ -84,7 +84,7 @@ def with_implied(options: dict[str, Any]) -> dict[str, Any]:
             if asked_by != "aug":
                 given = f"{asked_by}, which means {given}"
             wanted = " or ".join(f"aug {choice}" for choice in choices)
-            raise UserError(name, f"goes with {wanted}, not with {given}")
+            raise UserError(name, f"goes with {wanted}, not with {given}; leave one of them out")
         asked_by = asked_by if allowed else name
         allowed = both
     return {**options, "aug": allowed[0]} if allowed else options

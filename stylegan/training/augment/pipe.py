@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ class AugmentPipe(nn.Module):
     RGB. Values are not clamped.
 
     Args: a strength of 0 or more for every transform, in the order in which they happen.
-    Attributes: p, a scalar buffer; generator, the source of random numbers on the device of the
-        images (None: PyTorch's global one).
+    Attributes: p, a scalar buffer, 1 at first; generator, the source of random numbers on the
+        device of the images (None: PyTorch's global one).
     Source: Karras et al. 2020 (arXiv:2006.06676), appendix B.
     """
 
@@ -72,6 +73,9 @@ class AugmentPipe(nn.Module):
         super().__init__()
         values = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.strengths: dict[str, float] = {k: float(v) for k, v in values.items()}
+        for name, value in self.strengths.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: expected a strength of 0 or more, got {value}")
         self.generator: torch.Generator | None = None
         self.register_buffer("p", torch.ones([], dtype=torch.float32))
         taps = torch.tensor(geometry.SYM6, dtype=torch.float64)
@@ -92,9 +96,13 @@ class AugmentPipe(nn.Module):
             debug_percentile: in (0, 1): every transform happens, and every draw is this percentile
                 of its distribution.
         Returns: [N, C, H, W] of the dtype of images; differentiable in them any number of times.
-        Raises: ValueError for other channels; UserError if imgfilter is on and a side is shorter
-            than 22 px.
+        Raises: ValueError for images of another shape or dtype; UserError if imgfilter is on and a
+            side is shorter than 22 px.
         """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                f"images: expected floating [N, C, H, W], got {images.dtype} {list(images.shape)}"
+            )
         n, channels, height, width = images.shape
         # Asking a CPU for p costs nothing, and a run begins with p = 0.
         if debug_percentile is None and self.p.device.type == "cpu" and not self.p:
@@ -124,7 +132,7 @@ class AugmentPipe(nn.Module):
         s = self.strengths
         if s["imgfilter"] or s["noise"]:
             rgb, alpha = x[:, :3], x[:, 3:]
-            if s["imgfilter"]:
+            if s["imgfilter"] and len(x):
                 check_filter(x.shape[2], x.shape[3])
                 rgb = corrupt.filtered(rgb, s["imgfilter"], draws, self.bank)
             if s["noise"]:
@@ -138,8 +146,8 @@ def check_filter(height: int, width: int, setting: str = "imgfilter") -> None:
     if min(height, width) < MIN_FILTER_SIDE:
         raise UserError(
             setting,
-            f"the filter needs images of {MIN_FILTER_SIDE} px or more, not {width}x{height}; a pipe "
-            "without it, such as bgc, has no limit",
+            f"the filter needs images of {MIN_FILTER_SIDE} px or more, not {width}x{height}; a "
+            "pipe without it, such as bgc, has no limit",
         )
 
 
