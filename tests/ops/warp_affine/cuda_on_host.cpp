@@ -19,7 +19,6 @@ ENTRY int64_t workspace_size(const int64_t* sizes, int adjoint) {
 // Null, or what went wrong.
 ENTRY const char* warp_affine(int dtype, const int64_t* sizes, const void* matrix, const void* f, int adjoint,
                               const void* x, void* y, void* workspace) {
-  return message([&] {
-    kernels::run(static_cast<Dtype>(dtype), params(sizes, matrix, f, adjoint), x, y, workspace, nullptr);
-  });
+  return message(
+      [&] { kernels::run(static_cast<Dtype>(dtype), params(sizes, matrix, f, adjoint), x, y, workspace, nullptr); });
 }
