@@ -118,8 +118,9 @@ struct Image {
   __device__ bool any() const { return fold == 0 || (fold < 0 ? first + kTile > 1 && size > 1 : first < size - 1); }
 };
 
+// Two blocks an SM leave 128 registers to a thread, which is too few for float64.
 template <class S>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(Arithmetic<S>) == 8 ? 1 : 2)
     adjoint_kernel(Launch p, const Arithmetic<S>* __restrict__ matrix, const Arithmetic<S>* __restrict__ f,
                    const Arithmetic<S>* __restrict__ dv, S* __restrict__ dx) {
   using T = Arithmetic<S>;
