@@ -96,8 +96,11 @@ def equivariance(
         for indices in split(samples, batch):
             draws = _draw(G, seed, indices, labels or TrainingLabels(G.c_dim))
             c = None if draws.c is None else draws.c.to(device)
-            middle = centers(c)[:, None] if centers and c is not None else None
-            ws = G.mapping.truncate(G.mapping(draws.z.to(device), c), psi, None, middle)
+            if centers and c is not None:
+                ws = G.mapping(draws.z.to(device), c)
+                ws = G.mapping.truncate(ws, psi, None, centers(c)[:, None])
+            else:
+                ws = G.mapping(draws.z.to(device), c, psi)
             still = G.synthesis(ws).float()
             for kind in kinds:
                 images, expected = _compare(G, ws, still, kind, draws)
