@@ -17,6 +17,7 @@ from checkpoints.nvidia_pickles import SOURCE, STYLEGAN3, Persistent, write
 from checkpoints.small_networks import check, discriminator, generator, settled
 from stylegan import CheckpointError, Pipeline, UserError, load_networks
 from stylegan.checkpoints.pickle.source import File
+from stylegan.training.freeze import Frozen
 from stylegan.training.transfer import transfer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -160,6 +161,7 @@ def test_training_from_a_pickle(tmp_path, preset):
             D=stylegan.build_discriminator(tiny(preset)),
             G_ema=stylegan.build_generator(tiny(preset)),
             config=tiny(preset),
+            frozen=Frozen(),
         )
         for _ in range(2)
     )
@@ -167,9 +169,9 @@ def test_training_from_a_pickle(tmp_path, preset):
     for i, network in enumerate(networks.values()):
         settled(network, i)
     table = transfer(model, write(tmp_path / "a.pkl", networks, STYLEGAN3))
-    for name, network in networks.items():
+    for name, source in (("G", "G_ema"), ("G_ema", "G_ema"), ("D", "D")):
         state = getattr(model, name).state_dict()
-        for key, value in network.state_dict().items():
+        for key, value in networks[source].state_dict().items():
             assert torch.equal(value, state[key]) or key.endswith("transform"), key
     assert "16x16 px, 3 channels, no classes" in table[0] and "a.pkl" in table[0]
     counts = [line.split()[2:5:2] for line in table[2:] if " of " in line[:45]]
