@@ -14,14 +14,12 @@ efficientnet_lite_pytorch`. The runs of the result file, 500 emoji of people in 
 FACES is a run of the demo (`stylegan train`).
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
 import torch.nn.functional as F
 from harness import plots
-from harness.common import report, where
+from harness.common import report, run_in, where
 
 from stylegan import Pipeline
 from stylegan.data.dataset import ImageDataset
@@ -79,13 +77,6 @@ def drawn_images(snapshot, samples):
     )
 
 
-def run_in(folder):
-    """The only run in a folder, or the folder."""
-    folder = Path(folder)
-    inside = [path for path in folder.iterdir() if (path / "run.json").exists()]
-    return inside[0] if len(inside) == 1 else folder
-
-
 def rows_of(run_dir, features, samples):
     """A row for every snapshot of a run."""
     config = read_about(run_dir)["config"]
@@ -96,6 +87,25 @@ def rows_of(run_dir, features, samples):
         yield {"run": how, "kimg": float(snapshot.name), "FD": fd}
 
 
+def chart(rows, plt):
+    """Frechet distance over images seen, from scratch and from a trained network."""
+    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    colors = {"scratch": plots.PLAIN, "fine-tuned": plots.HELPED}
+    for run, color in colors.items():
+        mine = [row for row in rows if row["run"] == run]
+        ax.plot(
+            [r["kimg"] for r in mine], [r["FD"] for r in mine], "o-", ms=3, color=color, label=run
+        )
+    best = min(row["FD"] for row in rows if row["run"] == "scratch")
+    ax.axhline(best, color="#777777", linewidth=1, linestyle=":", label="best from scratch")
+    ax.set_title("Distance to the real images (FD, EfficientNet-Lite0)", size=10)
+    ax.set_xlabel("kimg")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    return figure
+
+
 @click.command(help=__doc__)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--samples", default=2000, show_default=True, help="Generated images of each.")
@@ -104,7 +114,7 @@ def main(runs, samples, out):
     features = Features()
     rows = [row for run in runs for row in rows_of(run_in(run), features, samples)]
     report("fine_tuning", rows, where("cpu"), out)
-    plots.after(out)
+    plots.after(out, chart)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ snapshot before, from the log.
 """
 
 import json
-from pathlib import Path
 
 import click
 import numpy as np
 import torch
 from harness import plots
-from harness.common import report, where
+from harness.common import report, run_in, where
 
 from stylegan.data.dataset import ImageDataset
 from stylegan.networks import load_networks
@@ -85,11 +84,38 @@ def rows_of(run_dir):
         before = kimg
 
 
-def run_in(folder):
-    """The only run in a folder, or the folder."""
-    folder = Path(folder)
-    inside = [path for path in folder.iterdir() if (path / "run.json").exists()]
-    return inside[0] if len(inside) == 1 else folder
+def chart(rows, plt):
+    """D on real images over a run: mean sign in training, scores of seen and unseen images, the
+    difference between the two, p."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    sign, score, difference, p = axes.flat
+    for run in dict.fromkeys(row["augmentation"] for row in rows):
+        mine = [row for row in rows if row["augmentation"] == run]
+        color = plots.PLAIN if run == "none" else plots.HELPED
+        label, kimg = f"--aug {run}", [row["kimg"] for row in mine]
+
+        def line(ax, name, label=label, style="-", mine=mine, kimg=kimg, color=color):
+            ax.plot(kimg, [row[name] for row in mine], style, color=color, label=label)
+
+        line(sign, "sign on real")
+        line(score, "score of seen", f"{label}, seen")
+        line(score, "score of unseen", f"{label}, unseen", "--")
+        line(difference, "difference")
+        line(p, "p")
+    limit = rows[0]["target"] + 0.1
+    sign.axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
+    titles = {
+        sign: "Mean sign of D on real images in training",
+        score: "D's score of real images",
+        difference: "Score of seen minus unseen images",
+        p: "Probability of augmentation",
+    }
+    for ax, title in titles.items():
+        ax.set_title(title, size=10)
+        ax.set_xlabel("kimg")
+        ax.legend(fontsize=8)
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    return figure
 
 
 @click.command(help=__doc__)
@@ -98,7 +124,7 @@ def run_in(folder):
 def main(runs, out):
     rows = [row for run in runs for row in rows_of(run_in(run))]
     report("small_data", rows, where("cpu"), out)
-    plots.after(out)
+    plots.after(out, chart)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from stylegan.runs.folder import runs_of
 from stylegan_ops.ops.modulated_conv2d import OP
 from stylegan_ops.runtime import plan
 
@@ -88,6 +89,12 @@ def where(device):
         "commit": _commit(),
         "date": date.today().isoformat(),
     }
+
+
+def run_in(folder):
+    """The newest training run in a folder, or the folder."""
+    runs = runs_of(folder)
+    return runs[-1] if runs else Path(folder)
 
 
 def report(title, rows, machine, out=None):

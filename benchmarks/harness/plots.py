@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Charts of the results of bench_generator.py, bench_modconv.py, bench_winograd.py,
-fine_tuning.py and small_data.py.
+"""Bar charts of the results of bench_generator.py, bench_modconv.py and bench_winograd.py.
 
     python benchmarks/harness/plots.py RESULT.jsonl ...
 
@@ -27,6 +26,7 @@ COLORS = {  # blue for the kernels, grey and warm colours for the others
     "up": "#1f6fb4",
     "down": "#1f6fb4",
 }
+PLAIN, HELPED = "#d98c4a", "#1f6fb4"  # a training run without help, and one with it
 STRATEGIES = {  # their markers
     "weights": "o",
     "sandwich": "s",
@@ -55,8 +55,12 @@ STYLE = {
 }
 
 
-def draw(path):
-    """Write the chart of a result file. Returns: its path; None for a result without a chart."""
+def draw(path, chart=None):
+    """Write the chart of a result file.
+
+    Args: chart: a function of (rows, pyplot) that returns a figure; None: that of CHARTS.
+    Returns: its path; None for a result without a chart.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -64,10 +68,11 @@ def draw(path):
 
     rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
     name = rows[0]["benchmark"].split()[0] if rows else None
-    if name not in CHARTS:
+    chart = chart or CHARTS.get(name)
+    if chart is None:
         return None
     with plt.rc_context(STYLE):
-        figure = CHARTS[name](rows, plt)
+        figure = chart(rows, plt)
         if figure is None:
             return None
         figure.text(
@@ -79,15 +84,17 @@ def draw(path):
     return out
 
 
-def after(out):
+def after(out, chart=None):
     """Draw the chart of out.jsonl at the end of a benchmark, or print why there is none.
 
-    Args: out: as in `common.report`.
+    Args:
+        out: as in `common.report`.
+        chart: as in `draw`.
     """
     if out is None:
         return
     try:
-        written = draw(Path(out).with_suffix(".jsonl"))
+        written = draw(Path(out).with_suffix(".jsonl"), chart)
     except ImportError:
         click.echo("no chart: matplotlib is not installed (pip install matplotlib)")
     else:
@@ -238,66 +245,7 @@ def winograd_panel(ax, rows):
     ax.legend(loc="upper center", ncols=len(forms) + 1, fontsize=8)
 
 
-def small_data(rows, plt):
-    """D on real images over a run: mean sign in training, scores of seen and unseen images, the
-    difference between the two, p."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
-    sign, score, difference, p = axes.flat
-    for run in dict.fromkeys(row["augmentation"] for row in rows):
-        mine = [row for row in rows if row["augmentation"] == run]
-        color = COLORS["reference, compiled" if run == "none" else "auto"]
-        label, kimg = f"--aug {run}", [row["kimg"] for row in mine]
-
-        def line(ax, name, label=label, style="-", mine=mine, kimg=kimg, color=color):
-            ax.plot(kimg, [row[name] for row in mine], style, color=color, label=label)
-
-        line(sign, "sign on real")
-        line(score, "score of seen", f"{label}, seen")
-        line(score, "score of unseen", f"{label}, unseen", "--")
-        line(difference, "difference")
-        line(p, "p")
-    limit = rows[0]["target"] + 0.1
-    sign.axhline(limit, color="#777777", linewidth=1, linestyle=":", label="target + 0.1")
-    titles = {
-        sign: "Mean sign of D on real images in training",
-        score: "D's score of real images",
-        difference: "Score of seen minus unseen images",
-        p: "Probability of augmentation",
-    }
-    for ax, title in titles.items():
-        ax.set_title(title, size=10)
-        ax.set_xlabel("kimg")
-        ax.legend(fontsize=8)
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
-    return figure
-
-
-def fine_tuning(rows, plt):
-    """Frechet distance over images seen, from scratch and from a trained network."""
-    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    colors = {"scratch": COLORS["reference, compiled"], "fine-tuned": COLORS["auto"]}
-    for run, color in colors.items():
-        mine = [row for row in rows if row["run"] == run]
-        ax.plot(
-            [r["kimg"] for r in mine], [r["FD"] for r in mine], "o-", ms=3, color=color, label=run
-        )
-    best = min(row["FD"] for row in rows if row["run"] == "scratch")
-    ax.axhline(best, color="#777777", linewidth=1, linestyle=":", label="best from scratch")
-    ax.set_title("Distance to the real images (FD, EfficientNet-Lite0)", size=10)
-    ax.set_xlabel("kimg")
-    ax.set_ylim(bottom=0)
-    ax.legend()
-    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
-    return figure
-
-
-CHARTS = {
-    "fine_tuning": fine_tuning,
-    "generator": generator,
-    "modulated_conv2d": modconv,
-    "small_data": small_data,
-    "winograd": winograd,
-}
+CHARTS = {"generator": generator, "modulated_conv2d": modconv, "winograd": winograd}
 
 
 @click.command(help=__doc__)
